@@ -1,0 +1,1 @@
+"""prefetch: a Nix source-and-dependency prefetch mirror."""

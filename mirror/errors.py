@@ -1,0 +1,110 @@
+"""Every error that prefetch raises on purpose, in one tree.
+
+::
+
+    PrefetchError
+    ├── RequestError            the request cannot be understood            exit 2
+    │   └── ListError           … a line of a list: file, line, column
+    ├── EvaluationError         Nix could not evaluate a target             exit 1
+    ├── FormatError             bytes are not what their format says        exit 1
+    ├── SourceError             a source did not give a path                exit 1
+    │   ├── NotAvailableError   it does not have it: ask the next source
+    │   ├── TransientError      it may have it later: ask again
+    │   └── IntegrityError      it gave something else: stop trusting it
+    ├── IncompleteError         some of what was asked for is not there     exit 1
+    ├── DestinationError        a destination cannot be used                exit 3
+    │   └── LockedError         … because another run holds its lock
+    └── ToolError               a program that is needed cannot be used     exit 3
+
+An error's text says what is wrong, of which thing; its ``hint`` says what to do about it.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class PrefetchError(Exception):
+    """The root of the tree; ``exit_code`` is what the command exits with."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class RequestError(PrefetchError):
+    """The request cannot be understood; nothing was done."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class ListError(RequestError):
+    """A line of a list cannot be read."""
+
+    def __init__(
+        self, problem: str, *, file: str, line: int, column: int, expected: str | None = None
+    ) -> None:
+        self.file = file
+        self.line = line
+        self.column = column
+        self.problem = problem
+        hint = f"expected {expected}" if expected else None
+        super().__init__(f"{file}:{line}:{column}: {problem}", hint=hint)
+
+
+class EvaluationError(PrefetchError):
+    """Nix could not evaluate a target; ``message`` ends with Nix's own words."""
+
+
+class FormatError(PrefetchError, ValueError):
+    """Bytes are not what their format says."""
+
+
+class SourceError(PrefetchError):
+    """A source did not give a path.
+
+    ``attempts`` are the places that it tried, each with why it failed, where there were several.
+    """
+
+    attempts: tuple[tuple[str, str], ...] = ()
+
+
+class NotAvailableError(SourceError):
+    """The source does not have it; asking again is of no use."""
+
+
+class TransientError(SourceError):
+    """The source may have it later; ``retry_after`` is the pause it asked for, in seconds."""
+
+    def __init__(
+        self, message: str, *, hint: str | None = None, retry_after: float | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
+
+
+class IntegrityError(SourceError):
+    """The source gave something else than it should have; it is not trusted again in this run."""
+
+
+class IncompleteError(PrefetchError):
+    """Some of what was asked for is not there; the report names each path."""
+
+
+class DestinationError(PrefetchError):
+    """A destination cannot be used: full, not writable, not what it should be."""
+
+    exit_code: ClassVar[int] = 3
+
+
+class LockedError(DestinationError):
+    """Another run holds the destination's lock."""
+
+
+class ToolError(PrefetchError):
+    """A program that is needed is missing, too old or does not work."""
+
+    exit_code: ClassVar[int] = 3
