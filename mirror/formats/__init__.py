@@ -1,0 +1,1 @@
+"""Nix's own formats: bytes in, values out, no I/O."""

@@ -1,0 +1,246 @@
+"""The compressions of binary caches, undone piece by piece.
+
+A small file can stand for terabytes of zeros: whatever it is fed, a decompressor gives pieces of at
+most :data:`PIECE_SIZE` bytes, so that the reader can count them and stop. Files of several frames
+or streams are read to their last; what is cut short, or followed by anything else, is an error.
+"""
+
+from __future__ import annotations
+
+import bz2
+import lzma
+import sys
+import zlib
+from typing import TYPE_CHECKING, Final, Protocol
+
+import brotli  # type: ignore[import-untyped]  # it ships no types
+
+from mirror.errors import FormatError
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+METHODS: Final = ("none", "xz", "zstd", "bzip2", "gzip", "br")
+"""The names that narinfo files have for them."""
+
+PIECE_SIZE: Final = 1 << 20
+"""The largest piece that comes out, in bytes."""
+
+_XZ_MEMORY: Final = 1 << 29
+"""What an xz stream may ask for; ``xz -9`` asks for 65 MiB."""
+_XZ_PADDING: Final = 4
+_GZIP_FORMAT: Final = 16 + zlib.MAX_WBITS
+_BROTLI_LIMIT: Final = PIECE_SIZE // 2
+"""brotli fills buffers that double in size, and stops after the one that passes the limit."""
+
+
+class Decompressor(Protocol):
+    """Bytes in, as they arrive; uncompressed bytes out."""
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Decompress more; the iterator is exhausted before the next call.
+
+        Raises:
+            FormatError: the data is malformed.
+
+        """
+        ...
+
+    def finish(self) -> None:
+        """Say that nothing more comes.
+
+        Raises:
+            FormatError: the data is cut short.
+
+        """
+        ...
+
+
+def decompressor(method: str) -> Decompressor:
+    """A new decompressor for ``method``, one of :data:`METHODS`.
+
+    Raises:
+        FormatError: it is none of them.
+
+    """
+    match method:
+        case "none":
+            return _Plain()
+        case "xz":
+            return _Streams(method, _xz, padding=_XZ_PADDING)
+        case "zstd":
+            return _Streams(method, zstd.ZstdDecompressor)
+        case "bzip2":
+            return _Streams(method, bz2.BZ2Decompressor)
+        case "gzip":
+            return _Streams(method, _GzipMember)
+        case "br":
+            return _Brotli()
+        case _:
+            raise FormatError(
+                f"unknown compression {method!r}; known are {', '.join(METHODS)}",
+            )
+
+
+class ZstdCompressor:
+    """Compresses to one zstd frame with a checksum."""
+
+    def __init__(self, level: int = zstd.COMPRESSION_LEVEL_DEFAULT) -> None:
+        parameters = zstd.CompressionParameter
+        self._compressor = zstd.ZstdCompressor(
+            options={parameters.compression_level: level, parameters.checksum_flag: True}
+        )
+
+    def feed(self, data: bytes) -> bytes:
+        """Compress more; what comes out may be empty."""
+        return self._compressor.compress(data)
+
+    def finish(self) -> bytes:
+        """The end of the frame."""
+        return self._compressor.flush()
+
+
+class _Stream(Protocol):
+    """One stream or frame, as the standard library's decompressor classes read it."""
+
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def needs_input(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
+
+
+class _StreamMaker(Protocol):
+    def __call__(self) -> _Stream: ...
+
+
+def _xz() -> _Stream:
+    return lzma.LZMADecompressor(format=lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)
+
+
+class _GzipMember:
+    """One member of a gzip file, with the interface of the other decompressors."""
+
+    def __init__(self) -> None:
+        self._member = zlib.decompressobj(_GZIP_FORMAT)
+        self._maybe_more = False
+
+    @property
+    def eof(self) -> bool:
+        return self._member.eof
+
+    @property
+    def needs_input(self) -> bool:
+        return not self._maybe_more
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._member.unused_data
+
+    def decompress(self, data: bytes, max_length: int, /) -> bytes:
+        tail = self._member.unconsumed_tail
+        piece = self._member.decompress(tail + data if tail else data, max_length)
+        # zlib may hold more in its window although it has taken all of its input.
+        self._maybe_more = not self.eof and (
+            len(piece) == max_length or bool(self._member.unconsumed_tail)
+        )
+        return piece
+
+
+class _Plain:
+    """No compression."""
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        if len(data) <= PIECE_SIZE:
+            if data:
+                yield data
+            return
+        for start in range(0, len(data), PIECE_SIZE):
+            yield data[start : start + PIECE_SIZE]
+
+    def finish(self) -> None:
+        pass
+
+
+class _Streams:
+    """Streams one after the other; ``padding``: zero bytes may follow each, in such multiples."""
+
+    def __init__(self, method: str, make: _StreamMaker, *, padding: int = 0) -> None:
+        self._method = method
+        self._make = make
+        self._padding = padding
+        self._stream: _Stream | None = None
+        self._streams_ended = 0
+        self._padded = 0
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        try:
+            while data:
+                if self._stream is None:
+                    data = self._skip_padding(data)
+                    if not data:
+                        return
+                    self._stream = self._make()
+                stream = self._stream
+                piece = stream.decompress(data, PIECE_SIZE)
+                if piece:
+                    yield piece
+                while not stream.eof and not stream.needs_input:
+                    piece = stream.decompress(b"", PIECE_SIZE)
+                    if piece:
+                        yield piece
+                if not stream.eof:
+                    return
+                data = stream.unused_data
+                self._stream = None
+                self._streams_ended += 1
+        except (lzma.LZMAError, zstd.ZstdError, zlib.error, OSError, EOFError) as error:
+            what = f"what follows {self._method} stream {self._streams_ended} is not another"
+            if not self._streams_ended:
+                what = f"malformed {self._method} data"
+            raise FormatError(f"{what}: {error}") from error
+
+    def finish(self) -> None:
+        if self._stream is not None or not self._streams_ended or self._padded:
+            raise FormatError(f"the {self._method} data is cut short")
+
+    def _skip_padding(self, data: bytes) -> bytes:
+        if not self._padding or not self._streams_ended:
+            return data
+        rest = data.lstrip(b"\0")
+        self._padded = (self._padded + len(data) - len(rest)) % self._padding
+        if rest and self._padded:
+            raise FormatError(f"{self._method} padding is not a multiple of {self._padding} bytes")
+        return rest
+
+
+class _Brotli:
+    """One brotli stream; the library itself refuses what follows it."""
+
+    def __init__(self) -> None:
+        self._stream = brotli.Decompressor()
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        if not data:
+            return
+        try:
+            piece = self._stream.process(data, output_buffer_limit=_BROTLI_LIMIT)
+            while piece or not self._stream.can_accept_more_data():
+                if piece:
+                    yield piece
+                if self._stream.is_finished():
+                    return
+                piece = self._stream.process(b"", output_buffer_limit=_BROTLI_LIMIT)
+        except brotli.error as error:
+            raise FormatError("malformed br data, or something follows it") from error
+
+    def finish(self) -> None:
+        if not self._stream.is_finished():
+            raise FormatError("the br data is cut short")

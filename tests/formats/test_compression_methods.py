@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+from typing import TYPE_CHECKING
+
+import brotli  # type: ignore[import-untyped]  # it ships no types
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mirror.errors import FormatError
+from mirror.formats.compression import METHODS, PIECE_SIZE, ZstdCompressor, decompressor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def zstd(data: bytes) -> bytes:
+    compressor = ZstdCompressor(3)
+    half = len(data) // 2
+    return compressor.feed(data[:half]) + compressor.feed(data[half:]) + compressor.finish()
+
+
+COMPRESS: dict[str, Callable[[bytes], bytes]] = {
+    "none": bytes,
+    "xz": lzma.compress,
+    "zstd": zstd,
+    "bzip2": bz2.compress,
+    "gzip": gzip.compress,
+    "br": lambda data: bytes(brotli.compress(data, quality=3)),
+}
+REPEATABLE = [method for method in METHODS if method not in {"none", "br"}]
+methods = st.sampled_from(METHODS)
+
+
+def decompress(method: str, *chunks: bytes) -> bytes:
+    reader = decompressor(method)
+    pieces = [piece for chunk in chunks for piece in reader.feed(chunk)]
+    reader.finish()
+    assert all(0 < len(piece) <= PIECE_SIZE for piece in pieces)
+    return b"".join(pieces)
+
+
+def test_every_method_that_narinfos_name_is_known() -> None:
+    assert set(COMPRESS) == set(METHODS)
+    with pytest.raises(FormatError, match="'lz4'; known are none, xz"):
+        decompressor("lz4")
+
+
+@given(methods, st.binary(max_size=300), st.lists(st.integers(0, 40), max_size=10))
+def test_data_comes_back_however_it_is_cut(method: str, data: bytes, sizes: list[int]) -> None:
+    compressed = COMPRESS[method](data)
+    chunks, start = [], 0
+    for size in sizes:
+        chunks.append(compressed[start : start + size])
+        start += size
+    assert decompress(method, *chunks, compressed[start:]) == data
+
+
+@pytest.mark.parametrize("method", REPEATABLE)
+def test_streams_and_frames_are_read_to_the_last(method: str) -> None:
+    compress = COMPRESS[method]
+    joined = compress(b"one") + compress(b"") + compress(b"two" * 1000)
+    assert decompress(method, joined) == b"one" + b"two" * 1000
+    one_by_one = (joined[n : n + 1] for n in range(len(joined)))
+    assert decompress(method, *one_by_one) == b"one" + b"two" * 1000
+
+
+@pytest.mark.parametrize("method", [method for method in METHODS if method != "none"])
+@pytest.mark.parametrize("is_split", [False, True])
+def test_what_is_cut_short_or_followed_by_anything_is_an_error(method: str, is_split: bool) -> None:
+    compressed = COMPRESS[method](b"some data" * 100)
+    for damaged in (
+        b"",
+        compressed[:-1],
+        compressed[: len(compressed) // 2],
+        compressed + b"x",
+        compressed + b"garbage, more than a header's length",
+        b"no such data, more than a header's length",
+    ):
+        chunks = [damaged[n : n + 1] for n in range(len(damaged))] if is_split else [damaged]
+        with pytest.raises(FormatError, match=method):
+            decompress(method, *chunks)
+
+
+@pytest.mark.parametrize("method", [method for method in METHODS if method != "none"])
+def test_a_bomb_goes_off_in_pieces(method: str) -> None:
+    bomb = COMPRESS[method](bytes(64 << 20))
+    pieces = decompressor(method).feed(bomb)
+    for _ in range(10):
+        assert 0 < len(next(pieces)) <= PIECE_SIZE
+
+
+def test_xz_padding_between_and_after_streams() -> None:
+    stream = lzma.compress(b"data")
+    assert decompress("xz", stream + bytes(8) + stream + bytes(4)) == b"datadata"
+    assert decompress("xz", stream, bytes(3), bytes(1), stream) == b"datadata"
+    for wrong in (stream + bytes(3), stream + bytes(5) + stream):
+        with pytest.raises(FormatError, match="xz"):
+            decompress("xz", wrong)
+
+
+@given(methods.filter(lambda method: method != "none"), st.binary(max_size=100), st.booleans())
+def test_anything_else_is_a_format_error(method: str, data: bytes, is_started: bool) -> None:
+    head = COMPRESS[method](bytes(range(100)))[:10] if is_started else b""
+    try:
+        decompress(method, head + data)
+    except FormatError:
+        return
+    # A few bytes of brotli can be a whole stream by chance; nothing else can.
+    assert method == "br"
