@@ -1,0 +1,1 @@
+"""Decisions: from a list to a plan, without any I/O."""

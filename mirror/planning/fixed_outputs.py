@@ -1,0 +1,122 @@
+"""Fixed-output derivations: which kind each is, and where its bytes come from upstream."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from mirror.formats.hashes import Hash
+    from mirror.formats.store_path import StorePath
+
+Method = Literal["download", "unpack", "git", "builder"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Download:
+    """The output is the downloaded file itself (``executable``: with the x bit)."""
+
+    urls: tuple[str, ...]
+    executable: bool = False
+    method: Method = "download"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreNar:
+    """``builtin:fetchurl`` with ``unpack = 1``: the download is a NAR, perhaps compressed."""
+
+    urls: tuple[str, ...]
+    method: Method = "unpack"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unpack:
+    """fetchzip and its relatives: an archive whose tree is the output.
+
+    ``strip_root``: the single directory at the archive's top is left out. ``extension`` is what
+    the fetcher renames the download to end in, if it does.
+    """
+
+    urls: tuple[str, ...]
+    strip_root: bool = True
+    extension: str | None = None
+    method: Method = "unpack"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GitCheckout:
+    """fetchgit: the tree of a revision, without its ``.git``.
+
+    ``revision`` is a commit or a reference (``refs/tags/v1``). ``sparse_checkout`` are the
+    directories to check out (all where empty), or patterns unless ``sparse_cone``;
+    ``root_directory`` is the directory of the tree that becomes the output.
+    """
+
+    url: str
+    revision: str
+    submodules: bool = False
+    lfs: bool = False
+    sparse_checkout: tuple[str, ...] = ()
+    sparse_cone: bool = True
+    root_directory: str = ""
+    method: Method = "git"
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """The repository, for reports."""
+        return (self.url,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuilderOnly:
+    """Only its own builder can make it; ``reason`` says why, ``urls`` what it reads if known.
+
+    ``attempt`` is a native way that may give the right bytes, since the hash is the judge.
+    """
+
+    reason: str
+    urls: tuple[str, ...] = ()
+    attempt: Download | Unpack | None = None
+    method: Method = "builder"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unfetchable:
+    """Nothing can fetch it: no hash, or the user must supply it. ``reason`` says what to do."""
+
+    reason: str
+    method: Method = "builder"
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """None: there is nowhere to look."""
+        return ()
+
+
+Origin = Download | RestoreNar | Unpack | GitCheckout | BuilderOnly | Unfetchable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FixedOutput:
+    """A path whose content is known beforehand, and the ways to get it.
+
+    ``mode`` is ``flat`` (the hash is of the file's bytes) or ``nar`` (of the NAR). Several
+    derivations can make one path: ``derivation`` is one that this machine or its target would use,
+    ``origin`` joins what all of them say. ``hashed_mirrors_first`` is nixpkgs'
+    ``preferHashedMirrors``; ``hashed_mirrors`` are those the derivations' own mirrors list names.
+    """
+
+    path: StorePath
+    derivation: StorePath
+    system: str
+    hash: Hash
+    mode: Literal["flat", "nar"]
+    origin: Origin
+    hashed_mirrors: tuple[str, ...] = ()
+    hashed_mirrors_first: bool = False
+
+    @property
+    def content_address(self) -> str:
+        """As narinfo and Nix's database have it: ``fixed:[r:]<algo>:<base32>``."""
+        recursive = "r:" if self.mode == "nar" else ""
+        return f"fixed:{recursive}{self.hash.nix32}"

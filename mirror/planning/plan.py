@@ -1,0 +1,222 @@
+"""The plan: for each target what is wanted, and for all together what must be done.
+
+:func:`start` says what a target's level wants; somebody answers the questions of the
+:class:`~mirror.planning.wants.Wants` that it returns; :func:`finish` turns the result into a
+:class:`TargetPlan`, and :func:`merge` makes the :class:`Plan` of all targets.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mirror.planning.graph import in_order
+from mirror.planning.targets import Level
+from mirror.planning.wants import Rules, Unobtainable, Wants
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from mirror.formats.path_info import PathInfo
+    from mirror.formats.store_path import StorePath
+    from mirror.planning.availability import Availability, Offer
+    from mirror.planning.fixed_outputs import FixedOutput
+    from mirror.planning.graph import Graph
+    from mirror.planning.targets import Target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetPlan:
+    """What one target wants.
+
+    ``level`` is what was planned for, which can be more than the list asked for; ``notices`` say
+    why, and what else its owner should know. ``wanted`` are the held and offered paths;
+    ``evaluated`` are those that only the evaluating store has, the root ``.drv`` closure with the
+    sources that evaluation made, each with the paths that it refers to. ``kept`` are those of them
+    all that the target's generation keeps: what only served to fetch a source is left out.
+    """
+
+    target: Target
+    root: StorePath
+    level: Level
+    wanted: Mapping[StorePath, Availability]
+    fetch: Mapping[StorePath, FixedOutput]
+    evaluated: Mapping[StorePath, tuple[StorePath, ...]]
+    build: frozenset[StorePath]
+    unobtainable: Mapping[StorePath, Unobtainable]
+    kept: frozenset[StorePath]
+    notices: tuple[str, ...] = ()
+
+    @property
+    def paths(self) -> frozenset[StorePath]:
+        """Everything that has to be at the destination."""
+        return frozenset((*self.wanted, *self.fetch, *self.evaluated))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Substitution:
+    """A path that comes from a cache."""
+
+    path: StorePath
+    offer: Offer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """All that is to be done, each path once.
+
+    ``build`` is in an order that can be built, the others are sorted by path. ``copy`` are paths
+    of the evaluating store that the destination lacks, with the paths that each refers to.
+    """
+
+    targets: tuple[TargetPlan, ...]
+    build: tuple[StorePath, ...]
+    substitute: tuple[Substitution, ...]
+    fetch: tuple[FixedOutput, ...]
+    copy: Mapping[StorePath, tuple[StorePath, ...]]
+    present: tuple[StorePath, ...]
+    unobtainable: tuple[Unobtainable, ...]
+
+    @property
+    def download_bytes(self) -> int:
+        """What the caches will send, as far as they say (origins do not)."""
+        return sum(each.offer.download_bytes or 0 for each in self.substitute)
+
+    @property
+    def nar_bytes(self) -> int:
+        """The size of the substituted paths, uncompressed."""
+        return sum(each.offer.info.nar_size for each in self.substitute)
+
+    @property
+    def missing(self) -> int:
+        """How many paths the destination lacks."""
+        return len(self.substitute) + len(self.fetch) + len(self.copy)
+
+    def in_reference_order(self) -> list[StorePath]:
+        """The missing paths, each after those that it refers to.
+
+        Raises:
+            FormatError: what the caches say makes a cycle.
+
+        """
+        references: dict[StorePath, tuple[StorePath, ...]] = {
+            **{each.path: each.offer.info.references for each in self.substitute},
+            **{each.path: () for each in self.fetch},
+            **self.copy,
+        }
+        return in_order(
+            references,
+            lambda path: [each for each in references[path] if each in references],
+        )
+
+
+def start(
+    target: Target,
+    root: StorePath,
+    graph: Graph,
+    rules: Rules,
+    held: Mapping[StorePath, PathInfo],
+) -> tuple[Wants, tuple[str, ...]]:
+    """Say what a target's level wants, and what its owner should be told about the request."""
+    wants = Wants(graph, rules, held=held)
+    outputs = graph[root].outputs
+    output_paths = [output.path for output in outputs.values() if output.path is not None]
+    if target.level is Level.RUNTIME and all(path in held for path in output_paths):
+        for path in output_paths:
+            wants.want_path(path)
+    else:
+        wants.want_outputs(root, outputs)
+    _want_level(target.level, [root], graph, wants)
+    notices = []
+    if target.raised:
+        reachable = graph.build_graph([root])
+        for name, level in target.raised:
+            named = graph.named(name, reachable)
+            _want_level(level, named, graph, wants)
+            if not named:
+                notices.append(
+                    f"nothing in its build graph is called {name}, so {level.word}="
+                    f"{name} adds nothing"
+                )
+    return wants, tuple(notices)
+
+
+def finish(
+    target: Target,
+    root: StorePath,
+    *,
+    wants: Wants,
+    lasting: Wants,
+    evaluated: Mapping[StorePath, tuple[StorePath, ...]],
+    notices: Iterable[str] = (),
+) -> TargetPlan:
+    """Make a target's plan of wants that have no more questions.
+
+    ``lasting`` are the wants of the same target without fetchers; ``evaluated`` is the root
+    ``.drv`` closure, each path with those that it refers to.
+    """
+    level = target.level
+    notices = list(notices)
+    if level is Level.RUNTIME and root in wants.build:
+        level = Level.REBUILD
+        notices.append(
+            "no cache has its outputs, so what it refers to is known only once it is built: "
+            "planned for level rebuild instead of runtime"
+        )
+    if level is Level.RUNTIME:
+        needed = in_order(wants.evaluated, lambda path: evaluated.get(path, ()))
+        evaluated = {path: evaluated[path] for path in needed}
+    return TargetPlan(
+        target=target,
+        root=root,
+        level=level,
+        wanted=wants.paths,
+        fetch=wants.fetch,
+        evaluated=evaluated,
+        build=frozenset(wants.build),
+        unobtainable=wants.unobtainable,
+        kept=frozenset((*lasting.paths, *lasting.fetch, *evaluated)),
+        notices=tuple(notices),
+    )
+
+
+def merge(targets: Iterable[TargetPlan], graph: Graph, held: Mapping[StorePath, PathInfo]) -> Plan:
+    """Join the plans of all targets; ``held`` is what the destination has."""
+    targets = tuple(targets)
+    wanted = {path: each for target in targets for path, each in target.wanted.items()}
+    fetch = {path: each for target in targets for path, each in target.fetch.items()}
+    copy = {path: each for target in targets for path, each in target.evaluated.items()}
+    build = {path for target in targets for path in target.build}
+    unobtainable = {path: each for target in targets for path, each in target.unobtainable.items()}
+    present = {path for path in (*wanted, *copy) if path in held}
+    present |= {path for path, each in wanted.items() if each.held is not None}
+    substitute = {
+        path: each.offer
+        for path, each in wanted.items()
+        if path not in present and each.offer is not None
+    }
+    return Plan(
+        targets=targets,
+        build=tuple(path for path in graph.build_graph(build) if path in build),
+        substitute=tuple(
+            Substitution(path=path, offer=offer) for path, offer in sorted(substitute.items())
+        ),
+        fetch=tuple(each for path, each in sorted(fetch.items())),
+        copy={
+            path: references
+            for path, references in sorted(copy.items())
+            if path not in present and path not in substitute and path not in fetch
+        },
+        present=tuple(sorted(present)),
+        unobtainable=tuple(each for path, each in sorted(unobtainable.items())),
+    )
+
+
+def _want_level(level: Level, roots: Iterable[StorePath], graph: Graph, wants: Wants) -> None:
+    """Want what ``sources`` and ``full`` add; the lower levels add nothing to the root itself."""
+    if level < Level.SOURCES:
+        return
+    for path in graph.build_graph(roots):
+        for name, output in graph[path].outputs.items():
+            if level is Level.FULL or output.is_fixed:
+                wants.want_outputs(path, [name])

@@ -1,0 +1,229 @@
+"""What a target needs: Nix's ``queryMissing`` asked of an empty store, as questions and answers.
+
+Nix decides what to build and what to substitute by one recursive rule (``queryMissing`` in
+``src/libstore/misc.cc``). :class:`Wants` follows the same rule with three differences, all of them
+the purpose of prefetch:
+
+* A fixed output that no cache has is *fetched* from its origin. Its builder's own inputs are
+  wanted only if its builder is the one way to make it.
+* The output of a local derivation that the destination holds is kept, and its inputs are not
+  wanted, unless the derivation is machine-specific: those are what an edit rebuilds.
+* A path that is held stands for one that a cache offers, so that a second run asks for nothing.
+
+No I/O happens here. :meth:`Wants.questions` are the paths that somebody must look up, and
+:meth:`Wants.answer` takes what they found; more questions may follow, until there are none.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from mirror.planning.availability import Availability
+from mirror.planning.fixed_outputs import BuilderOnly, Unfetchable
+from mirror.planning.graph import is_machine_specific, substitutes_allowed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from mirror.formats.path_info import PathInfo
+    from mirror.formats.store_path import StorePath
+    from mirror.planning.fixed_outputs import FixedOutput
+    from mirror.planning.graph import Graph
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unobtainable:
+    """A path that nothing can supply; ``derivation`` makes it, if any does."""
+
+    path: StorePath
+    derivation: StorePath | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What the answers do not tell.
+
+    ``fixed_output`` recognises a fixed output by its path (all derivations that make it joined);
+    ``builder_refusal`` says why a fixed output's builder cannot be run, None if it can;
+    ``always_substitute`` is Nix's ``always-allow-substitutes``. Without ``with_fetchers``, fixed
+    outputs are taken as fetched already, so that what a builder of theirs needs is not wanted.
+    """
+
+    fixed_output: Callable[[StorePath], FixedOutput]
+    builder_refusal: Callable[[FixedOutput], str | None]
+    always_substitute: bool = False
+    with_fetchers: bool = True
+
+
+class _Want(NamedTuple):
+    """Outputs of a derivation, by name; without any, the path itself."""
+
+    path: StorePath
+    outputs: tuple[str, ...] = ()
+
+
+class Wants:
+    """The wanted paths and derivations of one graph, found by asking."""
+
+    def __init__(
+        self, graph: Graph, rules: Rules, *, held: Mapping[StorePath, PathInfo] | None = None
+    ) -> None:
+        self._graph = graph
+        self._rules = rules
+        self._known = {path: Availability(held=info) for path, info in (held or {}).items()}
+        self._asked: set[StorePath] = set()
+        self._answered: set[StorePath] = set()
+        self._questions: list[StorePath] = []
+        self._waiting: dict[StorePath, list[_Want]] = {}
+        self._todo: deque[_Want] = deque()
+        self._seen: set[_Want] = set()
+        self._referrers: dict[StorePath, StorePath] = {}
+        self.paths: dict[StorePath, Availability] = {}
+        """The wanted paths that are held or offered, closed under references."""
+        self.build: set[StorePath] = set()
+        """The local derivations: what the target's machine would build itself."""
+        self.fetch: dict[StorePath, FixedOutput] = {}
+        """The fixed outputs that must come from their origins."""
+        self.evaluated: set[StorePath] = set()
+        """The paths that only evaluation made: they are copied from where it put them."""
+        self.unobtainable: dict[StorePath, Unobtainable] = {}
+        """What nothing can supply."""
+
+    def want_outputs(self, derivation: StorePath, outputs: Iterable[str]) -> None:
+        """Want outputs of a derivation, however they come about."""
+        self._add(_Want(derivation, tuple(sorted(outputs))))
+
+    def want_path(self, path: StorePath) -> None:
+        """Want a path by its name, however it comes about."""
+        self._add(_Want(path))
+
+    def questions(self) -> list[StorePath]:
+        """Take the paths to look up; each is asked for once."""
+        while self._todo:
+            self._consider(self._todo.popleft())
+        questions, self._questions = self._questions, []
+        return questions
+
+    def answer(self, path: StorePath, availability: Availability) -> None:
+        """Tell where a path is."""
+        held = availability.held
+        if held is None and path in self._known:
+            held = self._known[path].held
+        self._known[path] = Availability(held=held, offer=availability.offer)
+        self._answered.add(path)
+        self._todo.extend(self._waiting.pop(path, ()))
+
+    def _add(self, want: _Want) -> None:
+        if want not in self._seen:
+            self._seen.add(want)
+            self._todo.append(want)
+
+    def _consider(self, want: _Want) -> None:
+        unknown = self._unknown(want)
+        for path in unknown:
+            if path not in self._asked:
+                self._asked.add(path)
+                self._questions.append(path)
+        if unknown:
+            # Waiting for one is enough: when it is answered, the want looks for the next.
+            self._waiting.setdefault(unknown[0], []).append(want)
+        elif want.outputs:
+            self._settle_outputs(want)
+        else:
+            self._settle_path(want.path)
+
+    def _unknown(self, want: _Want) -> list[StorePath]:
+        """The paths whose whereabouts decide about the want, and are not known yet."""
+        if not want.outputs:
+            is_known = want.path in self._known or want.path in self._graph.input_sources
+            return [] if is_known else [want.path]
+        if not self._substitutes_allowed(want.path):
+            return []
+        # That a machine-specific output is held does not settle it: did a cache make it, or us?
+        known = self._answered if self._is_rebuilt_by_edits(want.path) else self._known
+        return [path for path in self._output_paths(want) if path not in known]
+
+    def _settle_outputs(self, want: _Want) -> None:
+        derivation = self._graph[want.path]
+        paths = self._output_paths(want)
+        known = [self._known.get(path, Availability()) for path in paths]
+        whole = len(paths) == len(want.outputs)
+        offered = self._substitutes_allowed(want.path) and all(each.offer for each in known)
+        held = all(each.held for each in known) or (
+            self._substitutes_allowed(want.path) and all(each.info for each in known)
+        )
+        if whole and (offered or (held and not self._is_rebuilt_by_edits(want.path))):
+            for path in paths:
+                self.want_path(path)
+        elif any(output.is_fixed for output in derivation.outputs.values()):
+            self._want_fetch(paths[0])
+        else:
+            self.build.add(want.path)
+            for path, each in zip(paths, known, strict=True):
+                if each.held:
+                    self.want_path(path)
+            self._want_inputs(want.path)
+
+    def _settle_path(self, path: StorePath) -> None:
+        availability = self._known.get(path, Availability())
+        if availability.info is not None:
+            self.paths[path] = availability
+            for reference in availability.info.references:
+                self._referrers.setdefault(reference, path)
+                self.want_path(reference)
+            return
+        makers = self._graph.makers.get(path, ())
+        if path in self._graph.input_sources:
+            self.evaluated.add(path)
+        elif makers and self._is_fixed(makers[0]):
+            self._want_fetch(path)
+        else:
+            referrer = self._referrers.get(path)
+            self.unobtainable[path] = Unobtainable(
+                path=path,
+                derivation=makers[0] if makers else None,
+                reason="no cache has it"
+                + (f", although {referrer.name} refers to it" if referrer else ""),
+            )
+
+    def _want_fetch(self, path: StorePath) -> None:
+        fixed_output = self._rules.fixed_output(path)
+        origin = fixed_output.origin
+        refusal = None
+        if isinstance(origin, Unfetchable):
+            refusal = origin.reason
+        elif isinstance(origin, BuilderOnly):
+            builder_refusal = self._rules.builder_refusal(fixed_output)
+            if builder_refusal is None:
+                if self._rules.with_fetchers:
+                    self._want_inputs(fixed_output.derivation)
+            elif origin.attempt is None:
+                refusal = f"{origin.reason}; {builder_refusal}"
+        if refusal is None:
+            self.fetch[path] = fixed_output
+        else:
+            self.unobtainable[path] = Unobtainable(
+                path=path, derivation=fixed_output.derivation, reason=f"no cache has it; {refusal}"
+            )
+
+    def _want_inputs(self, derivation: StorePath) -> None:
+        for path, outputs in self._graph[derivation].input_derivations.items():
+            self.want_outputs(path, outputs)
+
+    def _output_paths(self, want: _Want) -> list[StorePath]:
+        """The wanted outputs' paths, without those that are known only after the build."""
+        outputs = self._graph[want.path].outputs
+        paths = (outputs[name].path for name in want.outputs if name in outputs)
+        return [path for path in paths if path is not None]
+
+    def _substitutes_allowed(self, derivation: StorePath) -> bool:
+        return self._rules.always_substitute or substitutes_allowed(self._graph[derivation])
+
+    def _is_rebuilt_by_edits(self, derivation: StorePath) -> bool:
+        return not self._is_fixed(derivation) and is_machine_specific(self._graph[derivation])
+
+    def _is_fixed(self, derivation: StorePath) -> bool:
+        return any(output.is_fixed for output in self._graph[derivation].outputs.values())
