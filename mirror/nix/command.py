@@ -1,0 +1,224 @@
+"""The installed Nix as a program: where it is, which version, and how its processes are run.
+
+Every process of Nix is started here. Experimental features are switched on for the process
+(``--extra-experimental-features``), never in the user's settings.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import shutil
+from asyncio.subprocess import DEVNULL, PIPE
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final, Self
+
+from mirror.errors import ToolError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+
+INSTALL_HINT: Final = (
+    "install Nix (https://nixos.org/download, or on Debian: apt-get install nix-bin) "
+    "and see that `nix --version` works"
+)
+OLDEST: Final = (2, 8, 0)
+"""The oldest version that works, which is the oldest that is tested."""
+_FEATURES: Final = ("--extra-experimental-features", "nix-command flakes")
+_STOP_SECONDS: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completed:
+    """A process that has ended."""
+
+    arguments: tuple[str, ...]
+    returncode: int
+    stdout: bytes
+    stderr: str
+
+    @property
+    def error_text(self) -> str:
+        """Its whole error: from its first ``error:`` on, else its last lines."""
+        lines = [line.rstrip() for line in self.stderr.strip().splitlines()]
+        starts = [n for n, line in enumerate(lines) if line.startswith("error:")]
+        return "\n".join(lines[starts[0] :] if starts else lines[-5:]) or "it said nothing"
+
+    @property
+    def last_words(self) -> str:
+        """What it said of its failure: from its last ``error:`` on, else its last lines."""
+        lines = [line.rstrip() for line in self.stderr.strip().splitlines()]
+        starts = [n for n, line in enumerate(lines) if line.lstrip().startswith("error:")]
+        return "\n".join(lines[starts[-1] :] if starts else lines[-5:]) or "it said nothing"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nix:
+    """An installed Nix: ``version`` is ``(major, minor, patch)``; ``environment`` is its own."""
+
+    program: str
+    version: tuple[int, int, int]
+    environment: Mapping[str, str] = field(repr=False)
+    prefix: tuple[str, ...] = ()
+    """What is put in front of each command."""
+
+    @classmethod
+    async def find(cls, environment: Mapping[str, str] | None = None) -> Self:
+        """Find ``nix`` on the search path of ``environment`` (None: this process's own).
+
+        Raises:
+            ToolError: there is none, or it does not run.
+
+        """
+        environment = dict(os.environ if environment is None else environment)
+        program = shutil.which("nix", path=environment.get("PATH"))
+        if program is None:
+            raise ToolError("there is no `nix` on this machine's PATH", hint=INSTALL_HINT)
+        unknown = cls(program=program, version=(0, 0, 0), environment=environment)
+        completed = await unknown.run(["nix", "--version"])
+        found = re.search(rb"(\d+)\.(\d+)(?:\.(\d+))?", completed.stdout)
+        if completed.returncode != 0 or found is None:
+            raise ToolError(f"`nix --version` failed: {completed.last_words}", hint=INSTALL_HINT)
+        major, minor, patch = (int(group or 0) for group in found.groups())
+        nix = cls(program=program, version=(major, minor, patch), environment=environment)
+        if nix.version < OLDEST:
+            oldest = ".".join(str(part) for part in OLDEST)
+            raise ToolError(
+                f"Nix {nix.version_text} ({program}) is too old: {oldest} or later is needed",
+                hint=INSTALL_HINT,
+            )
+        return nix
+
+    @property
+    def version_text(self) -> str:
+        """``2.34.8``."""
+        return ".".join(str(part) for part in self.version)
+
+    def without_network(self) -> Self:
+        """The same Nix where no network interface is up, not even loopback.
+
+        Its processes get a network namespace of their own; an ordinary user needs a user
+        namespace for that, in which it is root.
+        """
+        own_user = () if os.geteuid() == 0 else ("--user", "--map-root-user")
+        return replace(self, prefix=("unshare", *own_user, "--net"))
+
+    async def run(
+        self,
+        command: Sequence[str],
+        *,
+        stdin: bytes | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> Completed:
+        """Run one of Nix's programs to its end; ``environment`` adds to Nix's own.
+
+        ``command[0]`` is its name (``nix``, ``nix-store``, ``nix-instantiate``, …).
+
+        Raises:
+            ToolError: the program is not there or cannot be started.
+
+        """
+        async with self.process(command, environment=environment, input_pipe=stdin is not None) as (
+            process
+        ):
+            stdout, stderr = await process.communicate(stdin)
+        return _completed(command, process, stdout, stderr)
+
+    async def run_logged(self, command: Sequence[str], log: Callable[[str], None]) -> Completed:
+        """Run as :meth:`run` does, with ``log`` called for each line of stderr as it comes.
+
+        Raises:
+            ToolError: the program is not there or cannot be started.
+
+        """
+        async with self.process(command, input_pipe=False) as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            stdout, stderr = await asyncio.gather(
+                process.stdout.read(), _read_lines(process.stderr, log)
+            )
+            await process.wait()
+        return _completed(command, process, stdout, stderr)
+
+    @contextlib.asynccontextmanager
+    async def process(
+        self,
+        command: Sequence[str],
+        *,
+        environment: Mapping[str, str] | None = None,
+        input_pipe: bool = True,
+    ) -> AsyncIterator[asyncio.subprocess.Process]:
+        """Start one of Nix's programs with pipes; it is stopped when the context is left.
+
+        Raises:
+            ToolError: the program is not there or cannot be started.
+
+        """
+        name, *arguments = command
+        path = self.program if name == "nix" else self._sibling(name)
+        if name == "nix" and arguments and not arguments[0].startswith("--version"):
+            arguments = [*_FEATURES, *arguments]
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *self.prefix,
+                path,
+                *arguments,
+                stdin=PIPE if input_pipe else DEVNULL,
+                stdout=PIPE,
+                stderr=PIPE,
+                env={**self.environment, **(environment or {})},
+                # A group of its own: the terminal's Ctrl-C reaches us, and we stop it in order.
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise ToolError(f"{path} cannot be started: {error}", hint=INSTALL_HINT) from error
+        try:
+            yield process
+        finally:
+            await _stop(process)
+
+    def _sibling(self, name: str) -> str:
+        path = shutil.which(name, path=self.environment.get("PATH"))
+        if path is None:
+            raise ToolError(f"there is a `nix`, but no `{name}`, on PATH", hint=INSTALL_HINT)
+        return path
+
+
+def _completed(
+    command: Sequence[str], process: asyncio.subprocess.Process, stdout: bytes, stderr: bytes
+) -> Completed:
+    return Completed(
+        arguments=tuple(command),
+        returncode=-1 if process.returncode is None else process.returncode,
+        stdout=stdout,
+        stderr=stderr.decode(errors="replace"),
+    )
+
+
+async def _read_lines(stream: asyncio.StreamReader, log: Callable[[str], None]) -> bytes:
+    """Read to the end and hand each line on, however long it is."""
+    everything, rest = bytearray(), b""
+    while chunk := await stream.read(1 << 16):
+        everything += chunk
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            log(line.decode(errors="replace"))
+    if rest:
+        log(rest.decode(errors="replace"))
+    return bytes(everything)
+
+
+async def _stop(process: asyncio.subprocess.Process) -> None:
+    """End a process that may still run: politely, then not."""
+    if process.returncode is not None:
+        return
+    with contextlib.suppress(ProcessLookupError):
+        process.terminate()
+    try:
+        await asyncio.wait_for(process.wait(), _STOP_SECONDS)
+    except TimeoutError:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()

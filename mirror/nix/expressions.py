@@ -1,0 +1,92 @@
+"""The Nix expressions that evaluation hands to Nix, and how values are written in them."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Final
+
+from mirror.planning.targets import split_attribute_path
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+DESCRIBE: Final = """value: {
+  type = builtins.typeOf value;
+  drvPath = if builtins.isAttrs value && value ? drvPath then "${value.drvPath}" else null;
+}"""
+"""What is to be known of a value: its type, and its derivation if it is one."""
+
+OUTPUTS_OF_INPUT: Final = """{
+  inputs.target.url = "path:/to-be-overridden";
+  outputs = { self, target }: { all = target.outputs; };
+}
+"""
+"""A flake that hands on the outputs of another, for a Nix which cannot name all of them."""
+
+_IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_'-]*")
+
+# `at` must exist for a place to be chosen; what is `inside` must exist once it is chosen. Nothing
+# but the names on the way is evaluated of the places that are not chosen.
+_CHOOSE: Final = """outputs:
+let
+  system = %(system)s;
+  whole = %(whole)s;
+  path = %(path)s;
+  describe = %(describe)s;
+  places = [
+    { at = [ "nixosConfigurations" whole ]; inside = [ "config" "system" "build" "toplevel" ]; }
+    { at = [ "homeConfigurations" whole ]; inside = [ "activationPackage" ]; }
+    { at = [ "darwinConfigurations" whole ]; inside = [ "system" ]; }
+    { at = [ "devShells" system ] ++ path; inside = [ ]; }
+    { at = [ "packages" system ] ++ path; inside = [ ]; }
+    { at = [ "legacyPackages" system ] ++ path; inside = [ ]; }
+    { at = path; inside = [ ]; }
+  ];
+  exists = value: names: names == [ ] || builtins.isAttrs value
+    && builtins.hasAttr (builtins.head names) value
+    && exists (builtins.getAttr (builtins.head names) value) (builtins.tail names);
+  get = builtins.foldl' (value: name: builtins.getAttr name value);
+  found = builtins.filter (place: exists outputs place.at) places;
+  chosen = (builtins.head found).at ++ (builtins.head found).inside;
+  namesAt = at: if exists outputs at && builtins.isAttrs (get outputs at)
+    then map (name: at ++ [ name ]) (builtins.attrNames (get outputs at)) else [ ];
+in
+if found == [ ] then {
+  available = builtins.concatMap namesAt [
+    [ "nixosConfigurations" ] [ "homeConfigurations" ] [ "darwinConfigurations" ]
+    [ "devShells" system ] [ "packages" system ]
+  ];
+} else describe (get outputs chosen) // { inherit chosen; }
+"""
+
+
+def string(text: str) -> str:
+    """Write a string as Nix reads it, quotes and antiquotations escaped."""
+    return json.dumps(text, ensure_ascii=False).replace("${", "\\${")
+
+
+def path(file: Path) -> str:
+    """Write an absolute path, whatever characters it has."""
+    return f"(/. + {string(str(file))})"
+
+
+def attribute_path(names: Sequence[str]) -> str:
+    """Write an attribute path, with quotes where Nix wants them."""
+    return ".".join(name if _IDENTIFIER.fullmatch(name) else string(name) for name in names)
+
+
+def choose(name: str, system: str) -> str:
+    """Make the function that finds ``name`` among a flake's outputs, and describes what it is.
+
+    A configuration's name is taken whole (``alice@host.example``, with or without quotes around
+    it); elsewhere it is an attribute path.
+    """
+    names = split_attribute_path(name)
+    return _CHOOSE % {
+        "system": string(system),
+        "whole": string(names[0] if len(names) == 1 else name),
+        "path": f"[ {' '.join(string(part) for part in names)} ]",
+        "describe": DESCRIBE,
+    }

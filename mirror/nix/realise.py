@@ -1,0 +1,54 @@
+"""Having the installed Nix make paths: substitute them or build them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from mirror.errors import IntegrityError, SourceError
+from mirror.formats.store_path import StorePath
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from mirror.nix.command import Nix
+    from mirror.nix.stores import StoreLocation
+
+_HASH_MISMATCH: Final = 102
+"""What nix-store exits with when a fixed output was not what it should have been."""
+
+_LINES_TOLD: Final = 20
+
+
+async def realise(
+    nix: Nix,
+    paths: Sequence[StorePath],
+    *,
+    store: StoreLocation,
+    options: Mapping[str, str],
+    log: Callable[[str], None] | None = None,
+) -> tuple[StorePath, ...]:
+    """Make all outputs of the derivations, and the other paths, valid in ``store``.
+
+    ``options`` are settings of Nix for this run, such as ``substituters`` or ``builders``. ``log``
+    gets Nix's messages, line by line. Gives the output paths in the order that Nix prints them.
+
+    Raises:
+        IntegrityError: a fixed output was built and is not what it should be.
+        SourceError: something could not be built or substituted; ends with its last words.
+        ToolError: there is no ``nix-store``.
+
+    """
+    if not paths:
+        return ()
+    command = ["nix-store", "--realise", "--store", store.url]
+    for name, value in options.items():
+        command += ["--option", name, value]
+    command += paths
+    completed = await (nix.run(command) if log is None else nix.run_logged(command, log))
+    if completed.returncode != 0:
+        what = paths[0] if len(paths) == 1 else f"{len(paths)} paths ({paths[0]} and others)"
+        kind = IntegrityError if completed.returncode == _HASH_MISMATCH else SourceError
+        # Not from "error:" on: what a builder says comes before it.
+        words = "\n".join(completed.stderr.strip().splitlines()[-_LINES_TOLD:])
+        raise kind(f"Nix could not make {what}:\n{words}")
+    return tuple(StorePath.parse(line) for line in completed.stdout.decode().split())

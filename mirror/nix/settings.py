@@ -1,0 +1,72 @@
+"""The settings of the installed Nix that prefetch follows.
+
+They are what Nix itself says after it has read its files and its environment, so whatever a user
+has configured (caches, keys, passwords) is used without being configured twice.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from mirror.errors import ToolError
+
+if TYPE_CHECKING:
+    from mirror.nix.command import Nix
+
+_RENAMED: Final = (2, 20, 0)
+"""From here on it is ``nix config show``; the old name is deprecated."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NixSettings:
+    """What Nix's settings of the same names say.
+
+    ``store`` is the URL of the store that Nix uses by itself. ``always_allow_substitutes`` is
+    False for a Nix that has no such setting (before 2.19).
+    """
+
+    substituters: tuple[str, ...]
+    trusted_public_keys: tuple[str, ...]
+    require_sigs: bool
+    netrc_file: Path
+    hashed_mirrors: tuple[str, ...]
+    always_allow_substitutes: bool
+    system: str
+    extra_platforms: tuple[str, ...]
+    store: str
+
+
+async def read_settings(nix: Nix) -> NixSettings:
+    """Ask Nix for its settings.
+
+    Raises:
+        ToolError: Nix does not tell, for instance because its settings are not valid.
+
+    """
+    show = ["config", "show"] if nix.version >= _RENAMED else ["show-config"]
+    completed = await nix.run(["nix", *show, "--json"])
+    try:
+        if completed.returncode != 0:
+            raise ToolError(f"Nix does not tell its settings: {completed.error_text}")
+        settings: dict[str, Any] = json.loads(completed.stdout)
+        return NixSettings(
+            substituters=tuple(settings["substituters"]["value"]),
+            trusted_public_keys=tuple(settings["trusted-public-keys"]["value"]),
+            require_sigs=settings["require-sigs"]["value"],
+            netrc_file=Path(settings["netrc-file"]["value"]),
+            hashed_mirrors=tuple(settings["hashed-mirrors"]["value"]),
+            always_allow_substitutes=settings.get("always-allow-substitutes", {"value": False})[
+                "value"
+            ],
+            system=settings["system"]["value"],
+            extra_platforms=tuple(settings["extra-platforms"]["value"]),
+            store=settings["store"]["value"],
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise ToolError(
+            f"`nix {' '.join(show)} --json` of Nix {nix.version_text} tells something unknown:"
+            f" {type(error).__name__} {error}"
+        ) from error
