@@ -1,0 +1,10 @@
+"""Where paths are put: a binary cache directory, a Nix store.
+
+Each is a :class:`Destination`; one conformance suite runs against all of them.
+"""
+
+from mirror.destinations.cache_directory import CacheDirectory
+from mirror.destinations.interface import Destination, Generation, Staging
+from mirror.destinations.nix_store import NixStore
+
+__all__ = ["CacheDirectory", "Destination", "Generation", "NixStore", "Staging"]

@@ -1,0 +1,128 @@
+"""Files of a destination: durable writes, the lock, and what a failure means to the user.
+
+Blocking, for use off the event loop. What is written here can be read by everyone (0644, and
+0755 for directories) whatever the umask is, since other users and web servers read it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import socket
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Final
+
+from mirror.errors import DestinationError, LockedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FILE_MODE: Final = 0o644
+DIRECTORY_MODE: Final = 0o755
+
+_HINTS: Final = {
+    errno.ENOSPC: "make room there, or choose another destination; then run again: it goes on",
+    errno.EDQUOT: "your quota there is used up: make room, then run again: it goes on",
+    errno.EACCES: "run as a user who may write there, or choose another destination",
+    errno.EPERM: "run as a user who may write there, or choose another destination",
+    errno.EROFS: "the file system is mounted read-only: remount it, or choose another destination",
+    errno.ENOTDIR: "a file is where a directory should be: choose another destination",
+    errno.EEXIST: "a file is where a directory should be: choose another destination",
+    errno.EIO: "the disk reports an error: look at the kernel's log",
+}
+
+
+@contextlib.contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn an :class:`OSError` about ``path`` into a :class:`DestinationError` that explains it."""
+    try:
+        yield
+    except OSError as error:
+        where = error.filename or path
+        raise DestinationError(
+            f"{where}: {error.strerror or error}", hint=_HINTS.get(error.errno or 0)
+        ) from error
+
+
+def make_directory(directory: Path) -> None:
+    """Make a directory and its parents where they are missing, durably."""
+    if directory.is_dir():
+        return
+    make_directory(directory.parent)
+    directory.mkdir(exist_ok=True)
+    directory.chmod(DIRECTORY_MODE)
+    sync_directory(directory.parent)
+
+
+def sync_directory(directory: Path) -> None:
+    """Make what was renamed in a directory last through a power failure."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def replace_file(path: Path, data: bytes, *, temporaries: Path) -> None:
+    """Write a file whole: who reads ``path`` sees the old content, or all of the new.
+
+    ``temporaries`` is a directory on the same file system. The content is durable before it has
+    its name; the name is once ``path``'s directory is synced.
+    """
+    descriptor, name = tempfile.mkstemp(dir=temporaries)
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            make_durable(file)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def make_durable(file: IO[bytes]) -> None:
+    """Make a temporary file's content last, and readable by all, before it gets its name."""
+    file.flush()
+    os.fchmod(file.fileno(), FILE_MODE)
+    os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def locked(lock: Path, thing: str) -> Iterator[None]:
+    """Hold a lock file for as long as the context lasts; the kernel gives it up for a dead process.
+
+    Raises:
+        LockedError: another process holds it; the text says which, and since when.
+        DestinationError: the file cannot be made.
+
+    """
+    with explained(lock):
+        make_directory(lock.parent)
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.pread(descriptor, 500, 0).decode(errors="replace").strip()
+            raise LockedError(
+                f"{thing} is in use by another run ({holder or 'it does not say which'})",
+                hint="wait until it has ended; a run that was killed holds no lock",
+            ) from error
+        with explained(lock):
+            os.fchmod(descriptor, FILE_MODE)
+            since = datetime.now(UTC).isoformat(sep=" ", timespec="seconds")
+            holder = f"process {os.getpid()} on {socket.gethostname()} since {since}\n"
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, holder.encode(), 0)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                os.ftruncate(descriptor, 0)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,99 @@
+"""The interface of every destination, and the generations that it keeps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+    from contextlib import AbstractAsyncContextManager
+    from datetime import datetime
+
+    from mirror.formats.path_info import PathInfo
+    from mirror.formats.store_path import StorePath
+    from mirror.formats.verify import Claim, VerifiedPath
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generation:
+    """What one sync of one target made ready: the manifest.
+
+    ``number`` counts from 1 for each target; ``root`` is the target's root derivation;
+    ``paths`` (sorted) are all the paths that the generation keeps, closed under references;
+    ``nar_bytes`` is the sum of their NARs' sizes; ``created`` is in UTC. ``missing`` (sorted) are
+    the paths that were wanted and could not be had: with any, the generation is incomplete.
+    """
+
+    target: str
+    number: int
+    installable: str
+    level: str
+    root: StorePath
+    created: datetime
+    paths: tuple[StorePath, ...]
+    nar_bytes: int
+    missing: tuple[StorePath, ...] = ()
+
+
+class Staging(Protocol):
+    """Room for one path at a destination, until it is committed.
+
+    Leaving its context without :meth:`commit` removes what was staged.
+    """
+
+    @property
+    def keeps(self) -> Literal["compressed", "nar"]:
+        """Which bytes :meth:`write` takes: those that arrive, or those of the uncompressed NAR."""
+        ...
+
+    def write(self, data: bytes) -> None:
+        """Add bytes. It blocks, and is called off the event loop.
+
+        Raises:
+            DestinationError: no room, or no permission.
+
+        """
+        ...
+
+    async def commit(self, verified: VerifiedPath) -> None:
+        """Make the path part of the destination. Everything it refers to is there already.
+
+        Raises:
+            DestinationError: the destination cannot take it.
+
+        """
+        ...
+
+
+class Destination(Protocol):
+    """Somewhere that paths are kept."""
+
+    @property
+    def name(self) -> str:
+        """What reports call it, as a user may type it after ``--to``."""
+        ...
+
+    async def protect(self, paths: Collection[StorePath]) -> None:
+        """Keep the paths, there or yet to come, from garbage collection until this is closed."""
+        ...
+
+    async def held(self, paths: Collection[StorePath]) -> Mapping[StorePath, PathInfo]:
+        """Those of ``paths`` that the destination holds, with what it knows of them."""
+        ...
+
+    def stage(self, claim: Claim) -> AbstractAsyncContextManager[Staging]:
+        """Make room for a path."""
+        ...
+
+    async def keep(self, generation: Generation) -> None:
+        """Record the generation and root it; all its paths are there. Durable on return."""
+        ...
+
+    async def generations(self) -> list[Generation]:
+        """Every generation kept, by target and number."""
+        ...
+
+    async def forget(self, generation: Generation) -> None:
+        """Drop the generation and its root; its paths stay until they are collected."""
+        ...

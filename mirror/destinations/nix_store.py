@@ -1,0 +1,232 @@
+"""A Nix store as a destination, through the worker protocol.
+
+One connection is open for the whole run, and with it every temporary root, so that nothing of the
+run can be collected before its generation is rooted. A path is staged as its uncompressed NAR, in
+memory while it is small, and imported when it is committed: Nix hashes it again, restores it and
+registers it, in that order. Signatures go along; whether one is needed is the store's decision
+(a daemon asks for one from users that it does not trust, and never for content-addressed paths).
+
+A generation is one text object in the store, the *manifest object*. Its content is the manifest
+and its declared references are all the generation's paths, so that a single link to it protects
+them all, and appears or goes in one step.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import re
+import tempfile
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Final, Literal, Self
+
+from mirror.destinations import files, manifest
+from mirror.destinations.generation_links import GenerationLinks
+from mirror.errors import DestinationError
+from mirror.formats import nar
+from mirror.formats.content_address import text_path
+from mirror.formats.hashes import Hash
+from mirror.formats.path_info import PathInfo
+from mirror.nix import daemon
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Collection, Iterator, Mapping
+
+    from mirror.destinations.interface import Generation
+    from mirror.formats.store_path import StorePath
+    from mirror.formats.verify import Claim, VerifiedPath
+    from mirror.nix.command import Nix
+    from mirror.nix.stores import StoreLocation
+
+_IN_MEMORY: Final = 1 << 20
+_CHUNK: Final = 1 << 20
+_LONGEST_TARGET: Final = 150
+_NOT_IN_A_NAME: Final = re.compile(r"[^A-Za-z0-9+\-._?=]")
+_MACHINE_STORES: Final = {"auto", "daemon", "local"}
+
+
+class NixStore:
+    """A Nix store; :meth:`open` makes one."""
+
+    def __init__(
+        self,
+        *,
+        connection: daemon.Connection,
+        store: StoreLocation,
+        links: GenerationLinks,
+        temporary: Path,
+    ) -> None:
+        self._connection = connection
+        self._store = store
+        self._links = links
+        self._temporary = temporary
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def open(
+        cls, nix: Nix, store: StoreLocation, *, exclusive: bool = True
+    ) -> AsyncIterator[Self]:
+        """Connect to a store and, unless ``exclusive`` is false, hold its lock.
+
+        Without the lock it is for looking only: :meth:`held` and :meth:`generations`.
+
+        Raises:
+            LockedError: another run of this user holds the lock.
+            DestinationError: the directory for temporary files cannot be used.
+            ToolError: the store cannot be connected to.
+
+        """
+        home = Path(nix.environment.get("HOME") or Path.home())
+        state = Path(nix.environment.get("XDG_STATE_HOME") or home / ".local/state") / "prefetch"
+        cache = Path(nix.environment.get("XDG_CACHE_HOME") or home / ".cache") / "prefetch"
+        temporary = Path(nix.environment.get("TMPDIR") or cache)
+        roots = state / "gcroots"
+        name = "this-machine"
+        if store.url not in _MACHINE_STORES:
+            name = hashlib.sha256(store.url.encode()).hexdigest()[:32]
+            roots /= name
+        async with contextlib.AsyncExitStack() as stack:
+            if exclusive:
+                lock = files.locked(state / f"locks/{name}", f"the Nix store {store.url}")
+                stack.enter_context(lock)
+                with files.explained(temporary):
+                    files.make_directory(temporary)
+            yield cls(
+                connection=await stack.enter_async_context(daemon.connect(nix, store)),
+                store=store,
+                links=GenerationLinks(store=store, indirect=roots),
+                temporary=temporary,
+            )
+
+    @property
+    def name(self) -> str:
+        """The store's URL."""
+        return self._store.url
+
+    @property
+    def store(self) -> StoreLocation:
+        """Where the store is."""
+        return self._store
+
+    async def protect(self, paths: Collection[StorePath]) -> None:
+        """Keep the paths, there or yet to come, from garbage collection until this is closed."""
+        await self._connection.add_temp_roots(paths)
+
+    async def held(self, paths: Collection[StorePath]) -> Mapping[StorePath, PathInfo]:
+        """Those of ``paths`` that are valid, with what the store knows of them."""
+        valid = await self._connection.query_valid_paths(paths)
+        return await self._connection.query_path_infos(valid)
+
+    @contextlib.asynccontextmanager
+    async def stage(
+        self,
+        claim: Claim,  # noqa: ARG002 - part of the interface; the NAR itself says enough here
+    ) -> AsyncIterator[StoreStaging]:
+        """Make room for a path's uncompressed NAR."""
+        with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY, dir=str(self._temporary)) as file:
+            yield StoreStaging(self._connection, file, self._temporary)
+
+    async def keep(self, generation: Generation) -> None:
+        """Add the generation's manifest object to the store, and root it.
+
+        Raises:
+            DestinationError: a path of it is not valid, or the root cannot be made.
+
+        """
+        missing = set(generation.paths) - await self._connection.query_valid_paths(generation.paths)
+        if missing:
+            raise DestinationError(
+                f"{len(missing)} paths of {generation.target} are not in the store "
+                f"{self.name}, {min(missing)} for one"
+            )
+        info, data = await asyncio.to_thread(_manifest_object, generation)
+        await self.protect([info.path])
+        with _refusals(info.path):
+            await self._connection.add_to_store_nar(info, _once(data), check_signatures=False)
+        link = await asyncio.to_thread(self._links.add, generation, info.path)
+        if link is not None:
+            await self._connection.add_indirect_root(str(link))
+
+    async def generations(self) -> list[Generation]:
+        """Every generation kept, by target and number."""
+        return await asyncio.to_thread(self._links.read)
+
+    async def forget(self, generation: Generation) -> None:
+        """Remove the generation's root; Nix collects what no other root protects."""
+        await asyncio.to_thread(self._links.remove, generation)
+
+
+class StoreStaging:
+    """A path's uncompressed NAR, in memory or in a nameless temporary file."""
+
+    keeps: Literal["compressed", "nar"] = "nar"
+
+    def __init__(self, connection: daemon.Connection, file: IO[bytes], temporary: Path) -> None:
+        self._connection = connection
+        self._file = file
+        self._temporary = temporary
+
+    def write(self, data: bytes) -> None:
+        """Add bytes of the NAR."""
+        with files.explained(self._temporary):
+            self._file.write(data)
+
+    async def commit(self, verified: VerifiedPath) -> None:
+        """Import the path; its references are valid already.
+
+        Raises:
+            DestinationError: Nix refused it, in Nix's words.
+
+        """
+        self._file.seek(0)
+        is_small = verified.info.nar_size <= _IN_MEMORY
+        chunks = _once(self._file.read()) if is_small else self._chunks()
+        with _refusals(verified.info.path):
+            # Verified here already. Nix heeds this for users that it trusts only.
+            await self._connection.add_to_store_nar(verified.info, chunks, check_signatures=False)
+
+    async def _chunks(self) -> AsyncIterator[bytes]:
+        while data := await asyncio.to_thread(self._file.read, _CHUNK):
+            yield data
+
+
+def _manifest_object(generation: Generation) -> tuple[PathInfo, bytes]:
+    """The manifest object of a generation, and its NAR."""
+    content = manifest.render(generation)
+    digest = Hash.of(content)
+    target = _NOT_IN_A_NAME.sub("_", generation.target)[:_LONGEST_TARGET]
+    references = tuple(sorted(set(generation.paths)))
+    data = b"".join(nar.serialize(nar.Regular.of(content)))
+    info = PathInfo(
+        path=text_path(
+            f"prefetch-{target}-{generation.number}.json", hash=digest, references=references
+        ),
+        nar_hash=Hash.of(data),
+        nar_size=len(data),
+        references=references,
+        content_address=f"text:{digest.nix32}",
+    )
+    return info, data
+
+
+async def _once(data: bytes) -> AsyncIterator[bytes]:
+    yield data
+
+
+@contextlib.contextmanager
+def _refusals(path: StorePath) -> Iterator[None]:
+    """Say what is to be done where Nix refuses a path."""
+    try:
+        yield
+    except daemon.DaemonError as error:
+        hint = None
+        if "signature" in error.message:
+            hint = (
+                "the Nix daemon does not trust you to add paths without a signature by a key of "
+                "its `trusted-public-keys`: add the key there, add yourself to `trusted-users`, "
+                "or run as root"
+            )
+        elif "No space left" in error.message:
+            hint = "make room on the store's file system; then run again: it goes on"
+        raise DestinationError(f"Nix refused {path}: {error.message}", hint=hint) from error

@@ -1,0 +1,136 @@
+"""What every destination promises, shown on each of them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+from rig.made_paths import chain, generation, input_addressed, numbered, put, text
+
+from mirror.errors import DestinationError, LockedError
+from mirror.formats.verify import Claim, NarVerifier
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
+
+    from mirror.destinations.interface import Destination
+
+    Open = Callable[..., AbstractAsyncContextManager[Destination]]
+
+
+async def test_a_new_destination_holds_nothing(open_destination: Open) -> None:
+    async with open_destination() as destination:
+        assert not await destination.held([text("nothing").path])
+        assert not await destination.held([])
+        assert not await destination.generations()
+
+
+async def test_what_was_committed_is_held_with_what_is_known_of_it(
+    open_destination: Open,
+) -> None:
+    links = [*chain(3), input_addressed("itself", refers_to_itself=True)]
+    paths = [made.path for made in links]
+    async with open_destination() as destination:
+        await destination.protect([*paths, text("absent").path])
+        for made in links:
+            await put(destination, made)
+        expected = {made.path: made.info for made in links}
+        assert await destination.held([*paths, text("absent").path]) == expected
+    async with open_destination() as destination:
+        assert await destination.held(paths) == expected
+
+
+async def test_what_is_not_committed_is_not_held(open_destination: Open) -> None:
+    made = text("abandoned")
+    claim = Claim(info=made.info, made_here=True)
+    async with open_destination() as destination:
+        async with destination.stage(claim) as staging:
+            staging.write(made.nar)
+        async with destination.stage(claim):
+            pass
+        with contextlib.suppress(ZeroDivisionError):
+            async with destination.stage(claim) as staging:
+                staging.write(made.nar[:10])
+                1 / 0  # noqa: B018 - any failure
+        assert not await destination.held([made.path])
+
+
+async def test_a_path_is_refused_before_what_it_refers_to(open_destination: Open) -> None:
+    first, second = chain(2)
+    async with open_destination() as destination:
+        with pytest.raises(DestinationError, match="link-0"):
+            await put(destination, second)
+        assert not await destination.held([second.path])
+        await put(destination, first)
+        await put(destination, second)
+        assert len(await destination.held([first.path, second.path])) == 2
+
+
+async def test_a_path_can_be_committed_again(open_destination: Open) -> None:
+    made = text("again")
+    async with open_destination() as destination:
+        await put(destination, made)
+        await put(destination, made)
+        assert await destination.held([made.path]) == {made.path: made.info}
+
+
+async def test_large_paths_are_taken_in_pieces(open_destination: Open) -> None:
+    made = text("large", content=os.urandom(3 << 20))
+    claim = Claim(info=made.info, made_here=True)
+    async with open_destination() as destination:
+        verifier = NarVerifier(claim)
+        async with destination.stage(claim) as staging:
+            for start in range(0, len(made.nar), 300_001):
+                for piece in verifier.feed(made.nar[start : start + 300_001]):
+                    staging.write(piece)
+            await staging.commit(verifier.finish())
+        assert await destination.held([made.path]) == {made.path: made.info}
+
+
+async def test_generations_are_kept_and_forgotten(open_destination: Open) -> None:
+    links = chain(3)
+    first = generation(links[:2])
+    second = numbered(generation(links), 2)
+    other = generation(links[:1], target="../a target?")
+    async with open_destination() as destination:
+        for made in links:
+            await put(destination, made)
+        for kept in (second, first, other):
+            await destination.keep(kept)
+        assert await destination.generations() == [other, first, second]
+        await destination.forget(first)
+        await destination.forget(first)
+    async with open_destination() as destination:
+        assert await destination.generations() == [other, second]
+
+
+async def test_an_incomplete_generation_is_refused(open_destination: Open) -> None:
+    links = chain(2)
+    async with open_destination() as destination:
+        await put(destination, links[0])
+        with pytest.raises(DestinationError, match="link-1"):
+            await destination.keep(generation(links))
+        assert not await destination.generations()
+
+
+async def test_one_run_at_a_time_holds_the_lock(open_destination: Open) -> None:
+    async with open_destination() as destination:
+        with pytest.raises(LockedError, match=f"process {os.getpid()} on .* since 20"):
+            async with open_destination():
+                pass
+        await put(destination, text("still-working"))
+    async with open_destination():
+        pass
+
+
+async def test_looking_needs_no_lock(open_destination: Open) -> None:
+    made = text("seen")
+    async with open_destination() as destination:
+        await put(destination, made)
+        await destination.keep(generation([made]))
+        async with open_destination(exclusive=False) as onlooker:
+            assert await onlooker.held([made.path]) == {made.path: made.info}
+            assert await onlooker.generations() == [generation([made])]
