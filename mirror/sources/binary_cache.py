@@ -1,0 +1,224 @@
+"""A binary cache, over HTTP or in a directory: what it has, whether to believe it, and its NARs.
+
+The NAR is handed on byte for byte as the cache compressed it. A path is believed for one of these
+reasons, and refused for want of one before anything is downloaded:
+
+- its content is known beforehand (a fixed output): what the cache says of it is replaced by that;
+- its name follows from its content (``CA`` in the narinfo), which the verifier compares;
+- a trusted key has signed it;
+- the cache's own URL says ``trusted=true``, as Nix's store URLs may.
+
+A narinfo's ``URL`` must stay inside the cache: relative and without ``..``, or absolute with the
+cache's own scheme, host and port.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final, Self
+from urllib.parse import parse_qsl, quote, unquote, urljoin, urlsplit
+
+from mirror.errors import FormatError, IntegrityError, NotAvailableError, RequestError
+from mirror.formats.cache_info import FILE_NAME, parse_cache_info
+from mirror.formats.narinfo import NarInfo, parse_narinfo
+from mirror.formats.signing import TrustedKeys
+from mirror.formats.verify import Claim
+from mirror.sources.http_errors import MissingError
+from mirror.sources.interface import Nar
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from mirror.formats.path_info import PathInfo
+    from mirror.formats.store_path import StorePath
+    from mirror.sources.http import HttpClient
+    from mirror.sources.interface import Wanted
+
+DEFAULT_PRIORITY: Final = 50
+"""What Nix takes for the priority of a cache that names none."""
+
+_SCHEMES: Final = frozenset({"http", "https", "file"})
+_INFO_CAP: Final = 1 << 16
+_NARINFO_CAP: Final = 1 << 24
+"""A path may have tens of thousands of references."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BinaryCache:
+    """A cache that has been asked who it is.
+
+    ``name`` is its URL without parameters; of several caches the one of the lowest ``priority`` is
+    asked first; ``trusted``: its paths need no signature; ``wants_mass_queries``: asking for many
+    paths that it may lack is welcome.
+    """
+
+    name: str
+    priority: int
+    trusted: bool
+    wants_mass_queries: bool
+    _client: HttpClient = field(repr=False)
+    _keys: TrustedKeys = field(repr=False)
+    _found: dict[StorePath, NarInfo | None] = field(repr=False, default_factory=dict)
+
+    @classmethod
+    async def connect(
+        cls, url: str, client: HttpClient, *, keys: TrustedKeys | None = None
+    ) -> Self:
+        """Read the cache's ``nix-cache-info``.
+
+        ``url`` may have Nix's parameters ``priority`` and ``trusted``; others say nothing here.
+        Without ``keys`` nothing is believed for its signature.
+
+        Raises:
+            RequestError: ``url`` is not that of a binary cache.
+            NotAvailableError: there is no cache there, or one for another store directory.
+            TransientError: it cannot be asked now.
+
+        """
+        parts = urlsplit(url)
+        if parts.scheme not in _SCHEMES or (parts.scheme == "file" and not parts.path):
+            raise RequestError(
+                f"not the URL of a binary cache: {url}",
+                hint="http://…, https://… or file:///some/directory",
+            )
+        parameters = dict(parse_qsl(parts.query))
+        name = parts._replace(query="", fragment="").geturl().rstrip("/")
+        try:
+            data = await client.get_small(f"{name}/{FILE_NAME}", cap=_INFO_CAP)
+            info = parse_cache_info(data)
+        except MissingError as error:
+            raise NotAvailableError(f"{name} is not a binary cache: {error.message}") from error
+        except FormatError as error:
+            raise NotAvailableError(f"{name} cannot be used: {error.message}") from error
+        return cls(
+            name=name,
+            priority=_priority(url, parameters.get("priority"), info.priority),
+            trusted=parameters.get("trusted", "").lower() in {"1", "true", "yes"},
+            wants_mass_queries=info.want_mass_query,
+            _client=client,
+            _keys=keys or TrustedKeys(),
+        )
+
+    @property
+    def is_one_party(self) -> bool:
+        """It is: a cache that gave one wrong NAR is not asked again."""
+        return True
+
+    async def lookup(self, path: StorePath) -> NarInfo | None:
+        """What the cache says of ``path``, None if it does not have it. Asked once in a run.
+
+        Raises:
+            TransientError: it cannot be asked now.
+            NotAvailableError: it refuses to be asked.
+            IntegrityError: its answer is malformed, or about another path.
+
+        """
+        if path in self._found:
+            return self._found[path]
+        url = f"{self.name}/{path.hash_part}.narinfo"
+        narinfo: NarInfo | None = None
+        try:
+            narinfo = parse_narinfo(await self._client.get_small(url, cap=_NARINFO_CAP))
+        except MissingError:
+            pass
+        except FormatError as error:
+            raise IntegrityError(f"{url}: {error.message}") from error
+        if narinfo is not None and narinfo.info.path != path:
+            raise IntegrityError(f"{url}: it is about {narinfo.info.path}, not {path}")
+        self._found[path] = narinfo
+        return narinfo
+
+    def refusal(self, info: PathInfo) -> str | None:
+        """Why the path is not believed without knowing its content beforehand; None if it is."""
+        if self.trusted or info.content_address is not None:
+            return None
+        if self._keys.verify(info) is not None:
+            return None
+        signers = sorted({signature.partition(":")[0] for signature in info.signatures})
+        by = f"its signatures are by {', '.join(signers)}" if signers else "it has no signature"
+        return f"{info.path} is signed by none of the trusted keys; {by}"
+
+    @contextlib.asynccontextmanager
+    async def open(self, wanted: Wanted) -> AsyncIterator[Nar]:
+        """Open the path's NAR, compressed as the cache has it.
+
+        Raises:
+            NotAvailableError: the cache does not have it.
+            TransientError: it cannot be asked now.
+            IntegrityError: what it has is not believed.
+
+        """
+        narinfo = await self.lookup(wanted.path)
+        if narinfo is None:
+            raise NotAvailableError(f"{self.name} does not have {wanted.path}")
+        claim = self._claim(narinfo, wanted)
+        url = self._nar_url(narinfo)
+        try:
+            async with self._client.stream(
+                url, expected_size=claim.file_size, cap=_size_cap(narinfo)
+            ) as chunks:
+                yield Nar(claim=claim, chunks=chunks, location=url)
+        except MissingError:
+            # So that another attempt in this run does not take the old word for it.
+            self._found.pop(wanted.path, None)
+            raise
+
+    def _claim(self, narinfo: NarInfo, wanted: Wanted) -> Claim:
+        info = narinfo.info
+        fixed = wanted.fixed_output
+        if fixed is not None and fixed.hash.is_computable:
+            if info.references:
+                raise IntegrityError(
+                    f"{self.name}: {info.path} refers to {info.references[0]}; "
+                    "a fixed output refers to nothing"
+                )
+            info = replace(info, content_address=fixed.content_address)
+        else:
+            refusal = self.refusal(info)
+            if refusal is not None:
+                raise IntegrityError(
+                    f"{self.name}: {refusal}",
+                    hint="if you trust its keys, name them with --trusted-key",
+                )
+        size = narinfo.file_size
+        if size is None and narinfo.compression == "none":
+            size = info.nar_size
+        return Claim(
+            info=info,
+            compression=narinfo.compression,
+            file_hash=narinfo.file_hash,
+            file_size=size,
+        )
+
+    def _nar_url(self, narinfo: NarInfo) -> str:
+        cache, named = urlsplit(self.name), urlsplit(narinfo.url)
+        outside = IntegrityError(
+            f"{self.name}: the NAR of {narinfo.info.path} is said to be at {narinfo.url}, "
+            "outside of the cache"
+        )
+        if named.scheme or named.netloc or narinfo.url.startswith("/"):
+            origin = urljoin(f"{self.name}/", narinfo.url)
+            if cache.scheme == "file" or urlsplit(origin)[:2] != cache[:2]:
+                raise outside
+            return origin
+        if any(unquote(part) in {".", ".."} for part in narinfo.url.split("/")):
+            raise outside
+        # In a directory the text is a file's name; over HTTP it is (part of) a URL.
+        return f"{self.name}/{quote(narinfo.url) if cache.scheme == 'file' else narinfo.url}"
+
+
+def _priority(url: str, asked: str | None, named: int | None) -> int:
+    """The user's word counts before the cache's own."""
+    if asked is None:
+        return DEFAULT_PRIORITY if named is None else named
+    try:
+        return int(asked)
+    except ValueError as error:
+        raise RequestError(f"{url}: priority={asked} is not a number") from error
+
+
+def _size_cap(narinfo: NarInfo) -> int:
+    """The most that a compressed NAR of unknown size may have: no method makes it much larger."""
+    size = narinfo.info.nar_size
+    return size + size // 8 + (1 << 20)

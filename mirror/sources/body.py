@@ -1,0 +1,308 @@
+"""The bytes of one URL, from first to last, in chunks of about 1 MiB.
+
+A :class:`Body` survives its connection: when that is cut, it asks for the rest with ``Range`` and
+``If-Range``, and where the server sends all again it leaves out what it has handed on. Nothing is
+handed on twice, and nothing of a file that changed in between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import time
+from typing import TYPE_CHECKING, Final, Self
+
+from mirror.errors import FormatError, IntegrityError, NotAvailableError, TransientError
+from mirror.formats.compression import decompressor
+from mirror.sources.http_errors import FOREIGN, MissingError, translate
+from mirror.sources.pace import MinimumSpeed
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator
+    from pathlib import Path
+    from types import TracebackType
+
+    import httpx
+
+    from mirror.sources.http import HttpClient
+
+CHUNK_SIZE: Final = 1 << 20
+"""The size, in bytes, at which a chunk is handed on."""
+
+_CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+_ENCODINGS: Final = {
+    "gzip": "gzip",
+    "x-gzip": "gzip",
+    "br": "br",
+    "zstd": "zstd",
+    "xz": "xz",
+    "x-xz": "xz",
+    "bzip2": "bzip2",
+    "x-bzip2": "bzip2",
+}
+
+
+class _ChangedError(TransientError):
+    """The file is another one now: what was handed on cannot be completed."""
+
+
+class Body:
+    """An async context manager that is the iterator of its chunks.
+
+    ``encodings`` are the Content-Encodings that the server applied, in its order.
+    """
+
+    def __init__(
+        self,
+        client: HttpClient,
+        url: str,
+        *,
+        expected_size: int | None = None,
+        cap: int | None = None,
+        attempts: int | None = None,
+    ) -> None:
+        self.encodings: tuple[str, ...] = ()
+        self._client = client
+        self._url = url
+        self._wanted_size = expected_size
+        self._cap = cap
+        self._attempts = attempts or client.settings.attempts
+        self._failures = 0
+        self._progress = 0
+        self._received = 0
+        self._skip = 0
+        self._size: int | None = None
+        self._validator: str | None = None
+        self._connection = contextlib.AsyncExitStack()
+        self._pieces: AsyncIterator[bytes] | None = None
+        self._failure: TransientError | None = None
+        self._speed = self._new_speed()
+
+    async def __aenter__(self) -> Self:
+        while self._pieces is None:
+            try:
+                await self._connect()
+            except TransientError as error:
+                await self._failed(error)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._disconnect()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        while True:
+            try:
+                if self._failure is not None:
+                    failure, self._failure = self._failure, None
+                    raise failure
+                if self._pieces is None:
+                    await self._connect()
+                chunk = await self._next_chunk()
+            except TransientError as error:
+                await self._failed(error)
+                continue
+            if not chunk:
+                raise StopAsyncIteration
+            return chunk
+
+    async def _failed(self, error: TransientError) -> None:
+        """Give the connection up and wait for the next one, or raise ``error``."""
+        await self._disconnect()
+        if isinstance(error, _ChangedError) or self._attempts == 1:
+            raise error
+        # A line that is often cut, but brings a good piece each time, is no failure.
+        if self._received - self._progress >= CHUNK_SIZE:
+            self._failures = 0
+        self._progress = self._received
+        self._failures += 1
+        await self._client.pause(self._failures, error)
+
+    async def _disconnect(self) -> None:
+        self._pieces = None
+        await self._connection.aclose()
+
+    async def _connect(self) -> None:
+        """Open the body, or the rest of it."""
+        first = self._received == 0
+        resume = not first and self._validator is not None
+        headers = (
+            {"Range": f"bytes={self._received}-", "If-Range": self._validator or ""}
+            if resume
+            else {}
+        )
+        response = await self._connection.enter_async_context(
+            self._client.response(self._url, headers)
+        )
+        if response.status_code == 206:  # noqa: PLR2004 - the status that says "a part"
+            self._continue_part(response, asked=resume)
+        else:
+            self._begin_whole(response, first=first)
+        self._speed = self._new_speed()
+        self._pieces = response.aiter_raw()
+
+    def _begin_whole(self, response: httpx.Response, *, first: bool) -> None:
+        size = _content_length(response)
+        validator = _validator(response)
+        if first:
+            self._size, self._validator = size, validator
+            encodings = response.headers.get("content-encoding", "").lower().split(",")
+            self.encodings = tuple(
+                e for part in encodings if (e := part.strip()) != "identity" and e
+            )
+            wanted = self._wanted_size
+            if None not in {wanted, size} and wanted != size and not self.encodings:
+                raise IntegrityError(f"{self._url}: {size} bytes where {wanted} are expected")
+        elif (size, validator) != (self._size, self._validator):
+            raise _ChangedError(f"{self._url}: it changed while it was being downloaded")
+        self._skip = self._received
+
+    def _continue_part(self, response: httpx.Response, *, asked: bool) -> None:
+        part = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", "").strip())
+        if not asked or part is None or int(part[1]) != self._received:
+            raise NotAvailableError(f"{self._url}: the server sent a part that was not asked for")
+        if part[3] != "*" and self._size is not None and int(part[3]) != self._size:
+            raise _ChangedError(f"{self._url}: it changed while it was being downloaded")
+        self._skip = 0
+
+    async def _next_chunk(self) -> bytes:
+        """About 1 MiB, or what is left; empty at the end."""
+        pieces: list[bytes] = []
+        gathered = 0
+        try:
+            while gathered < CHUNK_SIZE:
+                piece = await self._next_piece()
+                if piece is None:
+                    break
+                pieces.append(piece)
+                gathered += len(piece)
+        except TransientError as error:
+            if not gathered:
+                raise
+            # What came before the cut is good, and need not be asked for again.
+            self._failure = error
+        return b"".join(pieces)
+
+    async def _next_piece(self) -> bytes | None:
+        """What the network has, less what was handed on already; None at the end."""
+        assert self._pieces is not None
+        while True:
+            started = time.monotonic()
+            try:
+                piece = await anext(self._pieces, None)
+            except FOREIGN as error:
+                raise translate(error, self._url) from error
+            if piece is None:
+                self._check_end()
+                return None
+            if self._speed.is_too_slow(len(piece), time.monotonic() - started):
+                raise TransientError(f"{self._url}: slower than {self._least:.0f} bytes a second")
+            await self._client.limiter.take(len(piece))
+            kept = piece[self._skip :]
+            self._skip -= len(piece) - len(kept)
+            if kept:
+                self._received += len(kept)
+                self._check_size()
+                return kept
+
+    def _check_size(self) -> None:
+        for limit in (None if self.encodings else self._wanted_size, self._cap):
+            if limit is not None and self._received > limit:
+                raise IntegrityError(f"{self._url}: more than the {limit} bytes expected")
+
+    def _check_end(self) -> None:
+        size = self._size
+        if size is None and not self.encodings:
+            size = self._wanted_size
+        if self._skip or (size is not None and self._received < size):
+            raise TransientError(
+                f"{self._url}: the answer was cut short after {self._received} bytes"
+                + (f" of {size}" if size is not None else "")
+            )
+
+    @property
+    def _least(self) -> float:
+        return self._client.settings.least_bytes_per_second
+
+    def _new_speed(self) -> MinimumSpeed:
+        return MinimumSpeed(self._least, self._client.settings.speed_seconds)
+
+
+async def decoded(body: Body, url: str, *, cap: int | None = None) -> AsyncGenerator[bytes]:
+    """The chunks of ``body`` with its Content-Encoding undone.
+
+    Raises:
+        IntegrityError: the encoding is unknown or its data malformed, or gives more than ``cap``.
+
+    """
+    encoding = body.encodings[0]
+    if len(body.encodings) > 1 or encoding not in _ENCODINGS:
+        raise IntegrityError(f"{url}: unknown Content-Encoding {', '.join(body.encodings)}")
+    stream = decompressor(_ENCODINGS[encoding])
+    total = 0
+    try:
+        async for chunk in body:
+            pieces = stream.feed(chunk)
+            while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+                total += len(piece)
+                if cap is not None and total > cap:
+                    raise IntegrityError(f"{url}: larger than the {cap} bytes it may have")
+                yield piece
+        stream.finish()
+    except FormatError as error:
+        raise IntegrityError(f"{url}: Content-Encoding {encoding}: {error.message}") from error
+
+
+@contextlib.asynccontextmanager
+async def file_chunks(
+    path: Path, *, expected_size: int | None = None
+) -> AsyncGenerator[AsyncIterator[bytes]]:
+    """A local file's bytes, read off the event loop.
+
+    Raises:
+        MissingError: there is no such file, or it cannot be read.
+        IntegrityError: it is not of ``expected_size`` bytes.
+
+    """
+    try:
+        file = await asyncio.to_thread(path.open, "rb", buffering=0)
+    except OSError as error:
+        raise MissingError(f"{path}: {error.strerror}") from error
+
+    async def chunks() -> AsyncGenerator[bytes]:
+        total = 0
+        try:
+            while chunk := await asyncio.to_thread(file.read, CHUNK_SIZE):
+                total += len(chunk)
+                yield chunk
+        except OSError as error:
+            raise TransientError(f"{path}: {error.strerror}") from error
+        if expected_size is not None and total != expected_size:
+            raise IntegrityError(f"{path}: {total} bytes where {expected_size} are expected")
+
+    try:
+        yield chunks()
+    finally:
+        file.close()
+
+
+def _content_length(response: httpx.Response) -> int | None:
+    text = response.headers.get("content-length", "")
+    return int(text) if text.isascii() and text.isdigit() else None
+
+
+def _validator(response: httpx.Response) -> str | None:
+    """What ``If-Range`` may hold: a strong ETag, else the modification date."""
+    tag: str = response.headers.get("etag", "")
+    if tag.startswith('"'):
+        return tag
+    date: str = response.headers.get("last-modified", "")
+    return date or None

@@ -1,0 +1,52 @@
+"""The binary caches of a run, asked in the order of their priorities."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mirror.errors import SourceError
+from mirror.planning.availability import Offer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mirror.formats.store_path import StorePath
+    from mirror.sources.binary_cache import BinaryCache
+
+
+class Caches:
+    """Several caches as one; the first that may be believed makes the offer.
+
+    A cache that cannot be reached counts as having nothing. Why is kept in :attr:`failures` by
+    cache, and why an offer was turned down in :attr:`refusals` by path, for the report.
+    """
+
+    def __init__(self, caches: Sequence[BinaryCache]) -> None:
+        self.all = tuple(sorted(caches, key=lambda cache: cache.priority))
+        self.failures: dict[str, str] = {}
+        self.refusals: dict[StorePath, list[tuple[str, str]]] = {}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The caches' names, first asked first."""
+        return tuple(cache.name for cache in self.all)
+
+    async def offer(self, path: StorePath, *, is_fixed_output: bool) -> Offer | None:
+        """What the first cache that has ``path`` says of it, None if none has it.
+
+        For a fixed output no signature is needed: its content is compared with its own hash.
+        """
+        for cache in self.all:
+            try:
+                narinfo = await cache.lookup(path)
+            except SourceError as error:
+                self.failures.setdefault(cache.name, error.message)
+                self.refusals.setdefault(path, []).append((cache.name, error.message))
+                continue
+            if narinfo is None:
+                continue
+            refusal = None if is_fixed_output else cache.refusal(narinfo.info)
+            if refusal is None:
+                return Offer(source=cache.name, info=narinfo.info, download_bytes=narinfo.file_size)
+            self.refusals.setdefault(path, []).append((cache.name, refusal))
+        return None

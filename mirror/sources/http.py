@@ -1,0 +1,290 @@
+"""The one HTTP client: httpx's interface over aiohttp's machinery.
+
+It promises its callers, whatever the server does: an answer, or an error of
+:class:`mirror.errors.SourceError`, within bounded time and memory. It asks again after what may
+pass (with growing pauses, or the pause that the server asks for), goes on where a download was cut,
+follows redirects only to http and https, keeps to the user's proxies, netrc and rate limit, and
+never hands on an encoding that was not asked for. Whether the bytes are the right ones is for the
+verifier to say. ``file://`` URLs are read too, so that a cache may be a directory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import netrc
+import random
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self
+from urllib.parse import unquote, urlsplit
+
+import aiohttp
+import httpx
+from httpx_aiohttp import HttpxAiohttpClient
+from httpx_aiohttp.transport import AiohttpResponseStream, AiohttpTransport
+
+from mirror.errors import IntegrityError, NotAvailableError, RequestError, TransientError
+from mirror.sources.body import CHUNK_SIZE, Body, decoded, file_chunks
+from mirror.sources.http_errors import FOREIGN, MissingError, of_status, translate
+from mirror.sources.pace import RateLimiter
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from types import TracebackType
+
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_SCHEMES: Final = frozenset({"http", "https"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpSettings:
+    """How patient and how greedy the client is.
+
+    ``connections_per_host`` are open at once; ``connect_seconds`` and ``silence_seconds`` bound the
+    wait for a connection and for the next byte; a download slower than ``least_bytes_per_second``
+    over ``speed_seconds`` is given up. A request is made ``attempts`` times, with pauses that
+    double from ``first_pause`` to ``longest_pause`` seconds; a server that asks for more than
+    ``longest_retry_after`` has failed. ``netrc`` is a file of credentials.
+    """
+
+    connections_per_host: int = 16
+    connect_seconds: float = 15
+    silence_seconds: float = 30
+    least_bytes_per_second: float = 1000
+    speed_seconds: float = 30
+    redirects: int = 10
+    attempts: int = 5
+    first_pause: float = 0.5
+    longest_pause: float = 30
+    longest_retry_after: float = 120
+    netrc: Path | None = None
+    user_agent: str = "prefetch"
+
+
+class HttpClient:
+    """The client; an async context manager that holds the connections of a run.
+
+    Time and chance come in as ``sleep``, ``jitter`` (a number from 0 to 1) and ``now``.
+
+    Raises:
+        RequestError: the netrc file cannot be read.
+
+    """
+
+    def __init__(
+        self,
+        settings: HttpSettings | None = None,
+        *,
+        limiter: RateLimiter | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        jitter: Callable[[], float] = random.random,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.settings = settings or HttpSettings()
+        self.limiter = limiter or RateLimiter()
+        self._sleep = sleep
+        self._jitter = jitter
+        self._now = now
+        self._netrc = _read_netrc(self.settings.netrc)
+        self._client = _Client(
+            # `pool` stays open: waiting for a turn at a busy host is no failure.
+            timeout=httpx.Timeout(
+                self.settings.silence_seconds, connect=self.settings.connect_seconds, pool=None
+            ),
+            limits=httpx.Limits(max_connections=self.settings.connections_per_host),
+            headers={"User-Agent": self.settings.user_agent, "Accept-Encoding": "identity"},
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._client.aclose()
+
+    async def get_small(self, url: str, *, cap: int) -> bytes:
+        """The whole body of a small answer, of at most ``cap`` bytes once decoded.
+
+        Raises:
+            MissingError: the server says that there is no such thing (404, 403, 410).
+            NotAvailableError: it cannot be asked, or refuses.
+            TransientError: it failed as often as it was asked.
+            IntegrityError: the body is larger than ``cap``, or in an unknown encoding.
+
+        """
+        return await self._retrying(lambda: self._get_small_once(url, cap))
+
+    @contextlib.asynccontextmanager
+    async def stream(
+        self,
+        url: str,
+        *,
+        expected_size: int | None = None,
+        cap: int | None = None,
+        keep_encoding: bool = False,
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """The body in chunks of about 1 MiB; a cut is mended by asking for the rest.
+
+        ``expected_size`` (bytes) is known beforehand, ``cap`` is the most that is read.
+        ``keep_encoding`` leaves a Content-Encoding as it came, as curl does, for files that a
+        server merely labels so.
+
+        Raises:
+            MissingError: the server says that there is no such thing (404, 403, 410).
+            NotAvailableError: it cannot be asked, or refuses.
+            TransientError: it failed as often as it was asked; also while reading.
+            IntegrityError: the body is not of the expected size; while reading.
+
+        """
+        if url.startswith("file:"):
+            async with file_chunks(_local_path(url), expected_size=expected_size) as chunks:
+                yield chunks
+            return
+        async with Body(self, url, expected_size=expected_size, cap=cap) as body:
+            if keep_encoding or not body.encodings:
+                yield body
+            else:
+                yield decoded(body, url, cap=cap)
+
+    async def _retrying(self, attempt: Callable[[], Awaitable[bytes]]) -> bytes:
+        """Try until it succeeds, or fails for good, or has failed often enough."""
+        failures = 0
+        while True:
+            try:
+                return await attempt()
+            except TransientError as error:
+                failures += 1
+                await self.pause(failures, error)
+
+    async def pause(self, failures: int, error: TransientError) -> None:
+        """Wait before another attempt, after ``failures`` of them; raises ``error`` at the last."""
+        if failures >= self.settings.attempts:
+            raise error
+        asked = error.retry_after
+        if asked is not None and asked > self.settings.longest_retry_after:
+            raise TransientError(
+                f"{error.message}; it asks to wait {asked:.0f} s, longer than "
+                f"the {self.settings.longest_retry_after:.0f} s that a run waits",
+                hint="run again later",
+                retry_after=asked,
+            ) from error
+        pause = min(self.settings.longest_pause, self.settings.first_pause * 2 ** (failures - 1))
+        # Half of the pause is left to chance, so that many workers do not come back at once.
+        pause *= (1 + self._jitter()) / 2
+        await self._sleep(max(pause, asked or 0.0))
+
+    @contextlib.asynccontextmanager
+    async def response(
+        self, url: str, headers: Mapping[str, str] | None = None
+    ) -> AsyncIterator[httpx.Response]:
+        """One answer of success (200 or 206), redirects followed, its body not read yet.
+
+        Raises:
+            SourceError: any other answer, or none.
+
+        """
+        response = await self._send(url, headers or {})
+        try:
+            if response.status_code not in {200, 206}:
+                raise of_status(response, url, self._now)
+            yield response
+        finally:
+            with contextlib.suppress(*FOREIGN):
+                await response.aclose()
+
+    async def _send(self, url: str, headers: Mapping[str, str]) -> httpx.Response:
+        at = url
+        auth: httpx.Auth | None = self._netrc
+        for _ in range(self.settings.redirects + 1):
+            try:
+                request = self._client.build_request("GET", at, headers=headers)
+                if request.url.scheme not in _SCHEMES or not request.url.host:
+                    raise NotAvailableError(f"{at}: only http and https URLs can be asked for")
+                response = await self._client.send(request, stream=True, auth=auth)
+                if response.status_code not in _REDIRECTS or "location" not in response.headers:
+                    return response
+                await response.aclose()
+                target = request.url.join(response.headers["location"])
+            except FOREIGN as error:
+                raise translate(error, url) from error
+            if target.scheme not in _SCHEMES:
+                raise NotAvailableError(f"{url}: redirected to {target}, which is not followed")
+            if request.url.scheme == "https" and target.scheme == "http":
+                # The bytes are judged by their hash, but a password must not go in the clear.
+                auth = None
+            at = str(target)
+        raise NotAvailableError(f"{url}: more than {self.settings.redirects} redirects")
+
+    async def _get_small_once(self, url: str, cap: int) -> bytes:
+        once = contextlib.AsyncExitStack()
+        async with once:
+            if url.startswith("file:"):
+                chunks = await once.enter_async_context(file_chunks(_local_path(url)))
+            else:
+                body = await once.enter_async_context(Body(self, url, cap=cap, attempts=1))
+                chunks = decoded(body, url, cap=cap) if body.encodings else body
+            collected = bytearray()
+            async for chunk in chunks:
+                collected += chunk
+                if len(collected) > cap:
+                    raise IntegrityError(f"{url}: larger than the {cap} bytes it may have")
+            return bytes(collected)
+
+
+class _Transport(AiohttpTransport):
+    """The transport with larger reads, a limit per host, and no cookies."""
+
+    def get_client(self) -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(
+            ssl=self.ssl_context,
+            limit=0,
+            limit_per_host=self.limits.max_connections or 0,
+        )
+        return aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            read_bufsize=CHUNK_SIZE,
+        )
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        response = await super().handle_async_request(request)
+        if isinstance(response.stream, AiohttpResponseStream):
+            response.stream.CHUNK_SIZE = CHUNK_SIZE
+        return response
+
+
+class _Client(HttpxAiohttpClient):
+    """httpx's client with :class:`_Transport`, also for the proxies of the environment."""
+
+    # mypy: whatever httpx passes here goes on to the transport as it is.
+    def _init_transport(self, **settings: Any) -> httpx.AsyncBaseTransport:  # type: ignore[override]
+        settings.pop("transport", None)
+        return _Transport(**settings)
+
+    def _init_proxy_transport(  # type: ignore[override] # as above
+        self, proxy: httpx.Proxy, **settings: Any
+    ) -> httpx.AsyncBaseTransport:
+        return _Transport(proxy=proxy, **settings)
+
+
+def _read_netrc(path: Path | None) -> httpx.NetRCAuth | None:
+    # A netrc file that does not exist is Nix's default, and no error there either.
+    if path is None or not path.exists():
+        return None
+    try:
+        return httpx.NetRCAuth(str(path))
+    except (OSError, ValueError, netrc.NetrcParseError) as error:
+        raise RequestError(f"the netrc file {path} cannot be read: {error}") from error
+
+
+def _local_path(url: str) -> Path:
+    parts = urlsplit(url)
+    if parts.netloc not in {"", "localhost"}:
+        raise MissingError(f"{url}: a file:// URL names a file of this machine")
+    return Path(unquote(parts.path, errors="surrogateescape"))

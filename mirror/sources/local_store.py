@@ -1,0 +1,82 @@
+"""A Nix store on this machine as a source: what was evaluated or built here.
+
+A path's NAR is made from its files, and what the store knows of it (references, signatures,
+content address) goes along. So the closure of a root derivation reaches any destination without a
+signature and stays acceptable to Nix: a ``.drv`` is content-addressed, and so are the sources that
+evaluation copied. The files may have been damaged since: the verifier is the judge, as always.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Final
+
+from mirror.errors import FormatError, IntegrityError, NotAvailableError
+from mirror.formats import nar
+from mirror.formats.verify import Claim
+from mirror.sources import filesystem
+from mirror.sources.interface import Nar
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
+
+    from mirror.nix.daemon import Connection
+    from mirror.nix.stores import StoreLocation
+    from mirror.sources.interface import Wanted
+
+_PIECE_SIZE: Final = 1 << 20
+
+
+class LocalStore:
+    """Offers the valid paths of ``store``; ``connection`` is to it, and outlives this source."""
+
+    def __init__(self, connection: Connection, store: StoreLocation) -> None:
+        self._connection = connection
+        self._store = store
+
+    @property
+    def name(self) -> str:
+        """The store's URL."""
+        return f"the store {self._store.url}"
+
+    @property
+    def is_one_party(self) -> bool:
+        """It is not: one damaged path says nothing of the others."""
+        return False
+
+    @contextlib.asynccontextmanager
+    async def open(self, wanted: Wanted) -> AsyncIterator[Nar]:
+        """Open the path's NAR.
+
+        Raises:
+            NotAvailableError: the store does not hold the path.
+            IntegrityError: it says that it does, but the files are gone or cannot be read.
+
+        """
+        path = wanted.path
+        info = await self._connection.query_path_info(path)
+        if info is None:
+            raise NotAvailableError(f"{path} is not in the store {self._store.url}")
+        real = self._store.real(path)
+        yield Nar(claim=Claim(info=info, made_here=True), chunks=_chunks(real), location=str(real))
+
+
+async def _chunks(real: Path) -> AsyncIterator[bytes]:
+    try:
+        pieces = nar.serialize(await asyncio.to_thread(filesystem.tree, real))
+        while data := await asyncio.to_thread(_gather, pieces):
+            yield data
+    except (OSError, FormatError) as error:
+        raise IntegrityError(f"{real} cannot be read: {error}") from error
+
+
+def _gather(pieces: Iterator[bytes]) -> bytes:
+    """The next pieces, up to about 1 MiB."""
+    gathered = bytearray()
+    for piece in pieces:
+        gathered += piece
+        if len(gathered) >= _PIECE_SIZE:
+            break
+    return bytes(gathered)

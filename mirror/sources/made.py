@@ -1,0 +1,236 @@
+"""What is made on this machine from what was downloaded, and its way to the verifier.
+
+Native sources download into a scratch directory, make a NAR of it, compare its hash with the fixed
+output's, and only then offer it; a place that gave something else is noted and the next is tried.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import tempfile
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from mirror.errors import (
+    DestinationError,
+    FormatError,
+    IntegrityError,
+    NotAvailableError,
+    SourceError,
+    TransientError,
+)
+from mirror.formats import hashes, nar
+from mirror.formats.hashes import Hash
+from mirror.formats.path_info import PathInfo
+from mirror.formats.verify import Claim
+from mirror.sources.filesystem import file_contents
+from mirror.sources.interface import Nar
+
+if TYPE_CHECKING:
+    from collections.abc import (
+        AsyncGenerator,
+        AsyncIterator,
+        Awaitable,
+        Callable,
+        Iterable,
+        Iterator,
+    )
+
+    from mirror.planning.fixed_outputs import FixedOutput
+    from mirror.sources.http import HttpClient
+
+_JOB_SIZE: Final = 1 << 20
+DOWNLOAD_CAP: Final = 64 << 30
+"""The most that is downloaded where nobody says beforehand how much it is: 64 GiB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A NAR that can be written, as often as needed; ``file`` is set where it is of that file."""
+
+    size: int
+    pieces: Callable[[], Iterator[bytes]]
+    file: Path | None = None
+
+    @classmethod
+    def of_node(cls, node: nar.Node) -> Made:
+        """The NAR of a tree."""
+        return cls(nar.serialized_size(node), partial(nar.serialize, node))
+
+    @classmethod
+    def of_file(cls, path: Path, *, executable: bool) -> Made:
+        """The NAR of a downloaded file. It blocks briefly."""
+        size = path.stat().st_size
+        node = nar.Regular(size, executable, partial(file_contents, path))
+        made = cls.of_node(node)
+        return replace(made, file=None if executable else path)
+
+    @classmethod
+    def of_nar(cls, path: Path) -> Made:
+        """A file that is a NAR itself. It blocks briefly."""
+        return cls(path.stat().st_size, partial(file_contents, path))
+
+
+async def offered(made: Made, fixed: FixedOutput, location: str) -> Nar:
+    """The NAR of ``made``, if it is the fixed output.
+
+    Raises:
+        IntegrityError: it is something else; the text has both hashes.
+
+    """
+    if fixed.mode == "nar":
+        watched: Iterable[bytes] = made.pieces()
+    elif made.file is not None:
+        watched = file_contents(made.file)
+    else:
+        raise IntegrityError(f"{location}: not a plain file, and its hash is that of one")
+    found = await _hash(watched, fixed.hash.algorithm, location)
+    if found != fixed.hash:
+        raise IntegrityError(f"{location}: expected {fixed.hash}, got {found}")
+    if fixed.mode == "nar" and found.algorithm == "sha256":
+        nar_hash = found
+    else:
+        nar_hash = await _hash(made.pieces(), "sha256", location)
+    info = PathInfo(
+        path=fixed.path,
+        nar_hash=nar_hash,
+        nar_size=made.size,
+        content_address=fixed.content_address,
+    )
+    return Nar(
+        claim=Claim(info=info, file_size=made.size, made_here=True),
+        chunks=in_chunks(made.pieces()),
+        location=location,
+    )
+
+
+async def first_good(
+    places: Iterable[str], attempt: Callable[[str], Awaitable[Nar]], *, otherwise: str
+) -> Nar:
+    """The first of ``places`` that gives the right thing; ``otherwise`` says what failed.
+
+    Raises:
+        SourceError: none does; of the strongest kind that was met, with all attempts.
+
+    """
+    errors: list[tuple[str, SourceError]] = []
+    for place in places:
+        try:
+            nar_ = await attempt(place)
+        except SourceError as error:
+            errors.append((place, error))
+        else:
+            return replace(nar_, attempts=_attempts(errors))
+    raise _together(errors, otherwise)
+
+
+@contextlib.asynccontextmanager
+async def scratch(parent: Path) -> AsyncIterator[Path]:
+    """A directory below ``parent`` for one path, removed afterwards.
+
+    Raises:
+        DestinationError: it cannot be made.
+
+    """
+    try:
+        await asyncio.to_thread(parent.mkdir, parents=True, exist_ok=True)
+        made = await asyncio.to_thread(tempfile.mkdtemp, prefix="fetch-", dir=parent)
+    except OSError as error:
+        raise _no_room(parent, error) from error
+    try:
+        yield Path(made)
+    finally:
+        await asyncio.shield(asyncio.to_thread(shutil.rmtree, made, ignore_errors=True))
+
+
+async def download(client: HttpClient, url: str, target: Path) -> None:
+    """Write what ``url`` gives to ``target``, in whatever encoding the server keeps it.
+
+    Raises:
+        SourceError: it could not be downloaded.
+        DestinationError: it cannot be written.
+
+    """
+    async with client.stream(url, cap=DOWNLOAD_CAP, keep_encoding=True) as chunks:
+        await write(target, chunks)
+
+
+async def write(target: Path, chunks: AsyncIterator[bytes]) -> None:
+    """Write ``chunks`` to a new file, off the event loop.
+
+    Raises:
+        DestinationError: it cannot be written.
+
+    """
+    try:
+        with await asyncio.to_thread(target.open, "wb", buffering=0) as file:
+            async for chunk in chunks:
+                await asyncio.to_thread(_write_all, file.write, chunk)
+    except OSError as error:
+        raise _no_room(target.parent, error) from error
+
+
+async def in_chunks(pieces: Iterator[bytes]) -> AsyncGenerator[bytes]:
+    """The pieces in chunks of about 1 MiB, each made in one job off the event loop."""
+    while chunk := await asyncio.to_thread(_gather, pieces):
+        yield chunk
+
+
+def _gather(pieces: Iterator[bytes]) -> bytes:
+    gathered: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        gathered.append(piece)
+        size += len(piece)
+        if size >= _JOB_SIZE:
+            break
+    return b"".join(gathered)
+
+
+def _write_all(write_some: Callable[[bytes | memoryview], int | None], data: bytes) -> None:
+    left = memoryview(data)
+    while left:
+        left = left[write_some(left) or 0 :]
+
+
+async def _hash(pieces: Iterable[bytes], algorithm: str, location: str) -> Hash:
+    digest = hashes.new(algorithm)
+    try:
+        async for chunk in in_chunks(iter(pieces)):
+            await asyncio.to_thread(digest.update, chunk)
+    except FormatError as error:
+        raise IntegrityError(f"{location}: {error.message}") from error
+    return Hash(algorithm, digest.digest())
+
+
+def _attempts(errors: list[tuple[str, SourceError]]) -> tuple[tuple[str, str], ...]:
+    found: list[tuple[str, str]] = []
+    for place, error in errors:
+        found.extend(error.attempts or [(place, error.message)])
+    return tuple(found)
+
+
+def _together(errors: list[tuple[str, SourceError]], otherwise: str) -> SourceError:
+    attempts = _attempts(errors)
+    if not attempts:
+        return NotAvailableError(otherwise)
+    message = "\n".join([f"{otherwise}:", *(f"  {reason}" for _, reason in attempts)])
+    hint = next((error.hint for _, error in errors if error.hint), None)
+    kinds = [type(error) for _, error in errors]
+    for kind in (IntegrityError, TransientError, NotAvailableError, SourceError):
+        if any(issubclass(met, kind) for met in kinds):
+            joined: SourceError = kind(message, hint=hint)
+            break
+    joined.attempts = attempts
+    return joined
+
+
+def _no_room(directory: Path, error: OSError) -> DestinationError:
+    return DestinationError(
+        f"the scratch directory {directory} cannot be used: {error.strerror or error}",
+        hint="give it room, or name another with TMPDIR",
+    )
