@@ -1,0 +1,5 @@
+"""``python -m mirror`` is ``prefetch``."""
+
+from mirror.cli import main
+
+main()

@@ -1,0 +1,218 @@
+"""The commands and their options. What each does is in :mod:`mirror.cli.commands`.
+
+Only what parsing needs is imported here, so that ``prefetch --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mirror.cli.running import run
+
+app = typer.Typer(
+    name="prefetch",
+    help="Know, and prove, that a host can be rebuilt offline: "
+    "fetch exactly what its rebuild needs, and keep it.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+key_app = typer.Typer(
+    help="Make and show keys that sign what is made here.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(key_app, name="key")
+
+Lists = Annotated[list[Path], typer.Argument(metavar="LIST…", help="Lists of targets.")]
+To = Annotated[
+    str | None,
+    typer.Option(
+        "--to",
+        metavar="DEST",
+        help="A directory (binary cache) or a Nix store (daemon, local?root=DIR). "
+        "Without it: this machine's Nix store, or ./prefetch-cache where there is no Nix.",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Level = Annotated[
+    str | None,
+    typer.Option(
+        "--level",
+        metavar="LEVEL",
+        help="runtime, rebuild, sources or full, instead of what the list says.",
+    ),
+]
+Store = Annotated[
+    str | None,
+    typer.Option("--store", metavar="URL", help="The Nix store to evaluate in."),
+]
+Substituters = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--substituter", metavar="URL", help="A binary cache; instead of those Nix is set up with."
+    ),
+]
+TrustedKeys = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--trusted-key", metavar="KEY", help="A public key; instead of those Nix is set up with."
+    ),
+]
+NoBuilder = Annotated[
+    bool,
+    typer.Option("--no-builder", help="Never run a fetcher's builder: caches and origins only."),
+]
+
+NoArchives = Annotated[
+    bool,
+    typer.Option(
+        "--no-archives",
+        help="Do not ask public archives (tarballs.nixos.org, Software Heritage) by hash.",
+    ),
+]
+
+
+@app.callback(invoke_without_command=True)
+def program(
+    *,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """Handle what stands before a command."""
+    if version:
+        from importlib.metadata import version as version_of  # noqa: PLC0415 - start-up time
+
+        typer.echo(f"prefetch {version_of('prefetch')}")
+        raise typer.Exit
+
+
+@app.command()
+def plan(
+    lists: Lists,
+    *,
+    to: To = None,
+    level: Level = None,
+    store: Store = None,
+    substituter: Substituters = None,
+    trusted_key: TrustedKeys = None,
+    no_builder: NoBuilder = False,
+    no_archives: NoArchives = False,
+    json: Json = False,
+) -> None:
+    """Say what would be fetched, from where, how big, and what would be built."""
+    from mirror.cli import commands  # noqa: PLC0415 - start-up time
+
+    request = commands.Request(
+        lists=tuple(lists),
+        to=to,
+        level=level,
+        store=store,
+        substituters=_given(substituter),
+        trusted_keys=_given(trusted_key),
+        builder=not no_builder,
+        archives=not no_archives,
+    )
+    run(commands.plan(request, json=json))
+
+
+@app.command()
+def sync(
+    lists: Lists,
+    *,
+    to: To = None,
+    level: Level = None,
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", min=1, max=512, help="Paths obtained at once.")
+    ] = 16,
+    limit_rate: Annotated[
+        str | None,
+        typer.Option("--limit-rate", metavar="RATE", help="Bytes a second at most: 500k, 2M."),
+    ] = None,
+    build: Annotated[
+        bool, typer.Option("--build", help="Build the local derivations too, keep their outputs.")
+    ] = False,
+    signing_key: Annotated[
+        Path | None,
+        typer.Option(
+            "--signing-key",
+            metavar="FILE",
+            help="Sign what is made here with this secret key (see: prefetch key generate).",
+        ),
+    ] = None,
+    keep_going: Annotated[
+        bool, typer.Option("--keep-going", help="Go on after a path that cannot be obtained.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Plan only, as `prefetch plan` does.")
+    ] = False,
+    store: Store = None,
+    substituter: Substituters = None,
+    trusted_key: TrustedKeys = None,
+    no_builder: NoBuilder = False,
+    no_archives: NoArchives = False,
+    json: Json = False,
+) -> None:
+    """Fetch what the targets of the lists need, verify it and keep it."""
+    from mirror.cli import commands  # noqa: PLC0415 - start-up time
+
+    request = commands.Request(
+        lists=tuple(lists),
+        to=to,
+        level=level,
+        store=store,
+        substituters=_given(substituter),
+        trusted_keys=_given(trusted_key),
+        builder=not no_builder,
+        archives=not no_archives,
+        limit_rate=limit_rate,
+        signing_key=signing_key,
+    )
+    if dry_run:
+        run(commands.plan(request, json=json))
+    run(commands.sync(request, jobs=jobs, keep_going=keep_going, build=build, json=json))
+
+
+@app.command()
+def roots(*, to: To = None, json: Json = False) -> None:
+    """List what is kept: for which target, since when, how big."""
+    from mirror.cli import commands  # noqa: PLC0415 - start-up time
+
+    run(commands.roots(to, json=json))
+
+
+@key_app.command("generate")
+def key_generate(
+    name: Annotated[str, typer.Argument(help="The key's name, by custom HOST-1 or DOMAIN-1.")],
+    file: Annotated[Path, typer.Argument(help="Where to write the secret key; must not exist.")],
+) -> None:
+    """Make a key pair: the secret key goes to FILE, the public one is printed."""
+    from mirror.cli import commands  # noqa: PLC0415 - start-up time
+
+    run(commands.key_generate(name, file))
+
+
+@app.command()
+def demo(
+    *,
+    keep: Annotated[
+        Path | None,
+        typer.Option("--keep", metavar="DIR", help="Leave the demo's files in this directory."),
+    ] = None,
+) -> None:
+    """Show the whole story on this machine, in a minute, without the internet."""
+    from mirror.cli import commands  # noqa: PLC0415 - start-up time
+
+    run(commands.demo(keep))
+
+
+def main() -> None:
+    """Run the program."""
+    app()
+
+
+def _given(values: list[str] | None) -> tuple[str, ...] | None:
+    """The values of an option that can be repeated; None where it was not given."""
+    return tuple(values) if values else None

@@ -1,0 +1,255 @@
+"""What each command does: read the request, call the pipeline, render what comes back."""
+
+from __future__ import annotations
+
+import contextlib
+import json as json_module
+import os
+import re
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import aiofiles
+
+from mirror.cli import documents, render
+from mirror.cli.progress import observer
+from mirror.cli.running import explain, write_error, write_lines
+from mirror.destinations import CacheDirectory, NixStore
+from mirror.errors import DestinationError, RequestError
+from mirror.formats.signing import SecretKey
+from mirror.nix.command import Nix
+from mirror.nix.stores import locate
+from mirror.planning.list_file import decode_list, parse_list
+from mirror.planning.targets import Level, Target
+from mirror.sync import run as pipeline
+from mirror.sync.workshop import WorkshopOptions, open_workshop
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from mirror.errors import PrefetchError
+    from mirror.sync.run import Synced
+
+_NIX_STORE: Final = re.compile(r"(auto|daemon|local)(\?.*)?|(unix|local)://.*")
+_OTHER_URL: Final = re.compile(r"[a-z][a-z0-9+.-]*://.*")
+_RATE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([kKmMgG]?)(?:i?[bB])?(?:/s)?")
+_FACTORS: Final = {"": 1, "k": 1000, "m": 1000_000, "g": 1000_000_000}
+_DEFAULT_DIRECTORY: Final = Path("prefetch-cache")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What a command was asked, as it was typed."""
+
+    lists: tuple[Path, ...]
+    to: str | None
+    level: str | None
+    store: str | None
+    substituters: tuple[str, ...] | None
+    trusted_keys: tuple[str, ...] | None
+    builder: bool
+    archives: bool
+    limit_rate: str | None = None
+    signing_key: Path | None = None
+
+
+async def plan(request: Request, *, json: bool) -> int:
+    """``prefetch plan``."""
+    targets = await read_lists(request)
+    shown = observer()
+    async with (
+        open_destination(request.to, exclusive=False) as destination,
+        open_workshop(await Nix.find(), _options(request), shown) as workshop,
+    ):
+        planned = await pipeline.plan(targets, workshop, destination, shown)
+    if json:
+        _print_json(documents.plan_document(planned.plan))
+    else:
+        write_lines(render.plan_lines(planned.plan))
+    _explain_failures(planned.failures)
+    return 1 if planned.failures or planned.plan.unobtainable else 0
+
+
+async def sync(request: Request, *, jobs: int, keep_going: bool, build: bool, json: bool) -> int:
+    """``prefetch sync``."""
+    targets = await read_lists(request)
+    signing_key = _read_key(request.signing_key) if request.signing_key else None
+    shown = observer()
+    async with (
+        open_destination(request.to, signing_key=signing_key) as destination,
+        open_workshop(await Nix.find(), _options(request), shown) as workshop,
+    ):
+        synced = await pipeline.sync(
+            targets,
+            workshop,
+            destination,
+            shown,
+            jobs=jobs,
+            keep_going=keep_going,
+            build=build,
+        )
+    if json:
+        _print_json(documents.sync_document(synced.plan, synced.outcomes))
+    else:
+        _show(synced, destination.name)
+    _explain_failures(synced.failures)
+    return 0 if synced.is_complete else 1
+
+
+async def roots(to: str | None, *, json: bool) -> int:
+    """``prefetch roots``."""
+    async with open_destination(to, exclusive=False) as destination:
+        generations = await destination.generations()
+    if json:
+        _print_json(documents.generations_document(generations))
+    else:
+        write_lines(render.generation_lines(generations, destination.name))
+    return 0
+
+
+async def key_generate(name: str, file: Path) -> int:
+    """``prefetch key generate``."""
+    key = SecretKey.generate(name)
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError as error:
+        raise RequestError(
+            f"{file} exists already, and a key that is lost cannot be made again",
+            hint="give another file",
+        ) from error
+    except OSError as error:
+        raise DestinationError(f"{file} cannot be written: {error.strerror}") from error
+    with os.fdopen(descriptor, "w") as stream:
+        stream.write(f"{key}\n")
+    write_lines([str(key.public)])
+    return 0
+
+
+async def demo(keep: Path | None) -> int:
+    """``prefetch demo``."""
+    from mirror.demo.story import tell  # noqa: PLC0415 - nothing else needs it
+
+    await tell(keep, observer(), lambda text: write_lines([text]), _show)
+    return 0
+
+
+async def read_lists(request: Request) -> list[Target]:
+    """Read the lists; names are unique over all of them.
+
+    Raises:
+        RequestError: a list cannot be read, or a line of it.
+
+    """
+    targets: list[Target] = []
+    for path in request.lists:
+        try:
+            async with aiofiles.open(path, "rb") as stream:
+                data = await stream.read()
+        except OSError as error:
+            raise RequestError(
+                f"the list {path} cannot be read: {error.strerror}",
+                hint="a list is a text file of targets, one a line, such as: pi = .#pi",
+            ) from error
+        text = decode_list(data, str(path))
+        targets += parse_list(text, file=str(path), directory=path.absolute().parent)
+    if not targets:
+        raise RequestError(
+            f"no target in {', '.join(map(str, request.lists))}",
+            hint="add a line such as: pi = .#pi",
+        )
+    names: set[str] = set()
+    for target in targets:
+        if target.name in names:
+            raise RequestError(
+                f"two lists have a target called {target.name}", hint="give one another name"
+            )
+        names.add(target.name)
+    if request.level is None:
+        return targets
+    level = _read_level(request.level)
+    return [replace(target, level=level) for target in targets]
+
+
+@contextlib.asynccontextmanager
+async def open_destination(
+    to: str | None, *, exclusive: bool = True, signing_key: SecretKey | None = None
+) -> AsyncIterator[CacheDirectory | NixStore]:
+    """Open what ``--to`` names; without it, this machine's store if it has Nix.
+
+    Raises:
+        RequestError: nothing that can be a destination is named so.
+        DestinationError: it cannot be used.
+
+    """
+    if to is None and shutil.which("nix") is None:
+        to = str(_DEFAULT_DIRECTORY)
+    if to is None or _NIX_STORE.fullmatch(to):
+        nix = await Nix.find()
+        store = await locate(nix, to)
+        async with NixStore.open(nix, store, exclusive=exclusive) as nix_store:
+            yield nix_store
+    elif _OTHER_URL.fullmatch(to) and not to.startswith("file://"):
+        raise RequestError(
+            f"not a destination: {to}",
+            hint="give a directory for a binary cache, or a Nix store: daemon, local?root=DIR",
+        )
+    else:
+        directory = Path(to.removeprefix("file://"))
+        opened = CacheDirectory.open(directory, exclusive=exclusive, signing_key=signing_key)
+        async with opened as cache_directory:
+            yield cache_directory
+
+
+def _options(request: Request) -> WorkshopOptions:
+    return WorkshopOptions(
+        store=request.store,
+        substituters=request.substituters,
+        trusted_keys=request.trusted_keys,
+        builder=request.builder,
+        archives=request.archives,
+        limit_rate=_read_rate(request.limit_rate) if request.limit_rate else None,
+    )
+
+
+def _read_level(text: str) -> Level:
+    try:
+        return Level[text.upper()]
+    except KeyError:
+        raise RequestError(
+            f"unknown level {text!r}", hint=f"one of {', '.join(Level.names())}"
+        ) from None
+
+
+def _read_rate(text: str) -> int:
+    found = _RATE.fullmatch(text.strip())
+    rate = int(float(found[1]) * _FACTORS[found[2].lower()]) if found else 0
+    if rate <= 0:
+        raise RequestError(f"not a rate: {text!r}", hint="bytes a second, such as 500k or 2M")
+    return rate
+
+
+def _read_key(file: Path) -> SecretKey:
+    try:
+        return SecretKey.parse(file.read_text().strip())
+    except (OSError, ValueError) as error:
+        raise RequestError(
+            f"the signing key {file} cannot be used: {error}",
+            hint=f"`prefetch key generate NAME {file}` makes one",
+        ) from error
+
+
+def _show(synced: Synced, destination: str) -> None:
+    write_lines(render.synced_lines(synced, destination))
+    for line in render.failure_lines(synced.outcomes, synced.plan):
+        write_error(line)
+
+
+def _explain_failures(failures: Sequence[tuple[Target, PrefetchError]]) -> None:
+    for target, error in failures:
+        explain(error, about=None if target.name in error.message else target.name)
+
+
+def _print_json(document: dict[str, Any]) -> None:
+    write_lines([json_module.dumps(document, indent=2)])

@@ -1,0 +1,100 @@
+"""What ``--json`` prints: documents of plain values, in the shape that the manual promises."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from mirror.destinations import Generation
+    from mirror.planning.plan import Plan
+    from mirror.sync.report import Outcome
+
+VERSION: Final = 1
+
+
+def plan_document(plan: Plan) -> dict[str, Any]:
+    """``plan --json``, and the first part of ``sync --json``."""
+    return {
+        "version": VERSION,
+        "targets": [
+            {
+                "name": each.target.name,
+                "installable": each.target.installable_text,
+                "level": each.level.word,
+                "root": each.root,
+                "edits": {},
+            }
+            for each in plan.targets
+        ],
+        "build": list(plan.build),
+        "substitute": [
+            {
+                "path": each.path,
+                "from": each.offer.source,
+                "download_bytes": each.offer.download_bytes,
+                "nar_bytes": each.offer.info.nar_size,
+            }
+            for each in plan.substitute
+        ],
+        "fetch": [
+            {
+                "path": each.path,
+                "method": each.origin.method,
+                "urls": list(each.origin.urls),
+                "hash": each.hash.sri,
+                "mode": each.mode,
+            }
+            for each in plan.fetch
+        ],
+        "present": list(plan.present),
+        "unobtainable": [
+            {"path": each.path, "derivation": each.derivation, "reason": each.reason}
+            for each in plan.unobtainable
+        ],
+        "totals": {
+            "paths": plan.missing,
+            "download_bytes": plan.download_bytes,
+            "nar_bytes": plan.nar_bytes,
+        },
+    }
+
+
+def sync_document(plan: Plan, outcomes: Iterable[Outcome]) -> dict[str, Any]:
+    """``sync --json``."""
+    return {
+        **plan_document(plan),
+        "outcomes": [
+            {
+                "path": each.path,
+                "result": each.result,
+                "source": each.source,
+                "attempts": [
+                    {"source": attempt.source, "error": attempt.error} for attempt in each.attempts
+                ],
+            }
+            for each in outcomes
+        ],
+    }
+
+
+def generations_document(generations: Iterable[Generation]) -> dict[str, Any]:
+    """``roots --json``."""
+    return {
+        "version": VERSION,
+        "generations": [
+            {
+                "target": each.target,
+                "number": each.number,
+                "installable": each.installable,
+                "level": each.level,
+                "root": each.root,
+                "created": each.created.isoformat(),
+                "paths": len(each.paths),
+                "nar_bytes": each.nar_bytes,
+                "missing": list(each.missing),
+            }
+            for each in generations
+        ],
+    }

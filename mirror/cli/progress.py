@@ -1,0 +1,134 @@
+"""How a run tells what it is doing: a bar on a terminal, a line an event elsewhere.
+
+Both write to standard error only; standard output is for data.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Final, Never
+
+from tqdm import tqdm
+
+from mirror.cli.render import number, size
+
+if TYPE_CHECKING:
+    from mirror.formats.store_path import StorePath
+    from mirror.sync.report import Observer, Outcome
+
+_NAME_LENGTH: Final = 32
+
+
+def observer() -> Observer:
+    """The observer that suits standard error."""
+    return TerminalObserver() if sys.stderr.isatty() else LineObserver()
+
+
+class LineObserver:
+    """For cron, pipes and logs: one line for each event that is worth reading later."""
+
+    def step(self, text: str) -> None:
+        """Say nothing: what a step leads to is said when it is known."""
+
+    def notice(self, text: str) -> None:
+        """Write the notice."""
+        _write(text)
+
+    def transfer_begins(self, paths: int, download_bytes: int) -> None:
+        """Write how much is to come."""
+        _write(f"fetching {number(paths, 'path')}, {size(download_bytes)} from caches")
+
+    def started(self, path: StorePath, source: str) -> None:
+        """Say nothing."""
+
+    def received(self, amount: int) -> None:
+        """Say nothing."""
+
+    def finished(self, outcome: Outcome) -> None:
+        """Write what had to be tried more than once; failures are in the final report."""
+        if outcome.result == "stored" and outcome.attempts:
+            tried = "; ".join(f"{each.source}: {each.error}" for each in outcome.attempts)
+            _write(f"{outcome.path.name}: taken from {outcome.source} after: {tried}")
+
+    def transfer_ends(self) -> None:
+        """Say nothing: the report follows."""
+
+
+class TerminalObserver:
+    """For a person who watches: the step, then a bar with paths, bytes, rate, what is going on."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm[Never] | None = None
+        self._paths = 0
+        self._settled = 0
+        self._going_on: dict[StorePath, str] = {}
+
+    def step(self, text: str) -> None:
+        """Write the step, so that a long one is not mistaken for a hang."""
+        _write(f"{text} …")
+
+    def notice(self, text: str) -> None:
+        """Write the notice above the bar."""
+        if self._bar is None:
+            _write(text)
+        else:
+            self._bar.write(text, file=sys.stderr)
+
+    def transfer_begins(self, paths: int, download_bytes: int) -> None:
+        """Show the bar."""
+        self._paths, self._settled = paths, 0
+        self._bar = tqdm(
+            total=download_bytes,
+            unit="B",
+            unit_scale=True,
+            dynamic_ncols=True,
+            file=sys.stderr,
+            bar_format="{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {rate_fmt} {postfix}",
+        )
+        self._describe()
+
+    def started(self, path: StorePath, source: str) -> None:
+        """Show the newest path that is on its way."""
+        self._going_on[path] = source
+        self._describe()
+
+    def received(self, amount: int) -> None:
+        """Move the bar; what origins send is not in the caches' total, and is added to it."""
+        if self._bar is not None:
+            self._bar.total = max(self._bar.total or 0, int(self._bar.n) + amount)
+            self._bar.update(amount)
+
+    def finished(self, outcome: Outcome) -> None:
+        """Count the path, and say at once what failed or had to be tried again."""
+        self._settled += 1
+        self._going_on.pop(outcome.path, None)
+        if outcome.result == "failed":
+            self.notice(f"not obtained: {outcome.path.name}")
+        elif outcome.attempts:
+            failed = ", ".join(each.source for each in outcome.attempts)
+            self.notice(f"{outcome.path.name}: from {outcome.source}, after {failed} failed")
+        self._describe()
+
+    def transfer_ends(self) -> None:
+        """Leave the finished bar on the screen."""
+        if self._bar is not None:
+            self._bar.set_postfix_str("", refresh=False)
+            self._bar.close()
+            self._bar = None
+
+    def _describe(self) -> None:
+        if self._bar is None:
+            return
+        self._bar.set_description_str(f"{self._settled:,}/{self._paths:,} paths", refresh=False)
+        newest = next(reversed(self._going_on), None)
+        shown = ""
+        if newest is not None:
+            shown = newest.name[:_NAME_LENGTH]
+            others = len(self._going_on) - 1
+            shown += f" and {others} more" if others else ""
+        self._bar.set_postfix_str(shown, refresh=False)
+
+
+def _write(text: str) -> None:
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()

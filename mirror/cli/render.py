@@ -1,0 +1,184 @@
+"""What the commands say to a person: tables and sentences, as lines of text.
+
+Everything here takes values and returns lines; who prints them where is the commands' business.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from datetime import datetime
+
+    from mirror.destinations import Generation
+    from mirror.formats.store_path import StorePath
+    from mirror.planning.plan import Plan
+    from mirror.sync.report import Outcome
+    from mirror.sync.run import Synced
+
+_LARGEST: Final = 5
+_SHOWN: Final = 8
+
+
+def size(count: int) -> str:
+    """A number of bytes for people: ``812 B``, ``1.2 MB`` (powers of 1,000).
+
+    >>> size(812), size(1_234_567)
+    ('812 B', '1.2 MB')
+    """
+    if count < 1000:  # noqa: PLR2004 - the step between units
+        return f"{count} B"
+    value = count / 1000
+    for unit in ("kB", "MB", "GB"):
+        if value < 999.95:  # noqa: PLR2004 - what would be shown as 1000.0
+            return f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} TB"
+
+
+def number(count: int, noun: str) -> str:
+    """A count with its noun: ``1 path``, ``12,345 paths``."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def table(rows: Iterable[Sequence[str]], *, right: frozenset[int] = frozenset()) -> list[str]:
+    """Rows in columns, those in ``right`` aligned to the right."""
+    rows = list(rows)
+    widths = (
+        [max(len(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
+    )
+    return [
+        "  ".join(
+            cell.rjust(width) if column in right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def plan_lines(plan: Plan) -> Iterator[str]:
+    """The plan as a person reads it: targets, what comes from where, what is largest."""
+    for each in plan.targets:
+        yield f"{each.target.name}: {each.target.installable_text}, level {each.level.word}"
+        yield f"  {each.root}"
+        for notice in each.notices:
+            yield f"  note: {notice}"
+    yield ""
+    yield from _where_from(plan)
+    largest = sorted(plan.substitute, key=lambda each: -each.offer.info.nar_size)[:_LARGEST]
+    if largest:
+        yield ""
+        yield "largest:"
+        yield from table(
+            [("  " + size(each.offer.info.nar_size), each.path.name) for each in largest],
+            right=frozenset({0}),
+        )
+    if plan.build:
+        yield ""
+        yield f"would be built on the machine itself: {number(len(plan.build), 'derivation')}"
+        yield from _shown([path.name.removesuffix(".drv") for path in plan.build])
+    if plan.unobtainable:
+        yield ""
+        yield f"cannot be had: {number(len(plan.unobtainable), 'path')}"
+        for missing in plan.unobtainable:
+            yield f"  {missing.path}"
+            if missing.derivation:
+                yield f"    made by {missing.derivation}"
+            yield f"    {missing.reason}"
+
+
+def _where_from(plan: Plan) -> Iterator[str]:
+    sources: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
+    for each in plan.substitute:
+        row = sources[each.offer.source]
+        row[0] += 1
+        row[1] += each.offer.download_bytes or 0
+        row[2] += each.offer.info.nar_size
+    rows = [("from", "paths", "download", "unpacked")]
+    rows += [
+        (source, f"{paths:,}", size(download), size(unpacked))
+        for source, (paths, download, unpacked) in sorted(sources.items())
+    ]
+    methods: defaultdict[str, int] = defaultdict(int)
+    for fixed in plan.fetch:
+        methods[fixed.origin.method] += 1
+    rows += [
+        (f"origins ({method})", f"{count:,}", "?", "?") for method, count in sorted(methods.items())
+    ]
+    if plan.copy:
+        rows.append(("this machine (evaluation)", f"{len(plan.copy):,}", "-", "-"))
+    if len(rows) > 1:
+        yield from table(rows, right=frozenset({1, 2, 3}))
+    there = number(len(plan.present), "path")
+    if plan.missing == 0:
+        yield f"nothing to fetch: all {there} are there"
+    elif plan.present:
+        yield f"already there: {there}"
+
+
+def _shown(names: Sequence[str]) -> Iterator[str]:
+    yield from (f"  {name}" for name in names[:_SHOWN])
+    if len(names) > _SHOWN:
+        yield f"  and {len(names) - _SHOWN:,} more (--json lists all)"
+
+
+def failure_lines(outcomes: Iterable[Outcome], plan: Plan) -> Iterator[str]:
+    """Every path that is not there, with each source that was tried and why it failed."""
+    makers = {each.path: each.derivation for each in plan.fetch}
+    for outcome in outcomes:
+        if outcome.result == "failed":
+            yield f"not obtained: {outcome.path}"
+            yield from _derivation_line(makers.get(outcome.path))
+            for attempt in outcome.attempts:
+                yield f"  {attempt.source}: {attempt.error}"
+    for missing in plan.unobtainable:
+        yield f"not obtained: {missing.path}"
+        yield from _derivation_line(missing.derivation)
+        yield f"  {missing.reason}"
+
+
+def _derivation_line(derivation: StorePath | None) -> Iterator[str]:
+    if derivation is not None:
+        yield f"  made by {derivation}"
+
+
+def generation_lines(generations: Sequence[Generation], destination: str) -> Iterator[str]:
+    """``roots``: what is kept, for which target, since when, how big."""
+    if not generations:
+        yield f"{destination} keeps nothing yet: `prefetch sync LIST` makes the first generation"
+        return
+    rows = [("target", "generation", "since", "level", "paths", "size", "")]
+    rows += [
+        (
+            each.target,
+            str(each.number),
+            moment(each.created),
+            each.level,
+            f"{len(each.paths):,}",
+            size(each.nar_bytes),
+            f"incomplete: {number(len(each.missing), 'path')} missing" if each.missing else "",
+        )
+        for each in generations
+    ]
+    yield from table(rows, right=frozenset({1, 4, 5}))
+
+
+def moment(when: datetime) -> str:
+    """A point in time, in the local time zone, to the minute."""
+    return when.astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def synced_lines(synced: Synced, destination: str) -> Iterator[str]:
+    """What a sync ended with: one line a generation, one line if nothing was new."""
+    for each in synced.kept:
+        state = f"{number(len(each.missing), 'path')} missing" if each.missing else "complete"
+        yield (
+            f"{each.target}: generation {each.number} kept at {destination}, "
+            f"{number(len(each.paths), 'path')}, {size(each.nar_bytes)}, {state}"
+        )
+    if synced.unchanged:
+        names = ", ".join(f"{each.target} ({each.number})" for each in synced.unchanged)
+        state = "" if synced.is_complete else ", still incomplete"
+        yield f"nothing new at {destination}: {names}{state}"

@@ -1,0 +1,71 @@
+"""Running a command: its event loop, its signals, its errors and exit codes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, Final
+
+import typer
+
+from mirror.errors import PrefetchError
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterable
+
+INTERRUPTED: Final = 130
+
+
+def run(command: Coroutine[None, None, int]) -> None:
+    """Run a command to its end and exit with its code.
+
+    An error of prefetch is printed with its hint; an interruption (Ctrl-C, SIGTERM) lets
+    everything that is open be closed in order first.
+    """
+    try:
+        code = asyncio.run(_interruptible(command))
+    except PrefetchError as error:
+        explain(error)
+        code = error.exit_code
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        write_error("interrupted: nothing half-done is visible; run it again to go on from here")
+        code = INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has gone; Python must not try to flush it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    raise typer.Exit(code)
+
+
+def write_lines(lines: Iterable[str]) -> None:
+    """Write lines of data to standard output."""
+    for line in lines:
+        sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def write_error(text: str) -> None:
+    """Write a line to standard error."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def explain(error: PrefetchError, about: str | None = None) -> None:
+    """Say what went wrong, with what, and what to do about it."""
+    label = "error:"
+    if sys.stderr.isatty() and not os.environ.get("NO_COLOR"):
+        label = f"\033[1;31m{label}\033[0m"
+    subject = f"{about}: " if about else ""
+    write_error(f"{label} {subject}{error.message}")
+    if error.hint:
+        write_error(f"  {error.hint}")
+
+
+async def _interruptible(command: Coroutine[None, None, int]) -> int:
+    """Let SIGTERM, which cron and systemd send, end the command as Ctrl-C does."""
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await command

@@ -1,0 +1,116 @@
+"""``--build``: build the local derivations too, and keep their outputs.
+
+Nix builds in the destination itself where that is a Nix store, else in the evaluating store with
+the destination as its first cache, so what was just fetched is not fetched again; the outputs then
+go to the destination like any other path.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mirror.destinations import NixStore
+from mirror.errors import PrefetchError, SourceError
+from mirror.nix.realise import realise
+from mirror.planning.graph import in_order
+from mirror.sources import Wanted
+from mirror.sync.engine import Item, obtain
+from mirror.sync.report import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from mirror.destinations import Destination
+    from mirror.formats.store_path import StorePath
+    from mirror.planning.plan import Plan
+    from mirror.planning.targets import Target
+    from mirror.sync.prepare import EvaluatedTargets
+    from mirror.sync.report import Observer
+    from mirror.sync.workshop import Workshop
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """How building went: an outcome for each path that it added, an error a target that failed."""
+
+    outcomes: Mapping[StorePath, Outcome]
+    failures: tuple[tuple[Target, PrefetchError], ...]
+
+
+async def build_targets(
+    plan: Plan,
+    evaluated: EvaluatedTargets,
+    workshop: Workshop,
+    destination: Destination,
+    observer: Observer,
+    *,
+    jobs: int,
+) -> Built:
+    """Build the plan's local derivations; a target that fails stops no other.
+
+    Raises:
+        DestinationError: the destination cannot take what was built.
+
+    """
+    outputs = [
+        output.path
+        for path in plan.build
+        for output in evaluated.graph[path].outputs.values()
+        if output.path is not None
+    ]
+    await destination.protect(outputs)
+    await workshop.evaluation.add_temp_roots(outputs)
+    before = await destination.held(outputs)
+    failures: list[tuple[Target, PrefetchError]] = []
+    for target in plan.targets:
+        observer.step(f"building {len(target.build)} derivations of {target.target.name}")
+        try:
+            await realise(
+                workshop.nix,
+                sorted(target.build),
+                store=destination.store if isinstance(destination, NixStore) else workshop.store,
+                options=workshop.build_options(destination),
+            )
+        except SourceError as error:
+            failures.append((target.target, error))
+    if isinstance(destination, NixStore):
+        added = set(await destination.held(outputs)) - set(before)
+        outcomes: Mapping[StorePath, Outcome] = {
+            path: Outcome(path=path, result="stored", source="builder") for path in added
+        }
+    else:
+        missing = [path for path in outputs if path not in before]
+        outcomes = await _copy(missing, workshop, destination, observer, jobs)
+    return Built(outcomes=outcomes, failures=tuple(failures))
+
+
+async def _copy(
+    outputs: Sequence[StorePath],
+    workshop: Workshop,
+    destination: Destination,
+    observer: Observer,
+    jobs: int,
+) -> Mapping[StorePath, Outcome]:
+    """Copy what was built, and what it refers to and the destination lacks, to the destination."""
+    references: dict[StorePath, tuple[StorePath, ...]] = {}
+    unread = set(outputs)
+    while unread:
+        infos = await workshop.evaluation.query_path_infos(unread)
+        present = await destination.held(unread)
+        references |= {path: info.references for path, info in infos.items() if path not in present}
+        unread = {each for path in infos for each in references.get(path, ())} - references.keys()
+        unread -= present.keys()
+    ordered = in_order(
+        references, lambda path: [each for each in references[path] if each in references]
+    )
+    needed = {each for path in ordered for each in references[path]}
+    return await obtain(
+        [Item(wanted=Wanted(path=path), sources=[workshop.local]) for path in ordered],
+        destination,
+        observer,
+        present=await destination.held(needed),
+        download_bytes=0,
+        jobs=jobs,
+        keep_going=True,
+    )

@@ -1,0 +1,288 @@
+"""The engine: obtain the plan's missing paths with bounded concurrency, verify, commit.
+
+A fixed number of workers takes the paths in reference order. Each asks the path's sources one
+after the other until one gives a NAR that the verifier accepts; what is staged is committed once
+everything that it refers to is there. A path whose references are still on their way waits
+without holding a worker, so a large one delays nothing but what needs it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+from mirror.errors import IntegrityError, PrefetchError, SourceError
+from mirror.formats.verify import NarVerifier
+from mirror.sync.report import Attempt, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+
+    from mirror.destinations import Destination, Staging
+    from mirror.formats.path_info import PathInfo
+    from mirror.formats.store_path import StorePath
+    from mirror.formats.verify import VerifiedPath
+    from mirror.sources import Nar, Source, Wanted
+    from mirror.sync.report import Observer
+
+_INLINE_BYTES: Final = 32 * 1024
+"""Chunks up to this size are handled on the event loop: a thread would cost more than the work."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """A path to obtain, and its sources in the order in which they are to be tried."""
+
+    wanted: Wanted
+    sources: Sequence[Source]
+    refused: tuple[Attempt, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Staged:
+    """A verified path that waits for what it refers to; closing the stack drops it."""
+
+    staging: Staging
+    verified: VerifiedPath
+    source: str
+    attempts: tuple[Attempt, ...]
+    stack: AsyncExitStack
+
+
+async def obtain(
+    items: Sequence[Item],
+    destination: Destination,
+    observer: Observer,
+    *,
+    present: Collection[StorePath],
+    download_bytes: int,
+    jobs: int,
+    keep_going: bool,
+) -> dict[StorePath, Outcome]:
+    """Run the engine over items that are in reference order, and show it.
+
+    Raises:
+        DestinationError: the destination cannot be used.
+
+    """
+    if not items:
+        return {}
+    engine = _Engine(items, destination, observer, present=present, keep_going=keep_going)
+    observer.transfer_begins(len(items), download_bytes)
+    try:
+        return dict(await engine.run(jobs))
+    except* PrefetchError as group:
+        raise _first(group) from None
+    finally:
+        observer.transfer_ends()
+
+
+class _Engine:
+    """One run over one destination."""
+
+    def __init__(
+        self,
+        items: Iterable[Item],
+        destination: Destination,
+        observer: Observer,
+        *,
+        present: Collection[StorePath],
+        keep_going: bool,
+    ) -> None:
+        """Prepare to obtain ``items``, each of which comes after those that it refers to."""
+        self._items = {item.wanted.path: item for item in items}
+        self._queue = deque(self._items)
+        self._destination = destination
+        self._observer = observer
+        self._keep_going = keep_going
+        self._there = set(present)
+        self._staged: dict[StorePath, _Staged] = {}
+        self._waiting: dict[StorePath, set[StorePath]] = {}
+        self._dependents: dict[StorePath, list[StorePath]] = {}
+        self._distrusted: dict[str, str] = {}
+        self._outcomes: dict[StorePath, Outcome] = {}
+        self._failed = False
+
+    async def run(self, jobs: int) -> Mapping[StorePath, Outcome]:
+        """Obtain everything with ``jobs`` workers; every item has an outcome afterwards.
+
+        Raises:
+            DestinationError: the destination cannot be used (in an exception group).
+
+        """
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(jobs, len(self._items))):
+                    group.create_task(self._work())
+        finally:
+            for staged in self._staged.values():
+                await staged.stack.aclose()
+        for path in self._items.keys() - self._outcomes.keys():
+            self._settle(path, "failed", attempts=(_not_tried(),))
+        return self._outcomes
+
+    async def _work(self) -> None:
+        while self._queue and (self._keep_going or not self._failed):
+            path = self._queue.popleft()
+            if path in self._outcomes:
+                continue  # what it refers to failed meanwhile
+            staged = await self._obtain(self._items[path])
+            if staged is not None:
+                await self._stage(path, staged)
+
+    async def _obtain(self, item: Item) -> _Staged | None:
+        """Ask the item's sources in turn; None if none of them has it."""
+        attempts = list(item.refused)
+        for source in item.sources:
+            if reason := self._distrusted.get(source.name):
+                attempts.append(Attempt(source=source.name, error=reason))
+                continue
+            self._observer.started(item.wanted.path, source.name)
+            async with AsyncExitStack() as stack:
+                try:
+                    nar = await stack.enter_async_context(source.open(item.wanted))
+                    self._check_references(nar.claim.info)
+                    # The staged NAR outlives the source's context: a stack of its own.
+                    kept = await stack.enter_async_context(AsyncExitStack())
+                    staging = await kept.enter_async_context(self._destination.stage(nar.claim))
+                    verified = await self._transfer(nar, staging, source)
+                except SourceError as error:
+                    attempts.extend(_attempts(source, error))
+                    continue
+                return _Staged(
+                    staging=staging,
+                    verified=verified,
+                    source=nar.location,
+                    attempts=(*attempts, *_named(nar.attempts)),
+                    stack=kept.pop_all(),
+                )
+        self._fail(item.wanted.path, tuple(attempts))
+        return None
+
+    async def _transfer(self, nar: Nar, staging: Staging, source: Source) -> VerifiedPath:
+        """Read the NAR to its end, checking and writing it as it comes."""
+        verifier = NarVerifier(nar.claim)
+
+        def take(chunk: bytes) -> None:
+            if staging.keeps == "nar":
+                for piece in verifier.feed(chunk):
+                    staging.write(piece)
+            else:
+                for _ in verifier.feed(chunk):
+                    pass
+                staging.write(chunk)
+
+        try:
+            async for chunk in nar.chunks:
+                if len(chunk) <= _INLINE_BYTES:
+                    take(chunk)
+                else:
+                    await asyncio.to_thread(take, chunk)
+                self._observer.received(len(chunk))
+            return verifier.finish()
+        except IntegrityError as error:
+            if source.is_one_party:
+                self._distrusted[source.name] = (
+                    f"not asked: it gave something else for {nar.claim.info.path.name} before"
+                )
+            raise IntegrityError(f"{nar.location}: {error}", hint=error.hint) from error
+
+    def _check_references(self, info: PathInfo) -> None:
+        """See that everything the path refers to is, or will be, at the destination."""
+        for reference in info.references:
+            if (
+                reference != info.path
+                and reference not in self._there
+                and reference not in self._items
+            ):
+                raise IntegrityError(f"it refers to {reference}, which was not announced")
+
+    async def _stage(self, path: StorePath, staged: _Staged) -> None:
+        """Commit the path once all that it refers to is there, and then what waited for it."""
+        missing = {
+            reference
+            for reference in staged.verified.info.references
+            if reference != path and reference not in self._there
+        }
+        failed = next((each for each in missing if each in self._outcomes), None)
+        if failed is not None:
+            await staged.stack.aclose()
+            self._fail(path, (*staged.attempts, _refers_to(failed)))
+            return
+        self._staged[path] = staged
+        self._waiting[path] = missing
+        for reference in missing:
+            self._dependents.setdefault(reference, []).append(path)
+        if not missing:
+            await self._commit(path)
+
+    async def _commit(self, path: StorePath) -> None:
+        ready = deque([path])
+        while ready:
+            path = ready.popleft()
+            staged = self._staged.pop(path, None)
+            if staged is None:
+                continue  # it failed with something that it refers to
+            async with staged.stack:
+                await staged.staging.commit(staged.verified)
+            self._there.add(path)
+            self._settle(path, "stored", source=staged.source, attempts=staged.attempts)
+            for dependent in self._dependents.pop(path, ()):
+                self._waiting[dependent].discard(path)
+                if not self._waiting[dependent]:
+                    ready.append(dependent)
+
+    def _fail(self, path: StorePath, attempts: tuple[Attempt, ...]) -> None:
+        """Settle the path as failed, and with it all that waits for it."""
+        self._failed = True
+        self._settle(path, "failed", attempts=attempts)
+        lost = deque(self._dependents.pop(path, ()))
+        while lost:
+            dependent = lost.popleft()
+            if dependent in self._outcomes:
+                continue
+            self._settle(dependent, "failed", attempts=(_refers_to(path),))
+            lost.extend(self._dependents.pop(dependent, ()))
+
+    def _settle(
+        self,
+        path: StorePath,
+        result: Literal["stored", "failed"],
+        *,
+        source: str | None = None,
+        attempts: tuple[Attempt, ...] = (),
+    ) -> None:
+        outcome = Outcome(path=path, result=result, source=source, attempts=attempts)
+        self._outcomes[path] = outcome
+        self._observer.finished(outcome)
+
+
+def _attempts(source: Source, error: SourceError) -> Iterable[Attempt]:
+    """What the report says of a source's failure: each place that it tried, else itself."""
+    return _named(error.attempts or [(source.name, error.message)])
+
+
+def _named(attempts: Iterable[tuple[str, str]]) -> list[Attempt]:
+    return [Attempt(source=place, error=reason) for place, reason in attempts]
+
+
+def _refers_to(path: StorePath) -> Attempt:
+    return Attempt(source="destination", error=f"not stored: it refers to {path}, which failed")
+
+
+def _not_tried() -> Attempt:
+    return Attempt(
+        source="none", error="not tried: another path failed before (--keep-going goes on)"
+    )
+
+
+def _first(group: BaseExceptionGroup[PrefetchError]) -> PrefetchError:
+    """The first error of a group: what stopped the run; the others followed from it."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, PrefetchError)
+    return error

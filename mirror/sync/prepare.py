@@ -1,0 +1,209 @@
+"""From targets to a plan: evaluate, read the graph, ask destination and caches, decide.
+
+It writes nothing to the destination. ``plan`` stops here; ``sync`` goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from mirror.errors import EvaluationError
+from mirror.nix.derivations import read_closure
+from mirror.nix.evaluate import Evaluated, evaluate_all
+from mirror.planning import plan as planning
+from mirror.planning.availability import Availability
+from mirror.planning.fixed_output_index import FixedOutputs
+from mirror.planning.graph import Graph, in_order
+from mirror.planning.wants import Rules
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from mirror.destinations import Destination
+    from mirror.formats.path_info import PathInfo
+    from mirror.formats.store_path import StorePath
+    from mirror.planning.plan import Plan, TargetPlan
+    from mirror.planning.targets import Target
+    from mirror.planning.wants import Wants
+    from mirror.sync.report import Observer
+    from mirror.sync.workshop import Workshop
+
+_LOOKUPS: Final = 64
+_EVALUATIONS: Final = 2
+
+References = dict["StorePath", tuple["StorePath", ...]]
+"""Paths with what each refers to."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluatedTargets:
+    """The targets that could be evaluated, their common build graph, and the others' errors.
+
+    ``references`` are those of the root ``.drv`` closures: what each derivation, and each source
+    that evaluation put into the store, refers to. ``fixed_outputs`` are the graph's.
+    """
+
+    evaluated: tuple[Evaluated, ...]
+    failures: tuple[tuple[Target, EvaluationError], ...]
+    graph: Graph
+    references: References
+    fixed_outputs: FixedOutputs
+
+
+async def evaluate_targets(
+    targets: Sequence[Target], workshop: Workshop, observer: Observer
+) -> EvaluatedTargets:
+    """Evaluate the targets and read what they are made of; a target that fails stops no other.
+
+    Raises:
+        ToolError: Nix cannot be used.
+
+    """
+    observer.step(f"evaluating {', '.join(target.name for target in targets)}")
+    results = await evaluate_all(
+        workshop.nix,
+        targets,
+        store=workshop.store,
+        system=workshop.settings.system,
+        limit=_EVALUATIONS,
+    )
+    evaluated = [result for result in results if isinstance(result, Evaluated)]
+    failures = [
+        (target, result)
+        for target, result in zip(targets, results, strict=True)
+        if not isinstance(result, Evaluated)
+    ]
+    roots = [each.root for each in evaluated]
+    # A collection could have come between evaluation and now; from here on it cannot.
+    await workshop.evaluation.add_temp_roots(roots)
+    for path in set(roots) - await workshop.evaluation.query_valid_paths(roots):
+        raise EvaluationError(
+            f"{path} was garbage-collected right after its evaluation", hint="run it again"
+        )
+    observer.step("reading the build graph")
+    graph = Graph(await asyncio.to_thread(read_closure, workshop.store, roots))
+    return EvaluatedTargets(
+        evaluated=tuple(evaluated),
+        failures=tuple(failures),
+        graph=graph,
+        references=await _references(graph, workshop),
+        fixed_outputs=FixedOutputs(
+            graph, overrides=workshop.nix.environment, system=workshop.settings.system
+        ),
+    )
+
+
+async def make_plan(
+    targets: EvaluatedTargets, workshop: Workshop, destination: Destination, observer: Observer
+) -> Plan:
+    """Plan the targets for the destination.
+
+    Raises:
+        DestinationError: the destination cannot be read.
+
+    """
+    graph = targets.graph
+    held = await destination.held({*graph.makers, *targets.references})
+    if workshop.caches.names:
+        observer.step(f"asking {', '.join(workshop.caches.names)}")
+    planner = _Planner(targets, workshop, destination, held)
+    plans = [await planner.plan(each) for each in targets.evaluated]
+    return planning.merge(plans, graph, held)
+
+
+class _Planner:
+    """Plans one target after the other, with one memory of what was asked."""
+
+    def __init__(
+        self,
+        targets: EvaluatedTargets,
+        workshop: Workshop,
+        destination: Destination,
+        held: Mapping[StorePath, PathInfo],
+    ) -> None:
+        self._graph = targets.graph
+        self._references = targets.references
+        self._fixed_outputs = targets.fixed_outputs
+        self._workshop = workshop
+        self._destination = destination
+        self._held = held
+        self._availability: dict[StorePath, Availability] = {}
+        self._rules = Rules(
+            fixed_output=targets.fixed_outputs.__getitem__,
+            builder_refusal=workshop.builder_refusal,
+            always_substitute=workshop.settings.always_allow_substitutes,
+        )
+
+    async def plan(self, evaluated: Evaluated) -> TargetPlan:
+        target, root = evaluated.target, evaluated.root
+        wants, notices = planning.start(target, root, self._graph, self._rules, self._held)
+        await self._answer(wants)
+        lasting_rules = replace(self._rules, with_fetchers=False)
+        lasting, _ = planning.start(target, root, self._graph, lasting_rules, self._held)
+        await self._answer(lasting)
+        chosen = f"evaluated as {evaluated.chosen}" if evaluated.chosen else None
+        closure = in_order([root], lambda path: self._references.get(path, ()))
+        return planning.finish(
+            target,
+            root,
+            wants=wants,
+            lasting=lasting,
+            evaluated={path: self._references[path] for path in closure},
+            notices=(chosen, *notices) if chosen else notices,
+        )
+
+    async def _answer(self, wants: Wants) -> None:
+        """Look up what the wants ask, many paths at once, until they ask no more."""
+        questions: asyncio.Queue[StorePath] = asyncio.Queue()
+
+        def take_questions() -> None:
+            for path in wants.questions():
+                questions.put_nowait(path)
+
+        async def work() -> None:
+            while True:
+                path = await questions.get()
+                wants.answer(path, await self._look_up(path))
+                take_questions()
+                questions.task_done()
+
+        take_questions()
+        async with asyncio.TaskGroup() as group:
+            workers = [group.create_task(work()) for _ in range(_LOOKUPS)]
+            await questions.join()
+            for worker in workers:
+                worker.cancel()
+
+    async def _look_up(self, path: StorePath) -> Availability:
+        known = self._availability.get(path)
+        if known is None:
+            held = self._held.get(path) or (await self._destination.held([path])).get(path)
+            offer = await self._workshop.caches.offer(
+                path, is_fixed_output=path in self._fixed_outputs
+            )
+            known = self._availability[path] = Availability(held=held, offer=offer)
+        return known
+
+
+async def _references(graph: Graph, workshop: Workshop) -> References:
+    """What the derivations of the graph refer to, and the sources that they refer to, in turn."""
+    references: References = {
+        path: tuple(sorted({*derivation.input_sources, *derivation.input_derivations}))
+        for path, derivation in graph.derivations.items()
+    }
+    unread = set(graph.input_sources) - references.keys()
+    while unread:
+        infos = await workshop.evaluation.query_path_infos(unread)
+        for path in unread:
+            info = infos.get(path)
+            if info is None:
+                raise EvaluationError(
+                    f"{path} is missing from the store {workshop.store.url}, although a derivation "
+                    f"refers to it",
+                    hint="`nix-store --verify` finds such damage",
+                )
+            references[path] = tuple(each for each in info.references if each != path)
+        unread = {each for path in unread for each in references[path]} - references.keys()
+    return references

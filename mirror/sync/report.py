@@ -1,0 +1,64 @@
+"""What a run did with each path, and how it tells while it goes on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from mirror.formats.store_path import StorePath
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """A source that was tried and did not give the path, with its reason."""
+
+    source: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How it went with one path.
+
+    ``stored``: it is at the destination now, from ``source``. ``held``: it was there already.
+    ``failed``: no source had it, as ``attempts`` say. A stored path has attempts too where
+    other sources failed before.
+    """
+
+    path: StorePath
+    result: Literal["stored", "held", "failed"]
+    source: str | None = None
+    attempts: tuple[Attempt, ...] = ()
+
+
+class Observer(Protocol):
+    """Who is told how a run goes on: a terminal, a log, a test."""
+
+    def step(self, text: str) -> None:
+        """A new part of the run has begun: ``evaluating 3 targets``."""
+        ...
+
+    def notice(self, text: str) -> None:
+        """Something that its user should know, although the run goes on."""
+        ...
+
+    def transfer_begins(self, paths: int, download_bytes: int) -> None:
+        """So many paths will be obtained; the bytes are what is known of their size."""
+        ...
+
+    def started(self, path: StorePath, source: str) -> None:
+        """A source is about to be asked for a path."""
+        ...
+
+    def received(self, amount: int) -> None:
+        """So many bytes have come."""
+        ...
+
+    def finished(self, outcome: Outcome) -> None:
+        """A path is settled."""
+        ...
+
+    def transfer_ends(self) -> None:
+        """No more paths will be obtained."""
+        ...

@@ -1,0 +1,216 @@
+"""The whole of ``sync``: plan, protect, obtain, perhaps build, keep.
+
+:func:`plan` and :func:`sync` are what the commands call. What a run made ready is recorded at its
+end, one generation a target; a target that misses something gets a generation that says so, which
+keeps what there is until the next run completes it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from mirror.destinations import Generation
+from mirror.errors import DestinationError
+from mirror.sources import Wanted
+from mirror.sync.build import build_targets
+from mirror.sync.engine import Item, obtain
+from mirror.sync.prepare import evaluate_targets, make_plan
+from mirror.sync.report import Attempt, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from mirror.destinations import Destination
+    from mirror.errors import PrefetchError
+    from mirror.formats.store_path import StorePath
+    from mirror.planning.plan import Plan, TargetPlan
+    from mirror.planning.targets import Target
+    from mirror.sync.prepare import EvaluatedTargets
+    from mirror.sync.report import Observer
+    from mirror.sync.workshop import Workshop
+
+_PLANNING_ROUNDS = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """What ``plan`` found: a plan, and the targets that could not be evaluated."""
+
+    plan: Plan
+    failures: tuple[tuple[Target, PrefetchError], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Synced:
+    """What ``sync`` did.
+
+    ``kept`` are the generations that this run recorded, ``unchanged`` those that already said the
+    same; ``outcomes`` are those of the plan's paths, in order.
+    """
+
+    plan: Plan
+    failures: tuple[tuple[Target, PrefetchError], ...]
+    outcomes: tuple[Outcome, ...]
+    kept: tuple[Generation, ...]
+    unchanged: tuple[Generation, ...]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether everything that was asked for is there."""
+        return (
+            not self.failures
+            and not self.plan.unobtainable
+            and all(outcome.result != "failed" for outcome in self.outcomes)
+        )
+
+
+async def plan(
+    targets: Sequence[Target], workshop: Workshop, destination: Destination, observer: Observer
+) -> Planned:
+    """Say what would be done; nothing is written to the destination."""
+    evaluated = await evaluate_targets(targets, workshop, observer)
+    return Planned(
+        plan=await make_plan(evaluated, workshop, destination, observer),
+        failures=evaluated.failures,
+    )
+
+
+async def sync(
+    targets: Sequence[Target],
+    workshop: Workshop,
+    destination: Destination,
+    observer: Observer,
+    *,
+    jobs: int,
+    keep_going: bool,
+    build: bool,
+) -> Synced:
+    """Make the targets ready at the destination, and keep them there.
+
+    Raises:
+        ToolError: Nix cannot be used.
+        DestinationError: the destination cannot be used.
+
+    """
+    evaluated = await evaluate_targets(targets, workshop, observer)
+    plan = await _protected_plan(evaluated, workshop, destination, observer)
+    outcomes = await obtain(
+        _items(plan, evaluated, workshop),
+        destination,
+        observer,
+        present=plan.present,
+        download_bytes=plan.download_bytes,
+        jobs=jobs,
+        keep_going=keep_going,
+    )
+    failures: list[tuple[Target, PrefetchError]] = list(evaluated.failures)
+    if build:
+        built = await build_targets(plan, evaluated, workshop, destination, observer, jobs=jobs)
+        outcomes |= built.outcomes
+        failures += built.failures
+        # What was built is held now, and what it refers to is known.
+        plan_now = await _protected_plan(evaluated, workshop, destination, observer)
+    else:
+        plan_now = plan
+    there = {*plan_now.present, *_stored(outcomes)}
+    kept, unchanged = await _keep(plan_now, there, destination)
+    return Synced(
+        plan=plan,
+        failures=tuple(failures),
+        outcomes=tuple(
+            [Outcome(path=path, result="held") for path in plan.present]
+            + [outcomes[path] for path in sorted(outcomes)]
+        ),
+        kept=kept,
+        unchanged=unchanged,
+    )
+
+
+async def _protected_plan(
+    evaluated: EvaluatedTargets, workshop: Workshop, destination: Destination, observer: Observer
+) -> Plan:
+    """A plan whose paths cannot be collected any more.
+
+    What is present could be collected between the look at it and its protection: after protecting,
+    it is looked at again, and if something went, the plan is made anew.
+    """
+    for _ in range(_PLANNING_ROUNDS):
+        plan = await make_plan(evaluated, workshop, destination, observer)
+        await destination.protect([path for target in plan.targets for path in target.paths])
+        if len(await destination.held(plan.present)) == len(plan.present):
+            return plan
+    raise DestinationError(
+        f"{destination.name} loses paths faster than they can be protected",
+        hint="wait until the garbage collection there is over, and run it again",
+    )
+
+
+def _items(plan: Plan, evaluated: EvaluatedTargets, workshop: Workshop) -> list[Item]:
+    items = []
+    for path in plan.in_reference_order():
+        wanted = Wanted(path=path, fixed_output=evaluated.fixed_outputs.get(path))
+        if path in plan.copy:
+            items.append(Item(wanted=wanted, sources=[workshop.local]))
+            continue
+        refused = workshop.caches.refusals.get(path, ())
+        items.append(
+            Item(
+                wanted=wanted,
+                sources=workshop.sources(wanted),
+                refused=tuple(Attempt(source=cache, error=error) for cache, error in refused),
+            )
+        )
+    return items
+
+
+async def _keep(
+    plan: Plan, there: set[StorePath], destination: Destination
+) -> tuple[tuple[Generation, ...], tuple[Generation, ...]]:
+    """Record a generation for each target whose newest one says something else."""
+    earlier = await destination.generations()
+    kept = []
+    unchanged = []
+    for target in plan.targets:
+        of_target = [each for each in earlier if each.target == target.target.name]
+        newest = of_target[-1] if of_target else None
+        generation = await _generation(target, there, destination, newest)
+        if newest is not None and _say_the_same(newest, generation):
+            unchanged.append(newest)
+            continue
+        await destination.keep(generation)
+        if newest is not None and newest.missing:
+            # It only bridged the time until this run; nobody could go back to it.
+            await destination.forget(newest)
+        kept.append(generation)
+    return tuple(kept), tuple(unchanged)
+
+
+async def _generation(
+    plan: TargetPlan, there: set[StorePath], destination: Destination, newest: Generation | None
+) -> Generation:
+    paths = tuple(sorted(plan.kept & there))
+    infos = await destination.held(paths)
+    return Generation(
+        target=plan.target.name,
+        number=newest.number + 1 if newest else 1,
+        installable=plan.target.installable_text,
+        level=plan.level.word,
+        root=plan.root,
+        created=datetime.now(UTC).replace(microsecond=0),
+        paths=paths,
+        nar_bytes=sum(info.nar_size for info in infos.values()),
+        missing=tuple(sorted((plan.kept - there) | plan.unobtainable.keys())),
+    )
+
+
+def _say_the_same(one: Generation, other: Generation) -> bool:
+    def content(each: Generation) -> tuple[object, ...]:
+        return (each.installable, each.level, each.root, each.paths, each.missing)
+
+    return content(one) == content(other)
+
+
+def _stored(outcomes: Mapping[StorePath, Outcome]) -> set[StorePath]:
+    return {path for path, outcome in outcomes.items() if outcome.result == "stored"}

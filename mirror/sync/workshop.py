@@ -1,0 +1,182 @@
+"""What a run works with: the installed Nix, its settings, the evaluating store, the sources."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from mirror.destinations import CacheDirectory
+from mirror.errors import FormatError, RequestError, SourceError
+from mirror.formats.signing import PublicKey, TrustedKeys
+from mirror.nix import daemon
+from mirror.nix.settings import read_settings
+from mirror.nix.stores import locate
+from mirror.sources.binary_cache import BinaryCache
+from mirror.sources.builder import Builder
+from mirror.sources.caches import Caches
+from mirror.sources.hashed_mirror import HashedMirrors
+from mirror.sources.http import HttpClient, HttpSettings
+from mirror.sources.local_store import LocalStore
+from mirror.sources.origin import Origins
+from mirror.sources.pace import RateLimiter
+from mirror.sources.software_heritage import SoftwareHeritage
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from mirror.destinations import Destination
+    from mirror.nix.command import Nix
+    from mirror.nix.settings import NixSettings
+    from mirror.nix.stores import StoreLocation
+    from mirror.planning.fixed_outputs import FixedOutput
+    from mirror.sources import Source, Wanted
+    from mirror.sync.report import Observer
+
+TARBALLS: Final = "https://tarballs.nixos.org"
+"""The hashed mirror of nixpkgs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkshopOptions:
+    """How the user wants it done; None is what Nix itself is set up with.
+
+    ``store`` is the URL of the store to evaluate in, ``limit_rate`` is in bytes a second,
+    ``builder`` says whether fixed outputs may be built as a last resort, ``archives`` whether the
+    public archives (:data:`TARBALLS`, Software Heritage) may be asked for sources by their hash.
+    ``http`` is how patient downloads are; credentials come from Nix's netrc file.
+    """
+
+    store: str | None = None
+    substituters: tuple[str, ...] | None = None
+    trusted_keys: tuple[str, ...] | None = None
+    builder: bool = True
+    archives: bool = True
+    limit_rate: int | None = None
+    http: HttpSettings = field(default_factory=HttpSettings)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workshop:
+    """All that a run works with, open; made by :func:`open_workshop`.
+
+    ``store`` is where targets are evaluated and ``evaluation`` the connection to it; ``local``
+    offers that store's paths.
+    """
+
+    nix: Nix
+    settings: NixSettings
+    store: StoreLocation
+    evaluation: daemon.Connection
+    caches: Caches
+    local: LocalStore
+    trusted_keys: tuple[str, ...]
+    _origins: Source
+    _hashed_mirrors: Source
+    _archives: tuple[Source, ...]
+    _builder: Builder
+
+    def sources(self, wanted: Wanted) -> Sequence[Source]:
+        """Where a path may be had from, in the order in which it is tried."""
+        fixed_output = wanted.fixed_output
+        if fixed_output is None:
+            return self.caches.all
+        upstream = [self._origins, self._hashed_mirrors]
+        if fixed_output.hashed_mirrors_first:
+            upstream.reverse()
+        return (*self.caches.all, *upstream, *self._archives, self._builder)
+
+    def builder_refusal(self, fixed_output: FixedOutput) -> str | None:
+        """Why a fixed output's builder cannot be run here; None if it can."""
+        return self._builder.refusal(fixed_output)
+
+    def build_options(self, destination: Destination) -> dict[str, str]:
+        """Settings with which Nix builds what the destination has all inputs of."""
+        caches = list(self.caches.names)
+        if isinstance(destination, CacheDirectory):
+            caches.insert(0, f"file://{destination.path}")
+        return {
+            "substituters": " ".join(caches),
+            "trusted-public-keys": " ".join(self.trusted_keys),
+        }
+
+
+@contextlib.asynccontextmanager
+async def open_workshop(
+    nix: Nix, options: WorkshopOptions, observer: Observer
+) -> AsyncIterator[Workshop]:
+    """Read Nix's settings, connect to its store and to the caches.
+
+    A cache that cannot be reached is left out, with a notice.
+
+    Raises:
+        RequestError: a key or a URL cannot be read.
+        ToolError: Nix does not tell its settings, or its store cannot be opened.
+
+    """
+    settings = await read_settings(nix)
+    store = await locate(nix, options.store)
+    trusted = settings.trusted_public_keys if options.trusted_keys is None else options.trusted_keys
+    keys = _trusted_keys(trusted)
+    async with contextlib.AsyncExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="prefetch-")))
+        client = await stack.enter_async_context(
+            HttpClient(
+                replace(options.http, netrc=settings.netrc_file),
+                limiter=RateLimiter(options.limit_rate),
+            )
+        )
+        evaluation = await stack.enter_async_context(daemon.connect(nix, store))
+        urls = settings.substituters if options.substituters is None else options.substituters
+        caches = await _connect(urls, client, keys, observer)
+        mirrors = list(settings.hashed_mirrors)
+        if options.archives:
+            mirrors.append(TARBALLS)
+        yield Workshop(
+            nix=nix,
+            settings=settings,
+            store=store,
+            evaluation=evaluation,
+            caches=caches,
+            local=LocalStore(evaluation, store),
+            trusted_keys=trusted,
+            _origins=Origins(client, scratch),
+            _hashed_mirrors=HashedMirrors(mirrors, client, scratch),
+            _archives=(SoftwareHeritage(client, scratch),) if options.archives else (),
+            _builder=Builder(
+                nix,
+                store,
+                settings,
+                options={
+                    "substituters": " ".join(urls),
+                    "trusted-public-keys": " ".join(trusted),
+                },
+                enabled=options.builder,
+            ),
+        )
+
+
+async def _connect(
+    urls: Sequence[str], client: HttpClient, keys: TrustedKeys, observer: Observer
+) -> Caches:
+    caches = []
+    for url in dict.fromkeys(urls):
+        try:
+            caches.append(await BinaryCache.connect(url, client, keys=keys))
+        except SourceError as error:
+            observer.notice(f"not used: {error.message}")
+    return Caches(caches)
+
+
+def _trusted_keys(texts: Sequence[str]) -> TrustedKeys:
+    keys = []
+    for text in texts:
+        try:
+            keys.append(PublicKey.parse(text))
+        except FormatError as error:
+            raise RequestError(
+                f"not a public key: {text!r}", hint="NAME:BASE64, as `prefetch key generate` prints"
+            ) from error
+    return TrustedKeys(keys)
