@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scratch_nix import NEEDS_NIX, ScratchNix
+from rig.scratch_nix import NEEDS_NIX, ScratchNix
 
 from mirror.errors import FormatError
 from mirror.formats.aterm import parse_derivation, print_derivation

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scratch_nix import NEEDS_NIX, ScratchNix
+from rig.scratch_nix import NEEDS_NIX, ScratchNix
 
 from mirror.errors import IntegrityError
 from mirror.formats import nar

@@ -1,0 +1,51 @@
+{ lib, python3Packages, git, nix }:
+
+python3Packages.buildPythonApplication {
+  pname = "prefetch";
+  version = "0.1.0";
+  pyproject = true;
+
+  src = lib.cleanSource ./.;
+
+  build-system = [ python3Packages.hatchling ];
+
+  dependencies =
+    with python3Packages;
+    [
+      aiofiles
+      brotli
+      httpx
+      httpx-aiohttp
+      pynacl
+      tqdm
+      typer
+    ]
+    ++ lib.optional (pythonOlder "3.14") backports-zstd;
+
+  # A user's own nix and git come first; these are for a search path that has none.
+  makeWrapperArgs = [ "--suffix PATH : ${lib.makeBinPath [ git nix ]}" ];
+
+  nativeCheckInputs = with python3Packages; [
+    hypothesis
+    pytest-asyncio
+    pytest-timeout
+    pytestCheckHook
+  ];
+
+  # The formats and the planner are checked here; what needs a Nix store of its own is checked by
+  # `make check`, outside the build sandbox.
+  enabledTestPaths = [
+    "tests/formats"
+    "tests/planning"
+  ];
+  disabledTestMarks = [ "nix" ];
+
+  pythonImportsCheck = [ "mirror" ];
+
+  meta = {
+    description = "Nix source-and-dependency prefetch mirror";
+    license = lib.licenses.mit;
+    mainProgram = "prefetch";
+    platforms = lib.platforms.linux;
+  };
+}

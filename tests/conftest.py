@@ -1,0 +1,82 @@
+"""Fixtures for all tests: both versions of Nix, and an upstream that is built once a session."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+from typing import TYPE_CHECKING
+
+import pytest
+from rig.generated import Generated, generate
+from rig.nixes import find_newest, find_stable
+from rig.running import ScratchStore
+
+from mirror.demo.upstream import Upstream, remove_store, serve_upstream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from mirror.nix.command import Nix
+
+
+@pytest.fixture(scope="session")
+def nix_stable(tmp_path_factory: pytest.TempPathFactory) -> Nix:
+    """The installed Nix (2.8 on Debian 12)."""
+    return find_stable(tmp_path_factory.mktemp("nix-stable"))
+
+
+@pytest.fixture(scope="session")
+def nix_newest(tmp_path_factory: pytest.TempPathFactory) -> Nix:
+    """The newest Nix, in its own root."""
+    return find_newest(tmp_path_factory.mktemp("nix-newest"))
+
+
+@pytest.fixture(scope="session", params=["nix_stable", "nix_newest"])
+def any_nix(request: pytest.FixtureRequest) -> Nix:
+    """Each version in turn."""
+    nix: Nix = request.getfixturevalue(request.param)
+    return nix
+
+
+@pytest.fixture
+def scratch_store(tmp_path: Path) -> Iterator[ScratchStore]:
+    """An empty store."""
+    store = ScratchStore(tmp_path / "scratch-store")
+    yield store
+    store.remove()
+
+
+@pytest.fixture(scope="session")
+def upstream(
+    nix_stable: Nix, tmp_path_factory: pytest.TempPathFactory, worker_id: str
+) -> Iterator[Upstream]:
+    """The demo's upstream, served on loopback; it is built once, also for several workers."""
+    mine = tmp_path_factory.mktemp("upstream")
+    shared = mine if worker_id == "master" else tmp_path_factory.getbasetemp().parent / "upstream"
+    shared.mkdir(exist_ok=True)
+    with asyncio.Runner() as runner:
+        serving = serve_upstream(nix_stable, shared, distribution=mine / "distribution")
+        with (shared / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            running = runner.run(serving.__aenter__())
+        try:
+            yield running
+        finally:
+            runner.run(serving.__aexit__(None, None, None))
+
+
+@pytest.fixture(scope="session")
+def generated(
+    nix_stable: Nix, upstream: Upstream, tmp_path_factory: pytest.TempPathFactory
+) -> Generated:
+    """A system of more than two thousand derivations, of which the upstream's cache has a part."""
+    return generate(nix_stable, upstream, tmp_path_factory.mktemp("generated") / "store")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _stores_are_removed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What a store holds is read-only, which pytest cannot remove by itself."""
+    yield
+    for store in tmp_path_factory.getbasetemp().glob("*/**/nix/store"):
+        remove_store(store)

@@ -1,0 +1,229 @@
+"""The list: what every kind of line means, and where each mistake is said to be."""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from mirror.errors import ListError
+from mirror.planning.list_file import OPTIONS, decode_list, parse_list
+from mirror.planning.targets import (
+    FileInstallable,
+    FlakeInstallable,
+    Installable,
+    Level,
+    PathInstallable,
+    Target,
+    split_attribute_path,
+)
+
+DIRECTORY = Path("/etc/hosts-of-mine")
+SHIPPED = Path(__file__).parents[2] / "lists"
+DERIVATION = "/nix/store/7rjqb838snvvxcmpvck1smfxhkwzqal5-nixos-system-pi.drv"
+
+
+def parse(text: str) -> list[Target]:
+    return parse_list(text, file="hosts.txt", directory=DIRECTORY)
+
+
+def one(text: str) -> Target:
+    (target,) = parse(text)
+    return target
+
+
+def failure(text: str) -> ListError:
+    with pytest.raises(ListError) as caught:
+        parse(text)
+    return caught.value
+
+
+def test_a_whole_list() -> None:
+    text = (
+        "# the hosts\r\n"
+        "\r\n"
+        "pi\t=\t.#pi  level=sources # and why\r\n"
+        "laptop = /etc/nixos/configuration.nix sources=linux,neovim full=dnsmasq\r\n"
+        "image=./image.nix#toplevel args=./image-args.nix\r\n"
+        "nixpkgs#ripgrep level=runtime"
+    )
+    assert parse(text) == [
+        Target(
+            name="pi",
+            installable=FlakeInstallable("/etc/hosts-of-mine", "pi"),
+            installable_text=".#pi",
+            level=Level.SOURCES,
+        ),
+        Target(
+            name="laptop",
+            installable=FileInstallable(Path("/etc/nixos/configuration.nix"), None),
+            installable_text="/etc/nixos/configuration.nix",
+            raised=(("linux", Level.SOURCES), ("neovim", Level.SOURCES), ("dnsmasq", Level.FULL)),
+        ),
+        Target(
+            name="image",
+            installable=FileInstallable(
+                DIRECTORY / "image.nix", "toplevel", DIRECTORY / "image-args.nix"
+            ),
+            installable_text="./image.nix#toplevel",
+        ),
+        Target(
+            name="ripgrep",
+            installable=FlakeInstallable("nixpkgs", "ripgrep"),
+            installable_text="nixpkgs#ripgrep",
+            level=Level.RUNTIME,
+        ),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "installable", "name"),
+    [
+        (".#pi", FlakeInstallable("/etc/hosts-of-mine", "pi"), "pi"),
+        ("..#pi", FlakeInstallable("/etc/hosts-of-mine/..", "pi"), "pi"),
+        ("./a?dir=b#pi", FlakeInstallable("/etc/hosts-of-mine/a?dir=b", "pi"), "pi"),
+        ("path:./a#pi", FlakeInstallable("path:/etc/hosts-of-mine/a", "pi"), "pi"),
+        ("path:/a#pi", FlakeInstallable("path:/a", "pi"), "pi"),
+        ("git+file:.#pi", FlakeInstallable("git+file:///etc/hosts-of-mine", "pi"), "pi"),
+        ("git+file:///a#pi", FlakeInstallable("git+file:///a", "pi"), "pi"),
+        ("github:a/b/c.nix#x", FlakeInstallable("github:a/b/c.nix", "x"), "x"),
+        ("git+https://a/b?ref=m#x.y", FlakeInstallable("git+https://a/b?ref=m", "x.y"), "y"),
+        ("""'.#p."b.c"'""", FlakeInstallable("/etc/hosts-of-mine", 'p."b.c"'), "b.c"),
+        ('.#"alice@host"', FlakeInstallable("/etc/hosts-of-mine", "alice@host"), "alice@host"),
+        ("a.nix", FileInstallable(DIRECTORY / "a.nix", None), "a"),
+        ("../a.nix#b.c", FileInstallable(DIRECTORY / "../a.nix", "b.c"), "c"),
+        ('"./a b/c.nix#d"', FileInstallable(DIRECTORY / "a b/c.nix", "d"), "d"),
+        (DERIVATION, PathInstallable(Path(DERIVATION)), "nixos-system-pi"),
+        ("./kept.drv", PathInstallable(DIRECTORY / "kept.drv"), "kept"),
+        ("/run/current-system", PathInstallable(Path("/run/current-system")), "current-system"),
+        ("./result", PathInstallable(DIRECTORY / "result"), "result"),
+        ("~/.result", PathInstallable(Path.home() / ".result"), ""),
+    ],
+)
+def test_each_kind_of_installable_is_recognised(
+    text: str, installable: Installable, name: str
+) -> None:
+    target = one(text if name else f"given = {text}")
+    assert target.installable == installable
+    assert target.name == (name or "given")
+
+
+@pytest.mark.parametrize(
+    ("text", "column", "problem"),
+    [
+        ("a = .#a levle=full", 9, "unknown option 'levle', did you mean 'level'?"),
+        ("a = .#a edits=hosts", 9, "unknown option 'edits'"),
+        ("a = .#a budget=20G", 9, "unknown option 'budget'"),
+        ("a = .#a level=ful", 15, "unknown level 'ful', did you mean 'full'?"),
+        ("a = .#a level=", 15, "level= has no value"),
+        ("a = .#a full=", 14, "full= has no value"),
+        ("a = .#a sources=b,,c", 19, "sources= lacks a package name"),
+        ("a = .#a sources=b,", 19, "sources= lacks a package name"),
+        ("a = .#a sources=b full=c,b", 26, "the package 'b' is named twice"),
+        ("a = .#a level=full level=full", 20, "the option 'level' is given twice"),
+        ("a = .#a level = full", 9, "'level' is no option"),
+        ("a = .#a .#b", 9, "'.#b' is no option"),
+        ("a = .#a '=x'", 9, "'=x' is no option"),
+        ("a = .#a args=./x", 14, "args= does not go with '.#a'"),
+        ("a = b.nix args=./x", 16, "args= does not go with 'b.nix'"),
+        ("a =", 4, "there is no installable"),
+        ("a = # .#a", 4, "there is no installable"),
+        ("a = ''", 5, "the installable is empty"),
+        ("a = .", 5, "'.' is no installable"),
+        ("nixpkgs", 1, "'nixpkgs' is no installable"),
+        ("a = github:a/b", 5, "'github:a/b' is no installable"),
+        ("a = .#", 7, "the name is missing"),
+        ("a = '#b'", 5, "the flake or file is missing"),
+        ("a = .#b..c", 7, "a name is missing in the attribute path"),
+        ("a = '.#b.\"c'", 8, "a quote is not closed in the attribute path"),
+        ('  a = "b c', 7, "a quote is not closed"),
+        ("a/b = .#a", 1, "'a/b' cannot be a target's name"),
+        (".. = .#a", 1, "'..' cannot be a target's name"),
+        ("= .#a", 1, "'' cannot be a target's name"),
+        (".#'a b'", 1, "'a b', from the installable, cannot be the target's name"),
+        ("a = b\0c", 6, "the character '\\x00' cannot be in a list"),
+    ],
+)
+def test_a_mistake_is_named_with_its_place(text: str, column: int, problem: str) -> None:
+    error = failure(f"# first\n{text}\n")
+    assert (error.line, error.column) == (2, column), error
+    assert error.problem.startswith(problem)
+    assert error.message.startswith(f"hosts.txt:2:{column}: ")
+
+
+def test_an_unknown_option_says_which_there_are() -> None:
+    hint = failure("a = .#a edits=hosts").hint
+    assert hint is not None
+    assert all(f"{option}=" in hint for option in OPTIONS)
+
+
+def test_a_flake_without_a_name_says_what_is_expected() -> None:
+    assert "nixpkgs#NAME" in (failure("nixpkgs").hint or "")
+
+
+def test_two_targets_of_one_name_name_both_lines() -> None:
+    error = failure("pi = .#pi\n\nother#pi")
+    assert (error.line, error.column) == (3, 1)
+    assert "line 1" in error.problem
+
+
+def test_a_comment_needs_white_space_before_it() -> None:
+    assert one("a = .#a#b").installable == FlakeInstallable(str(DIRECTORY), "a#b")
+    assert one("a = .#a #b").installable == FlakeInstallable(str(DIRECTORY), "a")
+    assert parse("#a = .#a\n  # b\n") == []
+
+
+def test_a_byte_order_mark_is_not_part_of_the_list() -> None:
+    assert parse(decode_list(b"\xef\xbb\xbfa = .#a", "hosts.txt")) == parse("a = .#a")
+    assert parse("\ufeffa = .#a") == parse("a = .#a")
+
+
+def test_bytes_that_are_not_utf_8_are_named_with_their_place() -> None:
+    for mark in (b"", b"\xef\xbb\xbf"):
+        with pytest.raises(ListError) as caught:
+            decode_list(mark + "a = .#a\nü = ".encode() + b"\xff\n", "hosts.txt")
+        assert (caught.value.line, caught.value.column) == (2, 5)
+
+
+def test_the_lists_that_are_shipped_can_be_read() -> None:
+    shipped = sorted(SHIPPED.glob("*.txt"))
+    assert shipped
+    for path in shipped:
+        assert parse_list(
+            decode_list(path.read_bytes(), path.name), file=path.name, directory=SHIPPED
+        )
+
+
+def test_an_attribute_path_is_split_as_nix_does() -> None:
+    assert split_attribute_path('a."b.c".d') == ("a", "b.c", "d")
+    assert split_attribute_path('a.""') == ("a", "")
+
+
+LIST_LIKE = st.text(st.sampled_from("ab.#=,\"'/~ \t\r\n\0\x0b\ufeff") | st.characters())
+
+
+@given(LIST_LIKE)
+@example("~no-such-user-at-all/x")
+@example("a = ~no-such-user-at-all#x")
+def test_any_text_is_a_list_or_a_list_error(text: str) -> None:
+    targets: list[Target] = []
+    error: ListError | None = None
+    try:
+        targets = parse(text)
+    except ListError as caught:
+        error = caught
+    assert len({target.name for target in targets}) == len(targets)
+    if error is not None:
+        lines = text.removeprefix("\ufeff").split("\n")
+        assert 1 <= error.line <= len(lines)
+        assert 1 <= error.column <= len(lines[error.line - 1]) + 1
+
+
+@given(st.binary())
+def test_any_bytes_are_text_or_a_list_error(data: bytes) -> None:
+    with contextlib.suppress(ListError):
+        assert decode_list(data, "hosts.txt").encode() == data.removeprefix(codecs.BOM_UTF8)

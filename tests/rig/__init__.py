@@ -1,0 +1,1 @@
+"""What the tests share: both versions of Nix, scratch stores, a namespace without a network."""

@@ -1,0 +1,113 @@
+"""The two versions of Nix that the tests run on.
+
+*Stable* is the ``nix`` on PATH. *Newest* lives in a root of its own, which
+``tools/install-newest-nix`` makes; small scripts of the same names enter it. Each version gets a
+home directory, caches and settings of its own: none of the user's, and no substituter unless a test
+names one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import shutil
+from pathlib import Path
+from typing import Final, NoReturn
+
+import pytest
+
+from mirror.errors import ToolError
+from mirror.nix.command import Nix
+
+PROJECT: Final = Path(__file__).resolve().parents[2]
+PROGRAMS: Final = (
+    *("nix", "nix-build", "nix-copy-closure", "nix-daemon", "nix-env", "nix-hash"),
+    *("nix-instantiate", "nix-shell", "nix-store"),
+)
+SETTINGS: Final = (
+    "substituters =",
+    "build-users-group =",
+    "sandbox = true",
+    "flake-registry =",
+    "narinfo-cache-negative-ttl = 0",
+    "narinfo-cache-positive-ttl = 0",
+    "connect-timeout = 5",
+)
+"""What every process of Nix in the tests has in ``NIX_CONFIG``."""
+
+_OURS: Final = (
+    "NIX_CONFIG",
+    "NIX_PATH",
+    "NIX_REMOTE",
+    "NIX_STORE",
+    "NIX_STATE_DIR",
+    "NIX_CONF_DIR",
+)
+
+
+def newest_root() -> Path:
+    """Where the root with the newest Nix is, or would be."""
+    named = os.environ.get("PREFETCH_NEWEST_NIX")
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(named) if named else cache / "prefetch/nix-newest"
+
+
+def find_stable(home: Path) -> Nix:
+    """The installed Nix; the test is skipped if there is none."""
+    return _find(environment(home), "no Nix is installed: tools/install-nix installs it")
+
+
+def find_newest(home: Path) -> Nix:
+    """The newest Nix, by scripts in ``home``; the test is skipped if it is not there."""
+    root = newest_root()
+    absent = f"no newest Nix in {root}: tools/install-newest-nix puts it there"
+    if not (root / "usr/bin/nix").exists():
+        _missing(absent)
+    scripts = home / "bin"
+    scripts.mkdir(parents=True)
+    enter = shutil.copy(Path(__file__).with_name("enter_root.sh"), scripts / "enter-root")
+    unshare = "unshare --mount" if os.geteuid() == 0 else "unshare --user --map-root-user --mount"
+    paths = shlex.join([str(enter), str(root)])
+    for program in PROGRAMS:
+        script = scripts / program
+        script.write_text(
+            "#!/bin/sh\n"
+            f"PREFETCH_TEST_TREE={shlex.quote(str(PROJECT))}\n"
+            "export PREFETCH_TEST_TREE\n"
+            f'exec {unshare} /bin/sh {paths} {program} "$@"\n'
+        )
+        script.chmod(0o755)
+    variables = environment(home)
+    variables["PATH"] = f"{scripts}:{variables['PATH']}"
+    return _find(variables, absent)
+
+
+def environment(home: Path) -> dict[str, str]:
+    """This process's environment without its owner's settings of Nix; ``home`` is made."""
+    home.mkdir(parents=True, exist_ok=True)
+    kept = {name: value for name, value in os.environ.items() if name not in _OURS}
+    return {
+        **kept,
+        "HOME": str(home),
+        "XDG_CACHE_HOME": str(home / "cache"),
+        "XDG_CONFIG_HOME": str(home / "config"),
+        "XDG_STATE_HOME": str(home / "state"),
+        "XDG_DATA_HOME": str(home / "data"),
+        "NIX_CONF_DIR": str(home / "config/none"),
+        "NIX_CONFIG": "\n".join(SETTINGS),
+    }
+
+
+def _find(variables: dict[str, str], absent: str) -> Nix:
+    try:
+        return asyncio.run(Nix.find(variables))
+    except ToolError as error:
+        _missing(f"{absent} ({error.message})")
+
+
+def _missing(reason: str) -> NoReturn:
+    """Skip, or fail where everything has to be there."""
+    if os.environ.get("PREFETCH_NO_SKIP") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)

@@ -1,0 +1,199 @@
+"""A loopback HTTP server that does as it is told: right, wrong, slow, cut short, or not at all.
+
+It speaks HTTP/1.1 on bare streams, so that a test can send what no well-meaning server library
+would. Each path has a list of behaviours; a request takes the next one, and the last one stays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+    from types import TracebackType
+
+RANGE = re.compile(r"bytes=(\d+)-")
+
+
+@dataclass(slots=True)
+class Request:
+    """What a client asked: its target as sent, and its headers in lower case."""
+
+    target: str
+    headers: dict[str, str]
+
+    @property
+    def path(self) -> str:
+        return self.target.partition("?")[0]
+
+
+@dataclass(slots=True, kw_only=True)
+class Reply:
+    """An answer, and how it goes wrong.
+
+    ``length``: announce a Content-Length (of the whole body, whatever is sent). ``cut_after``:
+    close after that many bytes of the body (``reset``: with a TCP reset). ``pause``: between pieces
+    of ``piece`` bytes. ``hang``: send the headers and half of the body, then nothing (nothing at
+    all, if ``hang_first``). ``ranges``: honour Range, if If-Range still matches ``etag`` or
+    Last-Modified. ``raw``: send these bytes instead of an HTTP answer.
+    """
+
+    body: bytes = b""
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    etag: str | None = None
+    length: bool = True
+    cut_after: int | None = None
+    reset: bool = False
+    piece: int | None = None
+    pause: float = 0.0
+    hang: bool = False
+    hang_first: bool = False
+    ranges: bool = True
+    raw: bytes | None = None
+
+
+class Server:
+    """An async context manager; ``url`` is where it listens, ``requests`` what it was asked."""
+
+    def __init__(self, files: Path | None = None) -> None:
+        self.files = files
+        self.requests: list[Request] = []
+        self.was_asked = asyncio.Event()
+        self.at_once = 0
+        self.most_at_once = 0
+        self._replies: dict[str, list[Reply]] = {}
+        self._connections: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+
+    def on(self, path: str, *replies: Reply) -> str:
+        """Answer ``path`` so; the URL of it."""
+        self._replies[path] = list(replies)
+        return self.url + path
+
+    @property
+    def url(self) -> str:
+        assert self._server is not None
+        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    def asked(self, path: str) -> list[Request]:
+        return [request for request in self.requests if request.path == path]
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._connection, "127.0.0.1", 0)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        assert self._server is not None
+        self._server.close()
+        for task in self._connections:
+            task.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+
+    async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections.add(task)
+        try:
+            while (request := await _read_request(reader)) is not None:
+                self.requests.append(request)
+                self.was_asked.set()
+                async with self._counted():
+                    keep = await self._answer(request, writer)
+                if not keep:
+                    break
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass
+        finally:
+            self._connections.discard(task)
+            writer.close()
+            with contextlib.suppress(ConnectionError, asyncio.CancelledError):
+                await writer.wait_closed()
+
+    @contextlib.asynccontextmanager
+    async def _counted(self) -> AsyncIterator[None]:
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            yield
+        finally:
+            self.at_once -= 1
+
+    def _reply(self, request: Request) -> Reply:
+        replies = self._replies.get(request.path)
+        if replies:
+            return replies.pop(0) if len(replies) > 1 else replies[0]
+        if self.files is not None:
+            file = self.files / request.path.lstrip("/")
+            if file.is_file():
+                return Reply(body=file.read_bytes())
+        return Reply(status=404, body=b"not here")
+
+    async def _answer(self, request: Request, writer: asyncio.StreamWriter) -> bool:
+        reply = self._reply(request)
+        if reply.hang_first:
+            await asyncio.sleep(3600)
+        if reply.raw is not None:
+            writer.write(reply.raw)
+            await writer.drain()
+            return False
+        status, headers, body = reply.status, dict(reply.headers), reply.body
+        if reply.etag is not None:
+            headers["ETag"] = reply.etag
+        wanted = RANGE.fullmatch(request.headers.get("range", ""))
+        unchanged = request.headers.get("if-range", reply.etag) in {
+            reply.etag,
+            headers.get("Last-Modified", reply.etag),
+        }
+        if wanted and reply.ranges and unchanged:
+            start = int(wanted[1])
+            headers["Content-Range"] = f"bytes {start}-{len(body) - 1}/{len(body)}"
+            status, body = 206, body[start:]
+        if reply.length:
+            headers["Content-Length"] = str(len(body))
+        else:
+            headers["Connection"] = "close"
+        lines = [f"HTTP/1.1 {status} Because", *(f"{k}: {v}" for k, v in headers.items()), "", ""]
+        head = "\r\n".join(lines).encode()
+        sent = body if reply.cut_after is None else body[: reply.cut_after]
+        if reply.hang:
+            writer.write(head + sent[: len(sent) // 2])
+            await writer.drain()
+            await asyncio.sleep(3600)
+        if reply.piece is None:
+            writer.write(head + sent)
+            await writer.drain()
+        else:
+            writer.write(head)
+            for start in range(0, len(sent), reply.piece):
+                writer.write(sent[start : start + reply.piece])
+                await writer.drain()
+                await asyncio.sleep(reply.pause)
+        if reply.reset:
+            # Give the client time to read what was sent: a reset throws away what is on its way.
+            await asyncio.sleep(0.1)
+            writer.transport.abort()
+        return reply.length and reply.cut_after is None
+
+
+async def _read_request(reader: asyncio.StreamReader) -> Request | None:
+    try:
+        head = await reader.readuntil(b"\r\n\r\n")
+    except asyncio.IncompleteReadError:
+        return None
+    first, *lines = head.decode("latin-1").split("\r\n")
+    pairs = (line.partition(":") for line in lines if line)
+    return Request(
+        target=first.split(" ")[1],
+        headers={name.strip().lower(): value.strip() for name, _, value in pairs},
+    )

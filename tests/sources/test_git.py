@@ -1,0 +1,265 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from rig.running import run
+from rig.servers import Reply, Server
+
+from mirror.errors import NotAvailableError, TransientError
+from mirror.formats import nar
+from mirror.formats.hashes import Hash
+from mirror.planning.fixed_outputs import GitCheckout
+from mirror.sources.git import checkout
+
+if TYPE_CHECKING:
+    from mirror.nix.command import Nix
+
+ENVIRONMENT = {
+    "PATH": os.environ["PATH"],
+    "HOME": "/nowhere",
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_AUTHOR_NAME": "a",
+    "GIT_AUTHOR_EMAIL": "a@example.org",
+    "GIT_COMMITTER_NAME": "a",
+    "GIT_COMMITTER_EMAIL": "a@example.org",
+    "GIT_ALLOW_PROTOCOL": "file",
+}
+
+
+def git(directory: Path, *arguments: str) -> str:
+    command = ["git", "-c", "init.defaultBranch=main", *arguments]
+    return subprocess.run(
+        command, cwd=directory, env=ENVIRONMENT, check=True, stdout=subprocess.PIPE, text=True
+    ).stdout.strip()
+
+
+def commit(directory: Path) -> str:
+    git(directory, "add", "--all")
+    git(directory, "commit", "--quiet", "--message", "x")
+    return git(directory, "rev-parse", "HEAD")
+
+
+class Repository:
+    """A repository with a history, a tag, a submodule, and what checkouts get wrong."""
+
+    def __init__(self, directory: Path) -> None:
+        inner = directory / "inner"
+        inner.mkdir(parents=True)
+        git(inner, "init", "--quiet")
+        (inner / "of-the-submodule").write_text("x")
+        commit(inner)
+        self.directory = directory / "outer"
+        self.directory.mkdir()
+        git(self.directory, "init", "--quiet")
+        (self.directory / "old").write_text("old")
+        self.first = commit(self.directory)
+        (self.directory / "a").mkdir()
+        (self.directory / "a" / "run").write_text("#!/bin/sh\n")
+        (self.directory / "a" / "run").chmod(0o755)
+        (self.directory / "b").mkdir()
+        (self.directory / "b" / "windows").write_bytes(b"a\nb\n")
+        (self.directory / ".gitattributes").write_text("windows text eol=crlf\n")
+        (self.directory / "link").symlink_to("a/run")
+        git(self.directory, "submodule", "--quiet", "add", "../inner", "sub")
+        self.second = commit(self.directory)
+        git(self.directory, "tag", "v1")
+        (self.directory / "newer").write_text("newer")
+        self.third = commit(self.directory)
+
+    @property
+    def url(self) -> str:
+        return self.directory.as_uri()
+
+    def hash(self, nix: Nix, revision: str, *, submodules: bool = False) -> Hash:
+        """The hash of the revision's tree, cloned by git and hashed by Nix."""
+        clone = self.directory.parent / "clone"
+        git(self.directory.parent, "clone", "--quiet", self.url, str(clone))
+        git(clone, "checkout", "--quiet", revision)
+        if submodules:
+            git(clone, "submodule", "--quiet", "update", "--init", "--recursive")
+        for found in clone.rglob(".git"):
+            shutil.rmtree(found) if found.is_dir() else found.unlink()
+        printed = run(nix, "nix-hash", "--type", "sha256", str(clone)).stdout.strip()
+        shutil.rmtree(clone)
+        return Hash.parse(printed, "sha256")
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Repository:
+    return Repository(tmp_path / "repositories")
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Path:
+    directory = tmp_path / "work"
+    directory.mkdir()
+    return directory
+
+
+async def tree_hash(origin: GitCheckout, directory: Path) -> Hash:
+    return Hash.of(b"".join(nar.serialize(await checkout(origin, directory))))
+
+
+def names(node: nar.Node) -> set[bytes]:
+    assert isinstance(node, nar.Directory)
+    return set(node.entries)
+
+
+@pytest.mark.parametrize("which", ["first", "second", "third", "v1", "refs/tags/v1", "main"])
+async def test_a_revision_is_the_tree_that_nix_hashes(
+    nix_stable: Nix, repository: Repository, empty: Path, which: str
+) -> None:
+    revision = getattr(repository, which, which)
+    found = await tree_hash(GitCheckout(url=repository.url, revision=revision), empty)
+    assert found == repository.hash(nix_stable, revision)
+
+
+async def test_submodules_are_fetched_when_they_are_asked_for(
+    nix_stable: Nix, repository: Repository, empty: Path
+) -> None:
+    origin = GitCheckout(url=repository.url, revision=repository.second, submodules=True)
+    assert await tree_hash(origin, empty) == (
+        repository.hash(nix_stable, repository.second, submodules=True)
+    )
+
+
+async def test_a_server_that_gives_whole_branches_only_is_asked_for_those(
+    nix_stable: Nix, repository: Repository, empty: Path
+) -> None:
+    # The oldest transport: plain files over HTTP, which knows no shallow clones.
+    bare = repository.directory.parent / "bare.git"
+    git(repository.directory, "clone", "--quiet", "--bare", repository.url, str(bare))
+    git(bare, "update-server-info")
+    async with Server(bare.parent) as server:
+        origin = GitCheckout(url=f"{server.url}/bare.git", revision=repository.second)
+        assert await tree_hash(origin, empty) == repository.hash(nix_stable, repository.second)
+
+
+async def test_parts_of_a_tree(repository: Repository, empty: Path) -> None:
+    origin = GitCheckout(
+        url=repository.url, revision=repository.second, sparse_checkout=("a",), sparse_cone=True
+    )
+    assert names(await checkout(origin, empty)) == {
+        b"a",
+        b".gitattributes",
+        b".gitmodules",
+        b"link",
+        b"old",
+    } | ({b"sub"})
+
+
+async def test_patterns_and_a_directory_of_a_tree(repository: Repository, tmp_path: Path) -> None:
+    def origin(root: str) -> GitCheckout:
+        return GitCheckout(
+            url=repository.url,
+            revision=repository.second,
+            sparse_checkout=("b/windows",),
+            sparse_cone=False,
+            root_directory=root,
+        )
+
+    for root, expected in (("b", {b"windows"}), ("", {b"b"})):
+        directory = tmp_path / f"work-{root}"
+        directory.mkdir()
+        assert names(await checkout(origin(root), directory)) - {b"sub"} == expected
+    for number, root in enumerate(("not-there", "../..")):
+        directory = tmp_path / f"work-{number}"
+        directory.mkdir()
+        with pytest.raises(NotAvailableError):
+            await checkout(origin(root), directory)
+
+
+@pytest.mark.parametrize("revision", ["0" * 40, "no-such-tag", "--upload-pack=touch x", ""])
+async def test_a_revision_that_is_not_there(
+    repository: Repository, empty: Path, revision: str
+) -> None:
+    with pytest.raises(NotAvailableError):
+        await checkout(GitCheckout(url=repository.url, revision=revision), empty)
+
+
+@pytest.mark.parametrize(
+    "url", ["ext::sh -c touch% /tmp/x", "/some/directory", "--upload-pack=x", "ftp://h/x", "fd::7"]
+)
+async def test_only_the_usual_transports_are_used(empty: Path, url: str) -> None:
+    with pytest.raises(NotAvailableError, match="not a URL that git is asked for"):
+        await checkout(GitCheckout(url=url, revision="0" * 40), empty)
+
+
+async def test_a_remote_repository_cannot_name_files_of_this_machine(
+    repository: Repository, empty: Path
+) -> None:
+    git(repository.directory, "config", "-f", ".gitmodules", "submodule.sub.url", "file:///etc")
+    revision = commit(repository.directory)
+    bare = repository.directory.parent / "bare.git"
+    git(repository.directory, "clone", "--quiet", "--bare", repository.url, str(bare))
+    git(bare, "update-server-info")
+    async with Server(bare.parent) as server:
+        origin = GitCheckout(url=f"{server.url}/bare.git", revision=revision, submodules=True)
+        with pytest.raises(NotAvailableError, match="file"):
+            await checkout(origin, empty)
+
+
+async def test_the_users_own_settings_and_hooks_play_no_part(
+    repository: Repository, empty: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    settings = tmp_path / "gitconfig"
+    settings.write_text(f'[url "file:///nowhere/"]\n  insteadOf = {repository.url}\n')
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(settings))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("GIT_DIR", str(tmp_path))
+    await checkout(GitCheckout(url=repository.url, revision=repository.first), empty)
+
+
+async def test_large_files_are_left_to_the_builder(repository: Repository, empty: Path) -> None:
+    with pytest.raises(NotAvailableError, match="lfs"):
+        await checkout(GitCheckout(url=repository.url, revision="main", lfs=True), empty)
+
+
+async def test_without_git_the_next_source_is_asked(
+    repository: Repository, empty: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(NotAvailableError, match="no `git`"):
+        await checkout(GitCheckout(url=repository.url, revision="main"), empty)
+
+
+async def test_a_repository_that_takes_too_long_is_left_and_nothing_goes_on_running(
+    empty: Path, server: Server
+) -> None:
+    server.on("/r.git/info/refs", Reply(hang_first=True))
+    origin = GitCheckout(url=f"{server.url}/r.git", revision="0" * 40)
+    with pytest.raises(TransientError, match="longer than"):
+        await checkout(origin, empty, time_limit=0.7)
+    await asyncio.sleep(0.1)
+    assert str(empty) not in running()
+
+
+async def test_cancelling_stops_git_and_what_it_started(empty: Path, server: Server) -> None:
+    server.on("/r.git/info/refs", Reply(hang_first=True))
+    origin = GitCheckout(url=f"{server.url}/r.git", revision="0" * 40)
+    task = asyncio.create_task(checkout(origin, empty))
+    while not server.requests:
+        await asyncio.sleep(0.02)
+    assert str(empty) in running()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await asyncio.sleep(0.1)
+    assert str(empty) not in running()
+
+
+def running() -> str:
+    """The working directories of all processes."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            found.append(str((process / "cwd").readlink()))
+        except OSError:
+            continue
+    return "\n".join(found)

@@ -1,0 +1,399 @@
+from __future__ import annotations
+
+import asyncio
+import gzip
+import hashlib
+import os
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import aiohttp
+import httpx
+import pytest
+from aiohttp import http_exceptions
+from rig.patience import QUICK
+from rig.servers import Reply, Server
+
+from mirror.errors import (
+    IntegrityError,
+    NotAvailableError,
+    RequestError,
+    SourceError,
+    TransientError,
+)
+from mirror.sources.body import CHUNK_SIZE
+from mirror.sources.http import HttpClient, HttpSettings
+from mirror.sources.http_errors import FOREIGN, MissingError, translate
+from mirror.sources.pace import RateLimiter
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rig.patience import Pauses
+
+BODY = os.urandom(3 * CHUNK_SIZE + 12345)
+
+
+async def read(client: HttpClient, url: str, expected_size: int | None = None) -> bytes:
+    async with client.stream(url, expected_size=expected_size) as chunks:
+        return b"".join([chunk async for chunk in chunks])
+
+
+async def test_a_body_arrives_whole_in_large_chunks(client: HttpClient, server: Server) -> None:
+    url = server.on("/a", Reply(body=BODY, piece=10_000))
+    async with client.stream(url, expected_size=len(BODY)) as chunks:
+        pieces = [chunk async for chunk in chunks]
+    assert b"".join(pieces) == BODY
+    assert all(len(piece) >= CHUNK_SIZE for piece in pieces[:-1])
+    assert server.requests[0].headers["accept-encoding"] == "identity"
+
+
+@pytest.mark.parametrize("status", [404, 403, 410])
+async def test_what_a_server_does_not_have_is_missing_at_once(
+    client: HttpClient, server: Server, pauses: Pauses, status: int
+) -> None:
+    url = server.on("/a", Reply(status=status))
+    with pytest.raises(MissingError, match=f"HTTP {status}"):
+        await client.get_small(url, cap=100)
+    with pytest.raises(MissingError, match=f"HTTP {status}"):
+        await read(client, url)
+    assert not pauses.seconds
+
+
+@pytest.mark.parametrize("status", [401, 400, 501])
+async def test_a_refusal_is_not_tried_again(
+    client: HttpClient, server: Server, status: int
+) -> None:
+    url = server.on("/a", Reply(status=status))
+    with pytest.raises(NotAvailableError) as caught:
+        await client.get_small(url, cap=100)
+    assert not isinstance(caught.value, MissingError)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 429, 408])
+async def test_a_passing_failure_is_tried_again_with_growing_pauses(
+    client: HttpClient, server: Server, pauses: Pauses, status: int
+) -> None:
+    bad = Reply(status=status)
+    url = server.on("/a", bad, bad, bad, Reply(body=b"at last"))
+    assert await client.get_small(url, cap=100) == b"at last"
+    assert pauses.seconds == [0.5, 1.0, 2.0]
+
+
+async def test_attempts_end(client: HttpClient, server: Server) -> None:
+    url = server.on("/a", Reply(status=503))
+    for asking in (client.get_small(url, cap=100), read(client, url)):
+        server.requests.clear()
+        with pytest.raises(TransientError, match="HTTP 503"):
+            await asking
+        assert len(server.requests) == client.settings.attempts
+
+
+async def test_retry_after_is_honoured_in_seconds_and_as_a_date(
+    server: Server, pauses: Pauses
+) -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    url = server.on(
+        "/a",
+        Reply(status=429, headers={"Retry-After": "7"}),
+        Reply(status=503, headers={"Retry-After": "Thu, 01 Jan 2026 00:01:30 GMT"}),
+        Reply(body=b"ok"),
+    )
+    async with HttpClient(QUICK, sleep=pauses, now=lambda: now) as client:
+        assert await client.get_small(url, cap=100) == b"ok"
+    assert pauses.seconds == [7, 90]
+
+
+async def test_a_retry_after_of_a_day_is_a_failure_that_says_so(
+    client: HttpClient, server: Server, pauses: Pauses
+) -> None:
+    url = server.on("/a", Reply(status=429, headers={"Retry-After": "86400"}))
+    with pytest.raises(TransientError, match="asks to wait 86400 s") as caught:
+        await client.get_small(url, cap=100)
+    assert caught.value.retry_after == 86400
+    assert not pauses.seconds
+
+
+@pytest.mark.parametrize("reset", [False, True])
+@pytest.mark.parametrize("validator", [Reply(etag='"v1"'), Reply(headers={"Last-Modified": "now"})])
+async def test_a_cut_download_goes_on_where_it_was_cut(
+    client: HttpClient, server: Server, *, reset: bool, validator: Reply
+) -> None:
+    whole = replace(validator, body=BODY)
+    cut = replace(whole, cut_after=2_000_000, reset=reset)
+    url = server.on("/a", cut, whole)
+    assert await read(client, url, len(BODY)) == BODY
+    assert server.requests[1].headers["range"].startswith("bytes=")
+    assert server.requests[1].headers["if-range"] in {'"v1"', "now"}
+
+
+async def test_a_server_without_ranges_sends_all_again_and_nothing_is_doubled(
+    client: HttpClient, server: Server
+) -> None:
+    cut = Reply(body=BODY, cut_after=2_000_000, ranges=False, etag='"v1"')
+    url = server.on("/a", cut, Reply(body=BODY, ranges=False, etag='"v1"'))
+    assert await read(client, url) == BODY
+
+
+async def test_a_cut_without_a_validator_starts_again_without_doubling(
+    client: HttpClient, server: Server
+) -> None:
+    url = server.on("/a", Reply(body=BODY, cut_after=2_000_000), Reply(body=BODY))
+    assert await read(client, url) == BODY
+    assert "range" not in server.requests[1].headers
+
+
+async def test_a_file_that_changed_between_the_pieces_is_not_patched_together(
+    client: HttpClient, server: Server
+) -> None:
+    cut = Reply(body=BODY, cut_after=2_000_000, etag='"v1"')
+    url = server.on("/a", cut, Reply(body=BODY[::-1], etag='"v2"'))
+    with pytest.raises(TransientError, match="changed while"):
+        await read(client, url)
+
+
+async def test_a_weak_etag_is_not_used_to_resume(client: HttpClient, server: Server) -> None:
+    cut = Reply(body=BODY, cut_after=2_000_000, etag='W/"v1"')
+    url = server.on("/a", cut, Reply(body=BODY, etag='W/"v1"'))
+    assert await read(client, url) == BODY
+    assert "range" not in server.requests[1].headers
+
+
+async def test_a_line_that_is_cut_every_two_megabytes_still_brings_all(
+    client: HttpClient, server: Server
+) -> None:
+    body = os.urandom(20 * CHUNK_SIZE)
+    cut = Reply(body=body, cut_after=2 * CHUNK_SIZE, etag='"v1"')
+    url = server.on("/a", cut)
+    assert await read(client, url, len(body)) == body
+
+
+async def test_a_cut_without_content_length_is_noticed_where_the_size_is_known(
+    client: HttpClient, server: Server
+) -> None:
+    url = server.on("/a", Reply(body=BODY, length=False, cut_after=1_000_000))
+    with pytest.raises(TransientError, match="cut short after 1000000 bytes"):
+        await read(client, url, len(BODY))
+    assert len(await read(client, url)) == 1_000_000  # nobody can know here: the hash will
+
+
+async def test_more_than_expected_is_refused(client: HttpClient, server: Server) -> None:
+    for length in (True, False):
+        url = server.on("/a", Reply(body=BODY, length=length))
+        with pytest.raises(IntegrityError, match="expected"):
+            await read(client, url, 1000)
+
+
+async def test_a_cap_bounds_what_is_read(client: HttpClient, server: Server) -> None:
+    url = server.on("/a", Reply(body=BODY, length=False))
+    with pytest.raises(IntegrityError):
+        await client.get_small(url, cap=1000)
+    async with client.stream(url, cap=CHUNK_SIZE + 1) as chunks:
+        with pytest.raises(IntegrityError):
+            b"".join([chunk async for chunk in chunks])
+
+
+@pytest.mark.parametrize("reply", [Reply(body=BODY, hang=True), Reply(hang_first=True)])
+async def test_silence_times_out(client: HttpClient, server: Server, reply: Reply) -> None:
+    url = server.on("/a", reply)
+    started = time.monotonic()
+    with pytest.raises(TransientError, match="timed out"):
+        await read(client, url)
+    assert time.monotonic() - started < 5
+
+
+async def test_a_drip_is_given_up(client: HttpClient, server: Server) -> None:
+    url = server.on("/a", Reply(body=BODY, piece=100, pause=0.05))
+    with pytest.raises(TransientError, match="slower than"):
+        await read(client, url)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"HTTP/1.1 2",
+        b"nonsense\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab",
+        b"HTTP/1.1 200 OK\r\nX: " + b"a" * 100_000 + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: nine\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab",
+    ],
+)
+async def test_a_server_that_speaks_no_http_is_an_error_of_ours(
+    client: HttpClient, server: Server, raw: bytes
+) -> None:
+    url = server.on("/a", Reply(raw=raw))
+    with pytest.raises(TransientError):
+        await client.get_small(url, cap=100)
+    with pytest.raises(TransientError):
+        await read(client, url)
+
+
+async def test_nobody_listening_is_an_error_of_ours(client: HttpClient) -> None:
+    with pytest.raises(TransientError, match=r"http://127\.0\.0\.1:1/a"):
+        await client.get_small("http://127.0.0.1:1/a", cap=100)
+
+
+@pytest.mark.parametrize("url", ["ftp://h/a", "http://", "/a"])
+async def test_an_unusable_url_is_not_available(client: HttpClient, url: str) -> None:
+    with pytest.raises(NotAvailableError):
+        await client.get_small(url, cap=100)
+
+
+async def test_redirects_are_followed(client: HttpClient, server: Server) -> None:
+    server.on("/b", Reply(body=b"there"))
+    url = server.on("/a", Reply(status=302, headers={"Location": "/b"}))
+    assert await client.get_small(url, cap=100) == b"there"
+
+
+async def test_a_circle_of_redirects_ends(client: HttpClient, server: Server) -> None:
+    url = server.on("/a", Reply(status=301, headers={"Location": "/a"}))
+    with pytest.raises(NotAvailableError, match="redirects"):
+        await client.get_small(url, cap=100)
+    assert len(server.requests) == client.settings.redirects + 1
+
+
+@pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://h/a", "gopher://h/"])
+async def test_a_redirect_to_another_scheme_is_refused(
+    client: HttpClient, server: Server, target: str
+) -> None:
+    url = server.on("/a", Reply(status=302, headers={"Location": target}))
+    with pytest.raises(NotAvailableError, match="redirected to"):
+        await read(client, url)
+
+
+async def test_an_encoding_nobody_asked_for_is_undone(client: HttpClient, server: Server) -> None:
+    packed = gzip.compress(BODY)
+    url = server.on("/a", Reply(body=packed, headers={"Content-Encoding": "gzip"}))
+    assert await read(client, url, len(BODY)) == BODY
+    async with client.stream(url, keep_encoding=True) as chunks:
+        assert b"".join([chunk async for chunk in chunks]) == packed
+
+
+@pytest.mark.parametrize("encoding", ["rot13", "gzip, br", "br"])
+async def test_an_encoding_that_cannot_be_undone_is_refused(
+    client: HttpClient, server: Server, encoding: str
+) -> None:
+    url = server.on("/a", Reply(body=b"hello", headers={"Content-Encoding": encoding}))
+    with pytest.raises(IntegrityError, match="Content-Encoding"):
+        await read(client, url)
+    with pytest.raises(IntegrityError, match="Content-Encoding"):
+        await client.get_small(url, cap=100)
+
+
+async def test_an_encoded_bomb_is_capped(client: HttpClient, server: Server) -> None:
+    bomb = gzip.compress(bytes(50_000_000))
+    url = server.on("/a", Reply(body=bomb, headers={"Content-Encoding": "gzip"}))
+    with pytest.raises(IntegrityError, match="larger than"):
+        await client.get_small(url, cap=100_000)
+
+
+async def test_credentials_come_from_the_netrc_file_and_go_to_its_host_only(
+    server: Server, tmp_path: Path
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login me password secret\n")
+    server.on("/b", Reply(body=b"x"))
+    other = server.url.replace("127.0.0.1", "localhost") + "/b"
+    url = server.on("/a", Reply(status=302, headers={"Location": other}))
+    async with HttpClient(HttpSettings(netrc=netrc)) as client:
+        await client.get_small(url, cap=100)
+    assert server.requests[0].headers["authorization"] == "Basic bWU6c2VjcmV0"
+    assert "authorization" not in server.requests[1].headers
+
+
+def test_a_netrc_file_that_cannot_be_read_is_a_bad_request(tmp_path: Path) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("mashine 127.0.0.1")
+    with pytest.raises(RequestError, match="netrc"):
+        HttpClient(HttpSettings(netrc=netrc))
+
+
+async def test_the_proxy_of_the_environment_is_used(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", server.url)
+    monkeypatch.delenv("no_proxy", raising=False)
+    server.on("http://cache.invalid/a", Reply(body=b"through the proxy"))
+    async with HttpClient(QUICK) as client:
+        assert await client.get_small("http://cache.invalid/a", cap=100) == b"through the proxy"
+
+
+async def test_a_host_is_asked_so_many_things_at_once_and_no_more(server: Server) -> None:
+    server.on("/a", Reply(body=bytes(1000), piece=500, pause=0.02))
+    async with HttpClient(HttpSettings(connections_per_host=3)) as client:
+        await asyncio.gather(*(client.get_small(server.url + "/a", cap=2000) for _ in range(12)))
+    assert server.most_at_once == 3
+
+
+async def test_one_rate_holds_for_all_downloads_together(server: Server) -> None:
+    now = 0.0
+
+    async def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    limiter = RateLimiter(1_000_000, clock=lambda: now, sleep=sleep)
+    url = server.on("/a", Reply(body=BODY))
+    async with HttpClient(QUICK, limiter=limiter) as client:
+        await read(client, url)
+        await read(client, url)
+    assert now == pytest.approx(2 * len(BODY) / 1_000_000, rel=0.1)
+
+
+async def test_files_are_read_like_urls(client: HttpClient, tmp_path: Path) -> None:
+    file = tmp_path / "a b"
+    file.write_bytes(BODY)
+    url = file.as_uri()
+    assert hashlib.sha256(await read(client, url, len(BODY))).digest() == (
+        hashlib.sha256(BODY).digest()
+    )
+    with pytest.raises(IntegrityError):
+        await read(client, url, 5)
+    with pytest.raises(IntegrityError):
+        await client.get_small(url, cap=5)
+    with pytest.raises(MissingError):
+        await client.get_small(url + "x", cap=5)
+    with pytest.raises((MissingError, TransientError)):
+        await client.get_small(tmp_path.as_uri(), cap=5)
+
+
+async def test_leaving_a_stream_early_leaves_the_client_usable(
+    client: HttpClient, server: Server
+) -> None:
+    url = server.on("/a", Reply(body=BODY))
+    for _ in range(20):
+        async with client.stream(url) as chunks:
+            await anext(chunks)
+    assert await read(client, url) == BODY
+
+
+def every_exception() -> list[type[Exception]]:
+    pending: list[type[Exception]] = [
+        httpx.HTTPError,
+        httpx.InvalidURL,
+        httpx.StreamError,
+        httpx.CookieConflict,
+        aiohttp.ClientError,
+        http_exceptions.HttpProcessingError,
+    ]
+    found = []
+    while pending:
+        kind = pending.pop()
+        found.append(kind)
+        pending.extend(kind.__subclasses__())
+    return sorted(set(found), key=lambda kind: kind.__name__)
+
+
+@pytest.mark.parametrize("kind", every_exception())
+def test_every_error_of_both_libraries_becomes_one_of_ours(kind: type[Exception]) -> None:
+    # Each wants other arguments, and its text uses them.
+    members = {"__init__": lambda _: None, "__str__": lambda _: "words"}
+    error = type(kind.__name__, (kind,), members)()
+    assert isinstance(error, FOREIGN)
+    assert isinstance(translate(error, "http://a/"), SourceError)
