@@ -13,12 +13,12 @@ TESTS ?= tests
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: demo test check setup format lint nix newest-nix clean
+.PHONY: demo test check setup format lint nix test-tools newest-nix clean
 
 demo: $(INSTALLED) nix
 	$(BIN)/prefetch demo
 
-test: $(INSTALLED) nix newest-nix
+test: $(INSTALLED) test-tools newest-nix
 	$(BIN)/pytest -n $(WORKERS) --cov --cov-branch --cov-report=term:skip-covered $(TESTS)
 
 check: lint test
@@ -47,6 +47,9 @@ $(INSTALLED): pyproject.toml
 
 nix:
 	@tools/install-nix
+
+test-tools:
+	@tools/install-nix tests
 
 # Where it cannot be (status 3: no root, no debootstrap), its tests say that they were skipped.
 newest-nix:

@@ -24,7 +24,7 @@ _STANDARD: Final = (
     r"shopt -s dotglob",
     r'chmod -R (a|u|ug|ugo)?\+w "\$(unpackDir|out)"',
     r'if \[ "?\$\(ls (-A |-d )?"?\$(unpackDir|out)"?(/\*)? \| wc -l\)"? != 1 \]; then',
-    r'echo "(error: zip file must contain a single|hint: Pass stripRoot=false).*"',
+    r'echo "[^"$>]*"',
     r"exit 1",
     r"fi",
     r'fn=\$\(cd "\$(unpackDir|out)" && (echo \*|ls -A)\)',

@@ -19,7 +19,13 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import parse_qsl, quote, unquote, urljoin, urlsplit
 
-from mirror.errors import FormatError, IntegrityError, NotAvailableError, RequestError
+from mirror.errors import (
+    FormatError,
+    IntegrityError,
+    NotAvailableError,
+    RequestError,
+    TransientError,
+)
 from mirror.formats.cache_info import FILE_NAME, parse_cache_info
 from mirror.formats.narinfo import NarInfo, parse_narinfo
 from mirror.formats.signing import TrustedKeys
@@ -39,6 +45,7 @@ DEFAULT_PRIORITY: Final = 50
 """What Nix takes for the priority of a cache that names none."""
 
 _SCHEMES: Final = frozenset({"http", "https", "file"})
+_FAILURES: Final = 3
 _INFO_CAP: Final = 1 << 16
 _NARINFO_CAP: Final = 1 << 24
 """A path may have tens of thousands of references."""
@@ -60,6 +67,7 @@ class BinaryCache:
     _client: HttpClient = field(repr=False)
     _keys: TrustedKeys = field(repr=False)
     _found: dict[StorePath, NarInfo | None] = field(repr=False, default_factory=dict)
+    _failures: list[TransientError] = field(repr=False, default_factory=list)
 
     @classmethod
     async def connect(
@@ -108,6 +116,9 @@ class BinaryCache:
     async def lookup(self, path: StorePath) -> NarInfo | None:
         """What the cache says of ``path``, None if it does not have it. Asked once in a run.
 
+        A cache that has not answered several times running is not asked again: a plan looks up
+        thousands of paths, and each failure takes its time.
+
         Raises:
             TransientError: it cannot be asked now.
             NotAvailableError: it refuses to be asked.
@@ -116,14 +127,20 @@ class BinaryCache:
         """
         if path in self._found:
             return self._found[path]
+        if len(self._failures) >= _FAILURES:
+            raise TransientError(f"not asked again, since {self._failures[-1].message}")
         url = f"{self.name}/{path.hash_part}.narinfo"
         narinfo: NarInfo | None = None
         try:
             narinfo = parse_narinfo(await self._client.get_small(url, cap=_NARINFO_CAP))
         except MissingError:
             pass
+        except TransientError as error:
+            self._failures.append(error)
+            raise
         except FormatError as error:
             raise IntegrityError(f"{url}: {error.message}") from error
+        self._failures.clear()
         if narinfo is not None and narinfo.info.path != path:
             raise IntegrityError(f"{url}: it is about {narinfo.info.path}, not {path}")
         self._found[path] = narinfo

@@ -7,40 +7,25 @@ handed on twice, and nothing of a file that changed in between.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import re
 import time
 from typing import TYPE_CHECKING, Final, Self
 
-from mirror.errors import FormatError, IntegrityError, NotAvailableError, TransientError
-from mirror.formats.compression import decompressor
-from mirror.sources.http_errors import FOREIGN, MissingError, translate
+from mirror.errors import IntegrityError, NotAvailableError, TransientError
+from mirror.sources.chunks import CHUNK_SIZE
+from mirror.sources.http_errors import FOREIGN, TimedOutError, translate
 from mirror.sources.pace import MinimumSpeed
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
-    from pathlib import Path
+    from collections.abc import AsyncIterator
     from types import TracebackType
 
     import httpx
 
     from mirror.sources.http import HttpClient
 
-CHUNK_SIZE: Final = 1 << 20
-"""The size, in bytes, at which a chunk is handed on."""
-
 _CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
-_ENCODINGS: Final = {
-    "gzip": "gzip",
-    "x-gzip": "gzip",
-    "br": "br",
-    "zstd": "zstd",
-    "xz": "xz",
-    "x-xz": "xz",
-    "bzip2": "bzip2",
-    "x-bzip2": "bzip2",
-}
 
 
 class _ChangedError(TransientError):
@@ -80,11 +65,15 @@ class Body:
         self._speed = self._new_speed()
 
     async def __aenter__(self) -> Self:
-        while self._pieces is None:
-            try:
-                await self._connect()
-            except TransientError as error:
-                await self._failed(error)
+        try:
+            while self._pieces is None:
+                try:
+                    await self._connect()
+                except TransientError as error:
+                    await self._failed(error)
+        except BaseException:
+            await self._disconnect()
+            raise
         return self
 
     async def __aexit__(
@@ -150,7 +139,7 @@ class Body:
         self._pieces = response.aiter_raw()
 
     def _begin_whole(self, response: httpx.Response, *, first: bool) -> None:
-        size = _content_length(response)
+        size = content_length(response)
         validator = _validator(response)
         if first:
             self._size, self._validator = size, validator
@@ -169,7 +158,9 @@ class Body:
         part = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", "").strip())
         if not asked or part is None or int(part[1]) != self._received:
             raise NotAvailableError(f"{self._url}: the server sent a part that was not asked for")
-        if part[3] != "*" and self._size is not None and int(part[3]) != self._size:
+        other_size = part[3] != "*" and self._size is not None and int(part[3]) != self._size
+        # Some servers ignore If-Range, and send a part of whatever is there now.
+        if other_size or (_validator(response) or self._validator) != self._validator:
             raise _ChangedError(f"{self._url}: it changed while it was being downloaded")
         self._skip = 0
 
@@ -204,7 +195,7 @@ class Body:
                 self._check_end()
                 return None
             if self._speed.is_too_slow(len(piece), time.monotonic() - started):
-                raise TransientError(f"{self._url}: slower than {self._least:.0f} bytes a second")
+                raise TimedOutError(f"{self._url}: slower than {self._least:.0f} bytes a second")
             await self._client.limiter.take(len(piece))
             kept = piece[self._skip :]
             self._skip -= len(piece) - len(kept)
@@ -236,65 +227,8 @@ class Body:
         return MinimumSpeed(self._least, self._client.settings.speed_seconds)
 
 
-async def decoded(body: Body, url: str, *, cap: int | None = None) -> AsyncGenerator[bytes]:
-    """The chunks of ``body`` with its Content-Encoding undone.
-
-    Raises:
-        IntegrityError: the encoding is unknown or its data malformed, or gives more than ``cap``.
-
-    """
-    encoding = body.encodings[0]
-    if len(body.encodings) > 1 or encoding not in _ENCODINGS:
-        raise IntegrityError(f"{url}: unknown Content-Encoding {', '.join(body.encodings)}")
-    stream = decompressor(_ENCODINGS[encoding])
-    total = 0
-    try:
-        async for chunk in body:
-            pieces = stream.feed(chunk)
-            while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
-                total += len(piece)
-                if cap is not None and total > cap:
-                    raise IntegrityError(f"{url}: larger than the {cap} bytes it may have")
-                yield piece
-        stream.finish()
-    except FormatError as error:
-        raise IntegrityError(f"{url}: Content-Encoding {encoding}: {error.message}") from error
-
-
-@contextlib.asynccontextmanager
-async def file_chunks(
-    path: Path, *, expected_size: int | None = None
-) -> AsyncGenerator[AsyncIterator[bytes]]:
-    """A local file's bytes, read off the event loop.
-
-    Raises:
-        MissingError: there is no such file, or it cannot be read.
-        IntegrityError: it is not of ``expected_size`` bytes.
-
-    """
-    try:
-        file = await asyncio.to_thread(path.open, "rb", buffering=0)
-    except OSError as error:
-        raise MissingError(f"{path}: {error.strerror}") from error
-
-    async def chunks() -> AsyncGenerator[bytes]:
-        total = 0
-        try:
-            while chunk := await asyncio.to_thread(file.read, CHUNK_SIZE):
-                total += len(chunk)
-                yield chunk
-        except OSError as error:
-            raise TransientError(f"{path}: {error.strerror}") from error
-        if expected_size is not None and total != expected_size:
-            raise IntegrityError(f"{path}: {total} bytes where {expected_size} are expected")
-
-    try:
-        yield chunks()
-    finally:
-        file.close()
-
-
-def _content_length(response: httpx.Response) -> int | None:
+def content_length(response: httpx.Response) -> int | None:
+    """The size that the answer announces, in bytes."""
     text = response.headers.get("content-length", "")
     return int(text) if text.isascii() and text.isdigit() else None
 

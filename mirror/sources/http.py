@@ -17,18 +17,17 @@ import random
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import unquote, urlsplit
 
-import aiohttp
 import httpx
-from httpx_aiohttp import HttpxAiohttpClient
-from httpx_aiohttp.transport import AiohttpResponseStream, AiohttpTransport
 
 from mirror.errors import IntegrityError, NotAvailableError, RequestError, TransientError
-from mirror.sources.body import CHUNK_SIZE, Body, decoded, file_chunks
-from mirror.sources.http_errors import FOREIGN, MissingError, of_status, translate
+from mirror.sources.body import Body, content_length
+from mirror.sources.chunks import decoded, file_chunks
+from mirror.sources.http_errors import FOREIGN, MissingError, TimedOutError, of_status, translate
 from mirror.sources.pace import RateLimiter
+from mirror.sources.transport import TransportClient
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -36,6 +35,10 @@ if TYPE_CHECKING:
 
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _SCHEMES: Final = frozenset({"http", "https"})
+_TIMES_SILENT: Final = 2
+"""How often a server may be silent: each time costs much, and there may be another source."""
+_DRAINED: Final = 1 << 16
+"""So much of an answer that is not wanted is read, in bytes, to use the connection again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +53,8 @@ class HttpSettings:
     """
 
     connections_per_host: int = 16
-    connect_seconds: float = 15
-    silence_seconds: float = 30
+    connect_seconds: float = 10
+    silence_seconds: float = 20
     least_bytes_per_second: float = 1000
     speed_seconds: float = 30
     redirects: int = 10
@@ -88,7 +91,7 @@ class HttpClient:
         self._jitter = jitter
         self._now = now
         self._netrc = _read_netrc(self.settings.netrc)
-        self._client = _Client(
+        self._client = TransportClient(
             # `pool` stays open: waiting for a turn at a busy host is no failure.
             timeout=httpx.Timeout(
                 self.settings.silence_seconds, connect=self.settings.connect_seconds, pool=None
@@ -164,7 +167,8 @@ class HttpClient:
 
     async def pause(self, failures: int, error: TransientError) -> None:
         """Wait before another attempt, after ``failures`` of them; raises ``error`` at the last."""
-        if failures >= self.settings.attempts:
+        patience = _TIMES_SILENT if isinstance(error, TimedOutError) else self.settings.attempts
+        if failures >= min(patience, self.settings.attempts):
             raise error
         asked = error.retry_after
         if asked is not None and asked > self.settings.longest_retry_after:
@@ -192,6 +196,7 @@ class HttpClient:
         response = await self._send(url, headers or {})
         try:
             if response.status_code not in {200, 206}:
+                await _drain(response)
                 raise of_status(response, url, self._now)
             yield response
         finally:
@@ -209,6 +214,7 @@ class HttpClient:
                 response = await self._client.send(request, stream=True, auth=auth)
                 if response.status_code not in _REDIRECTS or "location" not in response.headers:
                     return response
+                await _drain(response)
                 await response.aclose()
                 target = request.url.join(response.headers["location"])
             except FOREIGN as error:
@@ -237,40 +243,16 @@ class HttpClient:
             return bytes(collected)
 
 
-class _Transport(AiohttpTransport):
-    """The transport with larger reads, a limit per host, and no cookies."""
-
-    def get_client(self) -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(
-            ssl=self.ssl_context,
-            limit=0,
-            limit_per_host=self.limits.max_connections or 0,
-        )
-        return aiohttp.ClientSession(
-            connector=connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            read_bufsize=CHUNK_SIZE,
-        )
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        response = await super().handle_async_request(request)
-        if isinstance(response.stream, AiohttpResponseStream):
-            response.stream.CHUNK_SIZE = CHUNK_SIZE
-        return response
-
-
-class _Client(HttpxAiohttpClient):
-    """httpx's client with :class:`_Transport`, also for the proxies of the environment."""
-
-    # mypy: whatever httpx passes here goes on to the transport as it is.
-    def _init_transport(self, **settings: Any) -> httpx.AsyncBaseTransport:  # type: ignore[override]
-        settings.pop("transport", None)
-        return _Transport(**settings)
-
-    def _init_proxy_transport(  # type: ignore[override] # as above
-        self, proxy: httpx.Proxy, **settings: Any
-    ) -> httpx.AsyncBaseTransport:
-        return _Transport(proxy=proxy, **settings)
+async def _drain(response: httpx.Response) -> None:
+    """Read the rest of a short answer: a connection with an unread one cannot be used again."""
+    if (content_length(response) or 0) > _DRAINED:
+        return
+    size = 0
+    with contextlib.suppress(*FOREIGN):
+        async for piece in response.aiter_raw():
+            size += len(piece)
+            if size > _DRAINED:
+                return
 
 
 def _read_netrc(path: Path | None) -> httpx.NetRCAuth | None:

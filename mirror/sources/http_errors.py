@@ -54,6 +54,10 @@ class MissingError(NotAvailableError):
     """The server answered, and says that it does not have it (404, 403 or 410)."""
 
 
+class TimedOutError(TransientError):
+    """The server was silent, or too slow, for as long as one waits."""
+
+
 def translate(error: Exception, url: str) -> SourceError:
     """The project's error for one of :data:`FOREIGN`, met while asking for ``url``."""
     chain = [error, error.__cause__, error.__context__]
@@ -73,7 +77,7 @@ def translate(error: Exception, url: str) -> SourceError:
     elif any(isinstance(e, aiohttp.ClientConnectorError) for e in chain):
         problem = _words(error)
     elif any(isinstance(e, aiohttp.ServerTimeoutError | httpx.TimeoutException) for e in chain):
-        problem = f"timed out: {_words(error)}"
+        return TimedOutError(f"{url}: timed out: {_words(error)}")
     else:
         problem = _words(error)
     return TransientError(f"{url}: {problem}")

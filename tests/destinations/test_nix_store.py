@@ -145,7 +145,7 @@ async def as_nobody(
     nix: Nix, store: StoreLocation, directory: Path, *settings: str
 ) -> tuple[str, Path]:
     """Run ``AS_ANYONE`` as nobody, with a daemon of root's; what it says, and nobody's home."""
-    for above in [directory, *directory.parents[:2]]:
+    for above in [directory, *directory.parents[:3]]:
         above.chmod(0o755)
     socket = directory / "socket"
     home = directory / "nobody"

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncIterator
     from pathlib import Path
     from types import TracebackType
@@ -61,10 +62,12 @@ class Reply:
 class Server:
     """An async context manager; ``url`` is where it listens, ``requests`` what it was asked."""
 
-    def __init__(self, files: Path | None = None) -> None:
+    def __init__(self, files: Path | None = None, *, tls: ssl.SSLContext | None = None) -> None:
         self.files = files
+        self._tls = tls
         self.requests: list[Request] = []
         self.was_asked = asyncio.Event()
+        self.connections = 0
         self.at_once = 0
         self.most_at_once = 0
         self._replies: dict[str, list[Reply]] = {}
@@ -79,13 +82,14 @@ class Server:
     @property
     def url(self) -> str:
         assert self._server is not None
-        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        scheme = "http" if self._tls is None else "https"
+        return f"{scheme}://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     def asked(self, path: str) -> list[Request]:
         return [request for request in self.requests if request.path == path]
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._connection, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._connection, "127.0.0.1", 0, ssl=self._tls)
         return self
 
     async def __aexit__(
@@ -104,6 +108,7 @@ class Server:
         task = asyncio.current_task()
         assert task is not None
         self._connections.add(task)
+        self.connections += 1
         try:
             while (request := await _read_request(reader)) is not None:
                 self.requests.append(request)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from rig.patience import Pauses
+
     from mirror.formats.narinfo import NarInfo
     from mirror.formats.verify import VerifiedPath
     from mirror.nix.command import Nix
@@ -179,6 +181,20 @@ async def test_a_cache_that_does_not_answer_is_not_taken_for_one_without_the_pat
         server.on(f"/{made.path.hash_part}.narinfo", Reply(status=401))
         with pytest.raises(NotAvailableError, match="401"):
             await cache.lookup(made.path)
+
+
+async def test_a_cache_that_is_down_is_soon_left_alone(
+    made: Made, client: HttpClient, pauses: Pauses
+) -> None:
+    async with Server(made.directory / "xz") as server:
+        cache = await BinaryCache.connect(server.url, client, keys=made.keys)
+    for _ in range(3):
+        with pytest.raises(TransientError):
+            await cache.lookup(made.path)
+    pauses.seconds.clear()
+    with pytest.raises(TransientError, match="not asked again"):
+        await cache.lookup(made.path)
+    assert not pauses.seconds
 
 
 async def test_a_narinfo_of_another_path_is_refused(

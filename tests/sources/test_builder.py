@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -42,11 +43,13 @@ class Rig:
         self.location = StoreLocation.parse(self.store.url)
         self.file = directory / "built.nix"
         self.file.write_text(EXPRESSION)
-        busybox = asyncio.run(find_busybox(nix))
+        # A copy here, which each version of Nix can see.
+        shell = directory / "sh"
+        shutil.copy(asyncio.run(find_busybox(nix)), shell)
         self.options = {
             "substituters": "",
             "sandbox": "true",
-            "sandbox-paths": f"/bin/sh={busybox}",
+            "sandbox-paths": f"/bin/sh={shell}",
         }
         self.settings = asyncio.run(read_settings(nix))
 

@@ -4,6 +4,8 @@ import asyncio
 import gzip
 import hashlib
 import os
+import ssl
+import subprocess
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -23,7 +25,7 @@ from mirror.errors import (
     SourceError,
     TransientError,
 )
-from mirror.sources.body import CHUNK_SIZE
+from mirror.sources.chunks import CHUNK_SIZE
 from mirror.sources.http import HttpClient, HttpSettings
 from mirror.sources.http_errors import FOREIGN, MissingError, translate
 from mirror.sources.pace import RateLimiter
@@ -153,6 +155,37 @@ async def test_a_file_that_changed_between_the_pieces_is_not_patched_together(
     url = server.on("/a", cut, Reply(body=BODY[::-1], etag='"v2"'))
     with pytest.raises(TransientError, match="changed while"):
         await read(client, url)
+
+
+async def test_a_part_of_a_changed_file_is_refused_although_the_server_ignores_if_range(
+    client: HttpClient, server: Server
+) -> None:
+    cut = Reply(body=BODY, cut_after=2_000_000, headers={"ETag": '"v1"'})
+    part = Reply(
+        status=206,
+        body=BODY[2_000_000:],
+        headers={
+            "ETag": '"v2"',
+            "Content-Range": f"bytes 2000000-{len(BODY) - 1}/{len(BODY)}",
+        },
+        ranges=False,
+    )
+    url = server.on("/a", cut, part)
+    with pytest.raises(TransientError, match="changed while"):
+        await read(client, url)
+
+
+async def test_a_part_that_nobody_asked_for_is_refused(client: HttpClient, server: Server) -> None:
+    url = server.on("/a", Reply(status=206, body=b"x", headers={"Content-Range": "bytes 0-0/9"}))
+    with pytest.raises(NotAvailableError, match="not asked for"):
+        await read(client, url)
+
+
+async def test_a_rate_limit_does_not_make_a_server_look_slow(server: Server) -> None:
+    limiter = RateLimiter(QUICK.least_bytes_per_second / 4)
+    url = server.on("/a", Reply(body=bytes(30_000), piece=10_000))
+    async with HttpClient(QUICK, limiter=limiter) as client:
+        assert await read(client, url) == bytes(30_000)
 
 
 async def test_a_weak_etag_is_not_used_to_resume(client: HttpClient, server: Server) -> None:
@@ -361,6 +394,42 @@ async def test_files_are_read_like_urls(client: HttpClient, tmp_path: Path) -> N
         await client.get_small(url + "x", cap=5)
     with pytest.raises((MissingError, TransientError)):
         await client.get_small(tmp_path.as_uri(), cap=5)
+
+
+async def test_a_connection_is_used_again_after_answers_that_are_not_wanted(
+    client: HttpClient, server: Server
+) -> None:
+    server.on("/b", Reply(body=b"x"))
+    moved = server.on("/moved", Reply(status=302, headers={"Location": "/b"}, body=b"gone" * 100))
+    missing = server.on("/missing", Reply(status=404, body=b"no" * 1000, piece=500, pause=0.01))
+    for _ in range(5):
+        await client.get_small(moved, cap=100)
+        with pytest.raises(MissingError):
+            await client.get_small(missing, cap=100)
+    assert server.connections == 1
+
+
+async def test_a_certificate_that_nobody_vouches_for_is_refused(
+    client: HttpClient, tmp_path: Path
+) -> None:
+    key, certificate = tmp_path / "key", tmp_path / "certificate"
+    await asyncio.to_thread(
+        subprocess.run,
+        [
+            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
+            *("-nodes", "-subj", "/CN=127.0.0.1", "-keyout", str(key), "-out", str(certificate)),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(certificate, key)
+    async with Server(tls=tls) as server:
+        with pytest.raises(NotAvailableError, match="certificate is not valid") as caught:
+            await client.get_small(server.url + "/a", cap=100)
+        assert caught.value.hint is not None
+        with pytest.raises(NotAvailableError, match="certificate is not valid"):
+            await read(client, server.url + "/a")
 
 
 async def test_leaving_a_stream_early_leaves_the_client_usable(

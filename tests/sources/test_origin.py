@@ -69,7 +69,7 @@ def assert_empty(directory: Path) -> None:
 def archive_of(directory: Path, name: str) -> bytes:
     (directory / name).parent.mkdir()
     (directory / name).write_bytes(CONTENT)
-    command = ["tar", "-czf", "-", "-C", directory, name]
+    command = ["tar", "-czf", "-", "-C", str(directory), name]
     return subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
 
 

@@ -1,0 +1,50 @@
+"""httpx's client over aiohttp's connections, with what the transport between them leaves out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+from httpx_aiohttp import HttpxAiohttpClient
+from httpx_aiohttp.transport import AiohttpResponseStream, AiohttpTransport
+
+from mirror.sources.chunks import CHUNK_SIZE
+
+if TYPE_CHECKING:
+    import httpx
+
+
+class _Transport(AiohttpTransport):
+    """The transport with larger reads, a limit per host, and no cookies."""
+
+    def get_client(self) -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(
+            ssl=self.ssl_context,
+            limit=0,
+            limit_per_host=self.limits.max_connections or 0,
+        )
+        return aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            read_bufsize=CHUNK_SIZE,
+        )
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        response = await super().handle_async_request(request)
+        if isinstance(response.stream, AiohttpResponseStream):
+            response.stream.CHUNK_SIZE = CHUNK_SIZE
+        return response
+
+
+class TransportClient(HttpxAiohttpClient):
+    """httpx's client with :class:`_Transport`, also for the proxies of the environment."""
+
+    # mypy: whatever httpx passes here goes on to the transport as it is.
+    def _init_transport(self, **settings: Any) -> httpx.AsyncBaseTransport:  # type: ignore[override]
+        settings.pop("transport", None)
+        return _Transport(**settings)
+
+    def _init_proxy_transport(  # type: ignore[override] # as above
+        self, proxy: httpx.Proxy, **settings: Any
+    ) -> httpx.AsyncBaseTransport:
+        return _Transport(proxy=proxy, **settings)

@@ -1,0 +1,306 @@
+"""The program as a user meets it: what it prints, where, and what it exits with."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from rig.running import ScratchStore, run
+from rig.servers import Reply, Server
+
+from mirror.formats.narinfo import parse_narinfo
+from mirror.formats.signing import PublicKey
+from mirror.formats.store_path import StorePath
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mirror.demo.upstream import Upstream
+    from mirror.nix.command import Nix
+
+COMMAND = [sys.executable, "-m", "mirror"]
+
+
+@dataclass
+class Shell:
+    """A user with a directory of lists, a cache to ask and a store to evaluate in."""
+
+    nix: Nix
+    upstream: Upstream
+    directory: Path
+    evaluation: ScratchStore
+
+    def write_list(self, *lines: str) -> str:
+        text = "\n".join(lines).replace("DEMO", f"path:{self.upstream.distribution}")
+        (self.directory / "hosts.txt").write_text(f"{text}\n")
+        return "hosts.txt"
+
+    def arguments(self, *words: str, cache: str | None = None) -> list[str]:
+        """A command that evaluates in the scratch store and asks the demo's cache."""
+        return [
+            *COMMAND,
+            *words,
+            *("--store", self.evaluation.url),
+            *("--substituter", cache or self.upstream.cache_url),
+            *("--trusted-key", self.upstream.public_key),
+            "--no-archives",
+        ]
+
+    def environment(self, **more: str) -> dict[str, str]:
+        return {**self.nix.environment, "PYTHONPATH": str(Path(__file__).parents[2]), **more}
+
+    def run(
+        self, arguments: list[str], *, expect: int = 0, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run it as cron would, without a terminal; a traceback is never what a user sees."""
+        completed = subprocess.run(
+            arguments,
+            cwd=self.directory,
+            env=self.environment(**environment),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert "Traceback" not in completed.stderr, completed.stderr
+        assert completed.returncode == expect, completed.stderr
+        return completed
+
+    def json(self, arguments: list[str], *, expect: int = 0) -> Any:
+        return json.loads(self.run(arguments, expect=expect).stdout)
+
+
+@pytest.fixture
+def shell(
+    nix_stable: Nix, upstream: Upstream, tmp_path: Path, scratch_store: ScratchStore
+) -> Iterator[Shell]:
+    directory = tmp_path / "user"
+    directory.mkdir()
+    yield Shell(nix=nix_stable, upstream=upstream, directory=directory, evaluation=scratch_store)
+    ScratchStore(directory / "store").remove()
+
+
+def test_help_names_every_command_and_the_version_is_told(shell: Shell) -> None:
+    helped = shell.run([*COMMAND, "--help"]).stdout
+    for command in ("plan", "sync", "roots", "key", "demo"):
+        assert command in helped
+    assert shell.run([*COMMAND, "--version"]).stdout.startswith("prefetch ")
+
+
+def test_a_line_that_cannot_be_read_stops_everything_and_is_named(shell: Shell) -> None:
+    shell.write_list("# hosts", "pi = DEMO#pi", "laptop = DEMO#laptop levle=full")
+    failed = shell.run(shell.arguments("sync", "hosts.txt", "--to", "cache"), expect=2)
+    assert "hosts.txt:3:" in failed.stderr
+    assert "levle" in failed.stderr
+    assert failed.stdout == ""
+    assert not (shell.directory / "cache").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["sync", "no-such-list.txt"], "no-such-list.txt"),
+        (["sync", "hosts.txt", "--no-such-option"], "--no-such-option"),
+        (["sync", "hosts.txt", "--level", "everything"], "everything"),
+        (["sync", "hosts.txt", "--limit-rate", "fast"], "fast"),
+        (["sync", "hosts.txt", "--to", "ftp://somewhere"], "ftp://somewhere"),
+        (["sync", "hosts.txt", "--jobs", "0"], "--jobs"),
+        (["plan", "hosts.txt", "hosts.txt"], "pi"),
+    ],
+)
+def test_a_request_that_cannot_be_understood_exits_with_2(
+    shell: Shell, words: list[str], named: str
+) -> None:
+    shell.write_list("pi = DEMO#pi")
+    failed = shell.run(shell.arguments(*words), expect=2)
+    assert named in failed.stderr
+    assert failed.stdout == ""
+
+
+def test_a_list_without_targets_is_no_request(shell: Shell) -> None:
+    shell.write_list("# nothing yet")
+    assert "no target" in shell.run(shell.arguments("plan", "hosts.txt"), expect=2).stderr
+
+
+def test_a_target_that_cannot_be_evaluated_fails_alone(shell: Shell) -> None:
+    shell.write_list("broken = DEMO#no-such-host", "ledger = DEMO#ledger")
+    done = shell.run(shell.arguments("sync", "hosts.txt", "--to", "cache"), expect=1)
+    assert "broken" in done.stderr
+    assert "no-such-host" in done.stderr
+    assert "ledger: generation 1" in done.stdout
+
+
+def test_without_nix_it_says_how_to_get_it(shell: Shell) -> None:
+    shell.write_list("pi = DEMO#pi")
+    failed = shell.run(
+        shell.arguments("sync", "hosts.txt", "--to", "cache"), expect=3, PATH="/nonexistent"
+    )
+    assert "`nix`" in failed.stderr
+    assert "install Nix" in failed.stderr
+
+
+def test_a_destination_that_cannot_be_used_is_named(shell: Shell) -> None:
+    shell.write_list("pi = DEMO#pi")
+    (shell.directory / "file").write_text("not a directory")
+    failed = shell.run(shell.arguments("sync", "hosts.txt", "--to", "file/cache"), expect=3)
+    assert "user/file: File exists" in failed.stderr
+    (shell.directory / "photos").mkdir()
+    (shell.directory / "photos/one.jpeg").touch()
+    refused = shell.run(shell.arguments("sync", "hosts.txt", "--to", "photos"), expect=3)
+    assert "photos" in refused.stderr
+    assert [each.name for each in (shell.directory / "photos").iterdir()] == ["one.jpeg"]
+
+
+def test_plan_prints_a_table_and_writes_nothing(shell: Shell) -> None:
+    shell.write_list("laptop = DEMO#laptop")
+    shown = shell.run(shell.arguments("plan", "hosts.txt", "--to", "cache")).stdout
+    assert shell.upstream.cache_url in shown
+    assert "largest:" in shown
+    assert "would be built" in shown
+    assert "nixosConfigurations.laptop" in shown
+    assert not (shell.directory / "cache").exists()
+
+
+def test_the_plan_as_json_has_the_promised_shape(shell: Shell) -> None:
+    shell.write_list("laptop = DEMO#laptop", "ledger = DEMO#ledger level=sources")
+    document = shell.json(shell.arguments("plan", "hosts.txt", "--to", "cache", "--json"))
+    assert document.keys() == {
+        *("version", "targets", "build", "substitute", "fetch", "present", "unobtainable"),
+        "totals",
+    }
+    assert [each["name"] for each in document["targets"]] == ["laptop", "ledger"]
+    assert document["targets"][0].keys() == {"name", "installable", "level", "root", "edits"}
+    assert document["substitute"][0].keys() == {"path", "from", "download_bytes", "nar_bytes"}
+    assert document["fetch"][0].keys() == {"path", "method", "urls", "hash", "mode"}
+    assert {each["method"] for each in document["fetch"]} == {
+        *("download", "unpack", "git", "builder")
+    }
+    assert document["totals"].keys() == {"paths", "download_bytes", "nar_bytes"}
+    assert document["totals"]["download_bytes"] > 0
+
+
+def test_sync_then_roots_then_nothing_new(shell: Shell) -> None:
+    shell.write_list("laptop = DEMO#laptop", "shell = DEMO#default")
+    sync = shell.arguments("sync", "hosts.txt", "--to", "cache")
+    first = shell.json([*sync, "--json"])
+    assert {each["result"] for each in first["outcomes"]} == {"stored"}
+    assert all(each["source"] for each in first["outcomes"])
+    listed = shell.run([*COMMAND, "roots", "--to", "cache"]).stdout.splitlines()
+    assert [line.split()[0] for line in listed] == ["target", "laptop", "shell"]
+    kept = shell.json([*COMMAND, "roots", "--to", "cache", "--json"])["generations"]
+    assert [(each["target"], each["number"]) for each in kept] == [("laptop", 1), ("shell", 1)]
+    again = shell.run(sync)
+    assert again.stdout.splitlines() == [
+        "nothing new at " + str(shell.directory / "cache") + ": laptop (1), shell (1)"
+    ]
+    assert again.stderr == ""
+
+
+def test_a_dry_run_is_a_plan(shell: Shell) -> None:
+    shell.write_list("ledger = DEMO#ledger")
+    options = ("hosts.txt", "--to", "cache", "--json")
+    assert shell.json(shell.arguments("sync", *options, "--dry-run")) == shell.json(
+        shell.arguments("plan", *options)
+    )
+    assert not (shell.directory / "cache").exists()
+
+
+def test_what_is_built_here_is_signed_with_the_given_key(shell: Shell) -> None:
+    shell.write_list("laptop = DEMO#laptop")
+    generate = [*COMMAND, "key", "generate", "mirror-1", "secret"]
+    public = shell.run(generate).stdout.strip()
+    assert PublicKey.parse(public).name == "mirror-1"
+    assert (shell.directory / "secret").stat().st_mode & 0o777 == 0o600
+    assert "exists already" in shell.run(generate, expect=2).stderr
+    shell.run(
+        shell.arguments(
+            *("sync", "hosts.txt", "--to", "cache", "--build", "--signing-key", "secret")
+        )
+    )
+    root = shell.json([*COMMAND, "roots", "--to", "cache", "--json"])["generations"][0]["root"]
+    out = run(
+        shell.nix, "nix-store", "--query", "--outputs", root, store=shell.evaluation
+    ).stdout.strip()
+    keys = f"{shell.upstream.public_key} {public}"
+    client = ScratchStore(shell.directory / "store")
+    copy = ("nix", "copy", "--from", f"file://{shell.directory / 'cache'}", "--to", client.url, out)
+    run(shell.nix, *copy, config=[f"trusted-public-keys = {keys}"], offline=True)
+
+
+def test_a_key_that_cannot_be_read_is_named(shell: Shell) -> None:
+    shell.write_list("ledger = DEMO#ledger")
+    (shell.directory / "secret").write_text("not a key\n")
+    words = ("sync", "hosts.txt", "--to", "cache", "--signing-key", "secret")
+    assert "secret" in shell.run(shell.arguments(*words), expect=2).stderr
+    words = ("plan", "hosts.txt", "--to", "cache", "--trusted-key", "nonsense")
+    assert "nonsense" in shell.run(shell.arguments(*words), expect=2).stderr
+
+
+async def test_an_interrupted_sync_shows_nothing_half_done_and_goes_on(shell: Shell) -> None:
+    shell.write_list("laptop = DEMO#laptop")
+    async with Server(files=shell.upstream.cache_directory) as server:
+        plan = shell.json(shell.arguments("plan", "hosts.txt", "--to", "cache", "--json"))
+        path = StorePath.parse(max(plan["substitute"], key=lambda each: each["nar_bytes"])["path"])
+        narinfo = shell.upstream.cache_directory / f"{path.hash_part}.narinfo"
+        name = f"/{parse_narinfo(narinfo.read_bytes()).url}"
+        body = (shell.upstream.cache_directory / name[1:]).read_bytes()
+        server.on(name, Reply(body=body, hang=True), Reply(body=body))
+        arguments = shell.arguments("sync", "hosts.txt", "--to", "cache", cache=server.url)
+        process = await asyncio.create_subprocess_exec(
+            *arguments,
+            cwd=shell.directory,
+            env=shell.environment(),
+            stderr=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        async with asyncio.timeout(60):
+            while not server.asked(name):  # noqa: ASYNC110 - another process sets it
+                await asyncio.sleep(0.02)
+        locked = await _run(shell, arguments)
+        assert locked == 3
+        process.send_signal(signal.SIGINT)
+        _, complaint = await process.communicate()
+        assert process.returncode == 130
+        assert b"interrupted" in complaint
+        assert b"Traceback" not in complaint
+        assert not list((shell.directory / "cache/.prefetch").glob("staging/*"))
+        shell_list = shell.json([*COMMAND, "roots", "--to", "cache", "--json"])
+        assert shell_list["generations"] == []
+        stored = len(list((shell.directory / "cache").glob("*.narinfo")))
+        assert await _run(shell, arguments) == 0
+        assert len(list((shell.directory / "cache").glob("*.narinfo"))) > stored > 0
+
+
+async def _run(shell: Shell, arguments: list[str]) -> int | None:
+    process = await asyncio.create_subprocess_exec(
+        *arguments,
+        cwd=shell.directory,
+        env=shell.environment(),
+        stderr=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+    )
+    return await process.wait()
+
+
+def test_output_that_nobody_reads_any_more_is_no_traceback(shell: Shell) -> None:
+    shell.write_list("laptop = DEMO#laptop")
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as gone:
+        completed = subprocess.run(
+            shell.arguments("plan", "hosts.txt", "--to", "cache", "--json"),
+            cwd=shell.directory,
+            env=shell.environment(),
+            stdout=gone,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    assert b"Traceback" not in completed.stderr
