@@ -21,6 +21,7 @@ An error's text says what is wrong, of which thing; its ``hint`` says what to do
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 
@@ -63,13 +64,29 @@ class FormatError(PrefetchError, ValueError):
     """Bytes are not what their format says."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """A place that was asked for a path and did not give it.
+
+    ``is_absence``: it merely does not have the path, which is nothing out of the ordinary where
+    another place has it.
+    """
+
+    source: str
+    error: str
+    is_absence: bool = False
+
+    def __str__(self) -> str:
+        return self.error if self.source in self.error else f"{self.source}: {self.error}"
+
+
 class SourceError(PrefetchError):
     """A source did not give a path.
 
-    ``attempts`` are the places that it tried, each with why it failed, where there were several.
+    ``attempts`` are the places that it tried, where there were several.
     """
 
-    attempts: tuple[tuple[str, str], ...] = ()
+    attempts: tuple[Attempt, ...] = ()
 
 
 class NotAvailableError(SourceError):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Never
 
 from tqdm import tqdm
 
-from mirror.cli.render import number, size
+from mirror.cli.render import number, retried_lines, size
 
 if TYPE_CHECKING:
     from mirror.formats.store_path import StorePath
@@ -46,9 +46,8 @@ class LineObserver:
 
     def finished(self, outcome: Outcome) -> None:
         """Write what had to be tried more than once; failures are in the final report."""
-        if outcome.result == "stored" and outcome.attempts:
-            tried = "; ".join(f"{each.source}: {each.error}" for each in outcome.attempts)
-            _write(f"{outcome.path.name}: taken from {outcome.source} after: {tried}")
+        for line in retried_lines(outcome):
+            _write(line)
 
     def transfer_ends(self) -> None:
         """Say nothing: the report follows."""
@@ -104,9 +103,8 @@ class TerminalObserver:
         self._going_on.pop(outcome.path, None)
         if outcome.result == "failed":
             self.notice(f"not obtained: {outcome.path.name}")
-        elif outcome.attempts:
-            failed = ", ".join(each.source for each in outcome.attempts)
-            self.notice(f"{outcome.path.name}: from {outcome.source}, after {failed} failed")
+        for line in retried_lines(outcome):
+            self.notice(line)
         self._describe()
 
     def transfer_ends(self) -> None:

@@ -124,6 +124,14 @@ def _shown(names: Sequence[str]) -> Iterator[str]:
         yield f"  and {len(names) - _SHOWN:,} more (--json lists all)"
 
 
+def retried_lines(outcome: Outcome) -> Iterator[str]:
+    """Which sources failed before one gave the path; that some merely lack it is no news."""
+    failed = [each for each in outcome.attempts if not each.is_absence]
+    if outcome.result == "stored" and failed:
+        yield f"{outcome.path.name}: taken from {outcome.source}, after"
+        yield from (f"  {attempt}" for attempt in failed)
+
+
 def failure_lines(outcomes: Iterable[Outcome], plan: Plan) -> Iterator[str]:
     """Every path that is not there, with each source that was tried and why it failed."""
     makers = {each.path: each.derivation for each in plan.fetch}
@@ -132,7 +140,7 @@ def failure_lines(outcomes: Iterable[Outcome], plan: Plan) -> Iterator[str]:
             yield f"not obtained: {outcome.path}"
             yield from _derivation_line(makers.get(outcome.path))
             for attempt in outcome.attempts:
-                yield f"  {attempt.source}: {attempt.error}"
+                yield f"  {attempt}"
     for missing in plan.unobtainable:
         yield f"not obtained: {missing.path}"
         yield from _derivation_line(missing.derivation)

@@ -146,14 +146,16 @@ def finish(
     root: StorePath,
     *,
     wants: Wants,
+    unobtainable: Mapping[StorePath, Unobtainable],
     lasting: Wants,
     evaluated: Mapping[StorePath, tuple[StorePath, ...]],
     notices: Iterable[str] = (),
 ) -> TargetPlan:
     """Make a target's plan of wants that have no more questions.
 
-    ``lasting`` are the wants of the same target without fetchers; ``evaluated`` is the root
-    ``.drv`` closure, each path with those that it refers to.
+    ``unobtainable`` are those of the wants, with all that is known of the reasons; ``lasting`` are
+    the wants of the same target without fetchers; ``evaluated`` is the root ``.drv`` closure, each
+    path with those that it refers to.
     """
     level = target.level
     notices = list(notices)
@@ -174,7 +176,7 @@ def finish(
         fetch=wants.fetch,
         evaluated=evaluated,
         build=frozenset(wants.build),
-        unobtainable=wants.unobtainable,
+        unobtainable=unobtainable,
         kept=frozenset((*lasting.paths, *lasting.fetch, *evaluated)),
         notices=tuple(notices),
     )

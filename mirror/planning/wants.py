@@ -20,6 +20,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from mirror.errors import FormatError
 from mirror.planning.availability import Availability
 from mirror.planning.fixed_outputs import BuilderOnly, Unfetchable
 from mirror.planning.graph import is_machine_specific, substitutes_allowed
@@ -190,7 +191,14 @@ class Wants:
             )
 
     def _want_fetch(self, path: StorePath) -> None:
-        fixed_output = self._rules.fixed_output(path)
+        try:
+            fixed_output = self._rules.fixed_output(path)
+        except FormatError as error:
+            derivation = self._graph.makers[path][0]
+            self.unobtainable[path] = Unobtainable(
+                path=path, derivation=derivation, reason=f"no cache has it; {error.message}"
+            )
+            return
         origin = fixed_output.origin
         refusal = None
         if isinstance(origin, Unfetchable):

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 class Caches:
     """Several caches as one; the first that may be believed makes the offer.
 
-    A cache that cannot be reached counts as having nothing. Why is kept in :attr:`failures` by
-    cache, and why an offer was turned down in :attr:`refusals` by path, for the report.
+    A cache that cannot be asked counts as having nothing; :attr:`failures` say why, by cache. An
+    offer that is not believed counts as none; :attr:`refusals` say why, by path.
     """
 
     def __init__(self, caches: Sequence[BinaryCache]) -> None:
         self.all = tuple(sorted(caches, key=lambda cache: cache.priority))
         self.failures: dict[str, str] = {}
-        self.refusals: dict[StorePath, list[tuple[str, str]]] = {}
+        self.refusals: dict[StorePath, str] = {}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -41,12 +41,11 @@ class Caches:
                 narinfo = await cache.lookup(path)
             except SourceError as error:
                 self.failures.setdefault(cache.name, error.message)
-                self.refusals.setdefault(path, []).append((cache.name, error.message))
                 continue
             if narinfo is None:
                 continue
             refusal = None if is_fixed_output else cache.refusal(narinfo.info)
             if refusal is None:
                 return Offer(source=cache.name, info=narinfo.info, download_bytes=narinfo.file_size)
-            self.refusals.setdefault(path, []).append((cache.name, refusal))
+            self.refusals.setdefault(path, f"{cache.name}: {refusal}")
         return None

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from contextlib import AbstractAsyncContextManager
 
+    from mirror.errors import Attempt
     from mirror.formats.store_path import StorePath
     from mirror.formats.verify import Claim
     from mirror.planning.fixed_outputs import FixedOutput
@@ -35,7 +36,7 @@ class Nar:
     claim: Claim
     chunks: AsyncIterator[bytes]
     location: str
-    attempts: tuple[tuple[str, str], ...] = ()
+    attempts: tuple[Attempt, ...] = ()
 
 
 class Source(Protocol):

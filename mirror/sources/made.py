@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mirror.errors import (
+    Attempt,
     DestinationError,
     FormatError,
     IntegrityError,
@@ -207,10 +208,19 @@ async def _hash(pieces: Iterable[bytes], algorithm: str, location: str) -> Hash:
     return Hash(algorithm, digest.digest())
 
 
-def _attempts(errors: list[tuple[str, SourceError]]) -> tuple[tuple[str, str], ...]:
-    found: list[tuple[str, str]] = []
+def _attempts(errors: list[tuple[str, SourceError]]) -> tuple[Attempt, ...]:
+    found: list[Attempt] = []
     for place, error in errors:
-        found.extend(error.attempts or [(place, error.message)])
+        found.extend(
+            error.attempts
+            or [
+                Attempt(
+                    source=place,
+                    error=error.message,
+                    is_absence=isinstance(error, NotAvailableError),
+                )
+            ]
+        )
     return tuple(found)
 
 
@@ -218,7 +228,7 @@ def _together(errors: list[tuple[str, SourceError]], otherwise: str) -> SourceEr
     attempts = _attempts(errors)
     if not attempts:
         return NotAvailableError(otherwise)
-    message = "\n".join([f"{otherwise}:", *(f"  {reason}" for _, reason in attempts)])
+    message = "\n".join([f"{otherwise}:", *(f"  {attempt}" for attempt in attempts)])
     hint = next((error.hint for _, error in errors if error.hint), None)
     kinds = [type(error) for _, error in errors]
     for kind in (IntegrityError, TransientError, NotAvailableError, SourceError):

@@ -14,9 +14,15 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
-from mirror.errors import IntegrityError, PrefetchError, SourceError
+from mirror.errors import (
+    Attempt,
+    IntegrityError,
+    NotAvailableError,
+    PrefetchError,
+    SourceError,
+)
 from mirror.formats.verify import NarVerifier
-from mirror.sync.report import Attempt, Outcome
+from mirror.sync.report import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -38,7 +44,6 @@ class Item:
 
     wanted: Wanted
     sources: Sequence[Source]
-    refused: tuple[Attempt, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +140,7 @@ class _Engine:
 
     async def _obtain(self, item: Item) -> _Staged | None:
         """Ask the item's sources in turn; None if none of them has it."""
-        attempts = list(item.refused)
+        attempts: list[Attempt] = []
         for source in item.sources:
             if reason := self._distrusted.get(source.name):
                 attempts.append(Attempt(source=source.name, error=reason))
@@ -156,7 +161,7 @@ class _Engine:
                     staging=staging,
                     verified=verified,
                     source=nar.location,
-                    attempts=(*attempts, *_named(nar.attempts)),
+                    attempts=(*attempts, *nar.attempts),
                     stack=kept.pop_all(),
                 )
         self._fail(item.wanted.path, tuple(attempts))
@@ -262,11 +267,10 @@ class _Engine:
 
 def _attempts(source: Source, error: SourceError) -> Iterable[Attempt]:
     """What the report says of a source's failure: each place that it tried, else itself."""
-    return _named(error.attempts or [(source.name, error.message)])
-
-
-def _named(attempts: Iterable[tuple[str, str]]) -> list[Attempt]:
-    return [Attempt(source=place, error=reason) for place, reason in attempts]
+    if error.attempts:
+        return error.attempts
+    is_absence = isinstance(error, NotAvailableError)
+    return [Attempt(source=source.name, error=error.message, is_absence=is_absence)]
 
 
 def _refers_to(path: StorePath) -> Attempt:

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from mirror.formats.store_path import StorePath
     from mirror.planning.plan import Plan, TargetPlan
     from mirror.planning.targets import Target
-    from mirror.planning.wants import Wants
+    from mirror.planning.wants import Unobtainable, Wants
+    from mirror.sources.caches import Caches
     from mirror.sync.report import Observer
     from mirror.sync.workshop import Workshop
 
@@ -110,6 +111,7 @@ async def make_plan(
         observer.step(f"asking {', '.join(workshop.caches.names)}")
     planner = _Planner(targets, workshop, destination, held)
     plans = [await planner.plan(each) for each in targets.evaluated]
+    _tell_of_caches(workshop.caches, observer)
     return planning.merge(plans, graph, held)
 
 
@@ -144,15 +146,23 @@ class _Planner:
         lasting, _ = planning.start(target, root, self._graph, lasting_rules, self._held)
         await self._answer(lasting)
         chosen = f"evaluated as {evaluated.chosen}" if evaluated.chosen else None
+        unobtainable = {path: self._with_refusal(each) for path, each in wants.unobtainable.items()}
         closure = in_order([root], lambda path: self._references.get(path, ()))
         return planning.finish(
             target,
             root,
             wants=wants,
+            unobtainable=unobtainable,
             lasting=lasting,
             evaluated={path: self._references[path] for path in closure},
             notices=(chosen, *notices) if chosen else notices,
         )
+
+    def _with_refusal(self, missing: Unobtainable) -> Unobtainable:
+        refusal = self._workshop.caches.refusals.get(missing.path)
+        if refusal is None:
+            return missing
+        return replace(missing, reason=f"{missing.reason} (refused: {refusal})")
 
     async def _answer(self, wants: Wants) -> None:
         """Look up what the wants ask, many paths at once, until they ask no more."""
@@ -185,6 +195,17 @@ class _Planner:
             )
             known = self._availability[path] = Availability(held=held, offer=offer)
         return known
+
+
+def _tell_of_caches(caches: Caches, observer: Observer) -> None:
+    """Say what the caches did that makes the plan larger than it would have to be."""
+    for name, failure in caches.failures.items():
+        observer.notice(f"{name} failed, and counts as having nothing: {failure}")
+    if caches.refusals:
+        path, refusal = min(caches.refusals.items())
+        others = len(caches.refusals) - 1
+        also = f", and so are {others} more paths" if others else ""
+        observer.notice(f"refused: {refusal} ({path.name}{also}); name its key with --trusted-key")
 
 
 async def _references(graph: Graph, workshop: Workshop) -> References:

@@ -6,15 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
+    from mirror.errors import Attempt
     from mirror.formats.store_path import StorePath
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
-    """A source that was tried and did not give the path, with its reason."""
-
-    source: str
-    error: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ from mirror.sources import Wanted
 from mirror.sync.build import build_targets
 from mirror.sync.engine import Item, obtain
 from mirror.sync.prepare import evaluate_targets, make_plan
-from mirror.sync.report import Attempt, Outcome
+from mirror.sync.report import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -151,17 +151,8 @@ def _items(plan: Plan, evaluated: EvaluatedTargets, workshop: Workshop) -> list[
     items = []
     for path in plan.in_reference_order():
         wanted = Wanted(path=path, fixed_output=evaluated.fixed_outputs.get(path))
-        if path in plan.copy:
-            items.append(Item(wanted=wanted, sources=[workshop.local]))
-            continue
-        refused = workshop.caches.refusals.get(path, ())
-        items.append(
-            Item(
-                wanted=wanted,
-                sources=workshop.sources(wanted),
-                refused=tuple(Attempt(source=cache, error=error) for cache, error in refused),
-            )
-        )
+        sources = [workshop.local] if path in plan.copy else workshop.sources(wanted)
+        items.append(Item(wanted=wanted, sources=sources))
     return items
 
 

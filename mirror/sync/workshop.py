@@ -83,6 +83,9 @@ class Workshop:
         fixed_output = wanted.fixed_output
         if fixed_output is None:
             return self.caches.all
+        if fixed_output.mode == "nar":
+            # What is asked for by hash is a plain file: mirrors and archives have no trees.
+            return (*self.caches.all, self._origins, self._builder)
         upstream = [self._origins, self._hashed_mirrors]
         if fixed_output.hashed_mirrors_first:
             upstream.reverse()

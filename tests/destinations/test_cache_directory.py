@@ -206,7 +206,10 @@ async def test_an_unreadable_manifest_is_named(tmp_path: Path) -> None:
 async def test_a_killed_run_leaves_only_complete_closures(tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     here = Path(__file__).parent
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(here.parent), str(here.parents[1])])}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(here.parent), str(here.parents[1])]),
+    }
     for wanted in (5, 40, 90):
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-c", COMMITS_FOR_EVER, str(cache), env=environment

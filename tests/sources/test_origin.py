@@ -10,6 +10,7 @@ from rig.running import ScratchStore, run
 from rig.servers import Reply, Server
 
 from mirror.errors import (
+    Attempt,
     DestinationError,
     IntegrityError,
     NotAvailableError,
@@ -73,9 +74,7 @@ def archive_of(directory: Path, name: str) -> bytes:
     return subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
 
 
-async def fetch(
-    source: Source, wanted: FixedOutput
-) -> tuple[VerifiedPath, tuple[tuple[str, str], ...]]:
+async def fetch(source: Source, wanted: FixedOutput) -> tuple[VerifiedPath, tuple[Attempt, ...]]:
     async with source.open(Wanted(path=wanted.path, fixed_output=wanted)) as opened:
         assert opened.claim.made_here
         verifier = NarVerifier(opened.claim)
@@ -171,14 +170,14 @@ async def test_each_url_is_tried_and_each_failure_kept(
     wanted = fixed(Download(urls=urls), Hash.of(CONTENT))
     verified, attempts = await fetch(origins, wanted)
     assert verified.info.path == wanted.path
-    assert [place for place, _ in attempts] == list(urls[:-1])
-    for (_, reason), word in zip(
+    assert [each.source for each in attempts] == list(urls[:-1])
+    for attempt, word in zip(
         attempts, ["expected", "404", "cut short", "timed out", "ftp"], strict=True
     ):
-        assert word in reason
+        assert word in attempt.error
     with pytest.raises(IntegrityError) as caught:
         await fetch(origins, fixed(Download(urls=urls[:-1]), Hash.of(CONTENT)))
-    assert [place for place, _ in caught.value.attempts] == list(urls[:-1])
+    assert [each.source for each in caught.value.attempts] == list(urls[:-1])
     assert all(url in caught.value.message for url in urls[:-1])
     assert_empty(scratch)
 
