@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from mirror.errors import PrefetchError
+    from mirror.planning.plan import Plan
     from mirror.sync.run import Synced
 
 _NIX_STORE: Final = re.compile(r"(auto|daemon|local)(\?.*)?|(unix|local)://.*")
@@ -67,7 +68,7 @@ async def plan(request: Request, *, json: bool) -> int:
     if json:
         _print_json(documents.plan_document(planned.plan))
     else:
-        write_lines(render.plan_lines(planned.plan))
+        _Show().plan(planned.plan)
     _explain_failures(planned.failures)
     return 1 if planned.failures or planned.plan.unobtainable else 0
 
@@ -93,7 +94,7 @@ async def sync(request: Request, *, jobs: int, keep_going: bool, build: bool, js
     if json:
         _print_json(documents.sync_document(synced.plan, synced.outcomes))
     else:
-        _show(synced, destination.name)
+        _Show().synced(synced, destination.name)
     _explain_failures(synced.failures)
     return 0 if synced.is_complete else 1
 
@@ -131,7 +132,7 @@ async def demo(keep: Path | None) -> int:
     """``prefetch demo``."""
     from mirror.demo.story import tell  # noqa: PLC0415 - nothing else needs it
 
-    await tell(keep, observer(), lambda text: write_lines([text]), _show)
+    await tell(keep, observer(), lambda text: write_lines([text]), _Show())
     return 0
 
 
@@ -240,10 +241,16 @@ def _read_key(file: Path) -> SecretKey:
         ) from error
 
 
-def _show(synced: Synced, destination: str) -> None:
-    write_lines(render.synced_lines(synced, destination))
-    for line in render.failure_lines(synced.outcomes, synced.plan):
-        write_error(line)
+class _Show:
+    """Results as a person reads them: data on standard output, failures on standard error."""
+
+    def plan(self, plan: Plan) -> None:
+        write_lines(render.plan_lines(plan))
+
+    def synced(self, synced: Synced, destination: str) -> None:
+        write_lines(render.synced_lines(synced, destination))
+        for line in render.failure_lines(synced.outcomes, synced.plan):
+            write_error(line)
 
 
 def _explain_failures(failures: Sequence[tuple[Target, PrefetchError]]) -> None:

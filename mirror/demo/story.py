@@ -14,7 +14,7 @@ import tempfile
 import time
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from mirror.demo.upstream import remove_store, serve_upstream
 from mirror.destinations import CacheDirectory, NixStore
@@ -22,18 +22,21 @@ from mirror.errors import IncompleteError, RequestError, ToolError
 from mirror.nix.command import Nix
 from mirror.nix.stores import StoreLocation
 from mirror.planning.list_file import parse_list
-from mirror.sync.run import sync
+from mirror.sync.run import plan, sync
 from mirror.sync.workshop import WorkshopOptions, open_workshop
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from mirror.demo.upstream import Upstream
     from mirror.destinations import Destination
     from mirror.formats.store_path import StorePath
+    from mirror.planning.plan import Plan
     from mirror.planning.targets import Target
     from mirror.sync.report import Observer
     from mirror.sync.run import Synced
+    from mirror.sync.workshop import Workshop
 
 _HOST: Final = "laptop"
 _JOBS: Final = 16
@@ -41,15 +44,27 @@ _SETTINGS: Final = ("substituters =", "build-users-group =", "sandbox = true", "
 _OTHERS: Final = ("NIX_CONFIG", "NIX_PATH", "NIX_REMOTE", "NIX_STORE_DIR", "NIX_STATE_DIR")
 
 
+class Show(Protocol):
+    """How the commands show their results."""
+
+    def plan(self, plan: Plan) -> None:
+        """Show a plan, as ``prefetch plan`` does."""
+        ...
+
+    def synced(self, synced: Synced, destination: str) -> None:
+        """Show what a sync ended with, as ``prefetch sync`` does."""
+        ...
+
+
 async def tell(
     directory: Path | None,
     observer: Observer,
     say: Callable[[str], None],
-    show: Callable[[Synced, str], None],
+    show: Show,
 ) -> None:
     """Tell the story; its files stay in ``directory`` if one is given.
 
-    ``say`` prints a line, ``show`` what a sync ended with.
+    ``say`` prints a line.
 
     Raises:
         ToolError: Nix, git or a static busybox cannot be used.
@@ -61,6 +76,7 @@ async def tell(
         nix = await Nix.find(_environment(place))
         story = _Story(nix, place, observer, say, show)
         async with story.upstream():
+            await story.plan()
             await story.sync_to_store()
             await story.sync_to_directory()
         say(f"\n=== The network is gone: the upstream is stopped. ({place})")
@@ -81,7 +97,7 @@ class _Story:
         place: Path,
         observer: Observer,
         say: Callable[[str], None],
-        show: Callable[[Synced, str], None],
+        show: Show,
     ) -> None:
         self._nix = nix
         self._place = place
@@ -114,9 +130,22 @@ class _Story:
             self._say(_shipped_list().rstrip())
             yield
 
+    async def plan(self) -> None:
+        """Say what an empty client would need."""
+        self._say(
+            f"\n=== What an empty client needs: prefetch plan demo.txt --to {self._client.url}"
+        )
+        async with (
+            NixStore.open(self._nix, self._client, exclusive=False) as destination,
+            self._workshop() as workshop,
+        ):
+            targets = _targets(self._place / "demo.txt")
+            planned = await plan(targets, workshop, destination, self._observer)
+        self._show.plan(planned.plan)
+
     async def sync_to_store(self) -> None:
         """Make an empty client store ready."""
-        self._say(f"\n=== An empty Nix store becomes ready: sync demo.txt --to {self._client.url}")
+        self._say(f"\n=== It becomes ready: prefetch sync demo.txt --to {self._client.url}")
         async with NixStore.open(self._nix, self._client) as destination:
             synced = await self._sync(destination)
             self._say("\n=== The same again: nothing is fetched twice.")
@@ -127,7 +156,9 @@ class _Story:
 
     async def sync_to_directory(self) -> None:
         """Make a binary cache directory that can serve others."""
-        self._say(f"\n=== And a binary cache for others: sync demo.txt --to {self._directory}")
+        self._say(
+            f"\n=== And a binary cache for others: prefetch sync demo.txt --to {self._directory}"
+        )
         async with CacheDirectory.open(self._directory) as destination:
             await self._sync(destination)
 
@@ -154,7 +185,7 @@ class _Story:
         fresh = StoreLocation.parse(f"local?root={self._place / 'fresh'}")
         await self._build(fresh, [f"substituters = file://{self._directory}"])
 
-    async def _sync(self, destination: Destination) -> Synced:
+    def _workshop(self) -> AbstractAsyncContextManager[Workshop]:
         assert self._upstream is not None
         options = WorkshopOptions(
             store=self._evaluation.url,
@@ -162,7 +193,10 @@ class _Story:
             trusted_keys=(self._upstream.public_key,),
             archives=False,
         )
-        async with open_workshop(self._nix, options, self._observer) as workshop:
+        return open_workshop(self._nix, options, self._observer)
+
+    async def _sync(self, destination: Destination) -> Synced:
+        async with self._workshop() as workshop:
             synced = await sync(
                 _targets(self._place / "demo.txt"),
                 workshop,
@@ -172,7 +206,7 @@ class _Story:
                 keep_going=True,
                 build=False,
             )
-        self._show(synced, destination.name)
+        self._show.synced(synced, destination.name)
         for _, error in synced.failures:
             self._say(error.message)
         self._expect(synced.is_complete, "the sync is not complete")

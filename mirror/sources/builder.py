@@ -96,7 +96,7 @@ class Builder:
             raise NotAvailableError(
                 f"{fixed.path} was built, but cannot be read: {error}"
             ) from error
-        yield await offered(made, fixed, str(fixed.derivation))
+        yield await offered(made, fixed, f"its builder ({fixed.derivation.name})")
 
 
 def _made(real: Path, fixed: FixedOutput) -> Made:

@@ -81,15 +81,26 @@ class Origins:
         origin = fixed.origin
         if isinstance(origin, Unfetchable):
             raise NotAvailableError(origin.reason)
-        otherwise = "no URL gives it"
-        if isinstance(origin, BuilderOnly):
-            if origin.attempt is None:
-                raise NotAvailableError(f"only its builder can make it: {origin.reason}")
-            otherwise = f"only its builder may be able to make it, as {origin.reason}"
-            origin = origin.attempt
-        async with scratch(self._scratch) as directory:
-            attempt = partial(self._attempt, origin, fixed, directory)
-            yield await first_good(origin.urls, attempt, otherwise=otherwise)
+        if not isinstance(origin, BuilderOnly):
+            async with scratch(self._scratch) as directory:
+                attempt = partial(self._attempt, origin, fixed, directory)
+                yield await first_good(origin.urls, attempt, otherwise="no URL gives it")
+        elif origin.attempt is not None:
+            async with scratch(self._scratch) as directory:
+                attempt = partial(self._long_shot, origin.attempt, origin.reason, fixed, directory)
+                otherwise = f"only its builder may be able to make it, as {origin.reason}"
+                yield await first_good(origin.attempt.urls, attempt, otherwise=otherwise)
+        else:
+            raise NotAvailableError(f"only its builder can make it: {origin.reason}")
+
+    async def _long_shot(
+        self, origin: _Native, reason: str, fixed: FixedOutput, parent: Path, url: str
+    ) -> Nar:
+        """Try what may do without the builder; that it does not speaks against no server."""
+        try:
+            return await self._attempt(origin, fixed, parent, url)
+        except IntegrityError as error:
+            raise NotAvailableError(f"{url}: needs its builder: {reason}") from error
 
     async def _attempt(self, origin: _Native, fixed: FixedOutput, parent: Path, url: str) -> Nar:
         """Obtain it from ``url``; what arrives stays on disk if it is right."""

@@ -211,7 +211,7 @@ async def test_what_only_its_builder_makes_is_tried_where_that_may_do(
     url = server.on("/a", Reply(body=CONTENT))
     attempt = BuilderOnly(reason="of the patch", attempt=Download(urls=(url,)))
     await fetch(origins, fixed(attempt, Hash.of(CONTENT)))
-    with pytest.raises(IntegrityError, match="of the patch"):
+    with pytest.raises(NotAvailableError, match="of the patch"):
         await fetch(origins, fixed(attempt, Hash.of(b"normalised")))
     with pytest.raises(NotAvailableError, match="only its builder"):
         await fetch(origins, fixed(BuilderOnly(reason="x"), Hash.of(CONTENT)))
