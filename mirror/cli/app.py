@@ -176,6 +176,44 @@ def sync(
 
 
 @app.command()
+def check(
+    lists: Lists,
+    *,
+    to: To = None,
+    store: Store = None,
+    valid_paths: Annotated[
+        Path | None,
+        typer.Option(
+            "--valid-paths",
+            metavar="FILE",
+            help="Ask about a store that has these paths: one a line, or `nix-store --dump-db`.",
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Say whether each target can be rebuilt with no network now, touching none itself."""
+    from mirror.cli import commands  # noqa: PLC0415 - start-up time
+
+    request = commands.Request(lists=tuple(lists), to=to, store=store)
+    run(commands.check(request, valid_paths, json=json))
+
+
+@app.command()
+def why(
+    target: Annotated[str, typer.Argument(help="A target, as in a list: .#laptop")],
+    path: Annotated[str, typer.Argument(help="A store path, its name, or a package's name.")],
+    *,
+    to: To = None,
+    store: Store = None,
+    every: Annotated[bool, typer.Option("--all", help="Each way to it, not the shortest.")] = False,
+) -> None:
+    """Show the shortest chain from a target to a path."""
+    from mirror.cli import commands  # noqa: PLC0415 - start-up time
+
+    run(commands.why(target, path, to=to, store=store, every=every))
+
+
+@app.command()
 def roots(*, to: To = None, json: Json = False) -> None:
     """List what is kept: for which target, since when, how big."""
     from mirror.cli import commands  # noqa: PLC0415 - start-up time

@@ -19,10 +19,12 @@ from mirror.cli.running import explain, write_error, write_lines
 from mirror.destinations import CacheDirectory, NixStore
 from mirror.errors import DestinationError, RequestError
 from mirror.formats.signing import SecretKey
+from mirror.formats.store_path import StorePath, is_store_path
 from mirror.nix.command import Nix
 from mirror.nix.stores import locate
 from mirror.planning.list_file import decode_list, parse_list
 from mirror.planning.targets import Level, Target
+from mirror.sync import check as checking
 from mirror.sync import run as pipeline
 from mirror.sync.workshop import WorkshopOptions, open_workshop
 
@@ -46,12 +48,12 @@ class Request:
 
     lists: tuple[Path, ...]
     to: str | None
-    level: str | None
-    store: str | None
-    substituters: tuple[str, ...] | None
-    trusted_keys: tuple[str, ...] | None
-    builder: bool
-    archives: bool
+    level: str | None = None
+    store: str | None = None
+    substituters: tuple[str, ...] | None = None
+    trusted_keys: tuple[str, ...] | None = None
+    builder: bool = True
+    archives: bool = True
     limit_rate: str | None = None
     signing_key: Path | None = None
 
@@ -97,6 +99,43 @@ async def sync(request: Request, *, jobs: int, keep_going: bool, build: bool, js
         _Show().synced(synced, destination.name)
     _explain_failures(synced.failures)
     return 0 if synced.is_complete else 1
+
+
+async def check(request: Request, valid_paths: Path | None, *, json: bool) -> int:
+    """``prefetch check``."""
+    targets = await read_lists(request)
+    nix = await Nix.find()
+    shown = observer()
+    if valid_paths is not None:
+        valid = await _read_valid_paths(valid_paths)
+        checked = await checking.check(
+            targets, nix, shown, store=request.store, destination=None, valid_paths=valid
+        )
+    else:
+        async with open_destination(request.to, exclusive=False) as destination:
+            checked = await checking.check(
+                targets, nix, shown, store=request.store, destination=destination
+            )
+    if json:
+        _print_json(documents.check_document(checked))
+    else:
+        write_lines(render.checked_lines(checked, _mending(request)))
+    return 0 if all(each.is_ready for each in checked) else 1
+
+
+async def why(target: str, path: str, *, to: str | None, store: str | None, every: bool) -> int:
+    """``prefetch why``."""
+    (parsed,) = parse_list(f"target = {target}", file="TARGET", directory=Path.cwd())
+    async with open_destination(to, exclusive=False) as destination:
+        chains = await checking.why(
+            parsed, path, await Nix.find(), observer(), store=store, destination=destination
+        )
+    if not chains:
+        write_lines([f"nothing leads from {target} to {path}"])
+        return 1
+    for chain in chains if every else chains[:1]:
+        write_lines(render.chain_lines(target, chain))
+    return 0
 
 
 async def roots(to: str | None, *, json: bool) -> int:
@@ -201,6 +240,28 @@ async def open_destination(
         opened = CacheDirectory.open(directory, exclusive=exclusive, signing_key=signing_key)
         async with opened as cache_directory:
             yield cache_directory
+
+
+async def _read_valid_paths(file: Path) -> frozenset[StorePath]:
+    """Read store paths, one a line; other lines of a database dump are no paths, and skipped."""
+    try:
+        async with aiofiles.open(file, errors="replace") as stream:
+            lines = [line.strip() for line in await stream.readlines()]
+    except OSError as error:
+        raise RequestError(f"{file} cannot be read: {error.strerror}") from error
+    paths = frozenset(StorePath.parse(line) for line in lines if is_store_path(line))
+    if not paths:
+        raise RequestError(
+            f"{file} has no store path",
+            hint="write it with: nix path-info --all, or nix-store --dump-db",
+        )
+    return paths
+
+
+def _mending(request: Request) -> str:
+    """The command that brings what is missing."""
+    lists = " ".join(str(path) for path in request.lists)
+    return f"prefetch sync {lists}" + (f" --to {request.to}" if request.to else "")
 
 
 def _options(request: Request) -> WorkshopOptions:

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
     from mirror.destinations import Generation
     from mirror.planning.plan import Plan
+    from mirror.sync.check import Checked
     from mirror.sync.report import Outcome
 
 VERSION: Final = 1
@@ -75,6 +76,31 @@ def sync_document(plan: Plan, outcomes: Iterable[Outcome]) -> dict[str, Any]:
                 ],
             }
             for each in outcomes
+        ],
+    }
+
+
+def check_document(checked: Iterable[Checked]) -> dict[str, Any]:
+    """``check --json``."""
+    return {
+        "version": VERSION,
+        "targets": [
+            {
+                "name": each.target.name,
+                "edit": each.edit,
+                "ready": each.is_ready,
+                "problem": each.problem.message if each.problem else None,
+                "missing": [
+                    {
+                        "path": missing.paths[0],
+                        "needed_by": list(missing.chain),
+                        "cascade": missing.cascade,
+                        "attribute": None,
+                    }
+                    for missing in (each.readiness.missing if each.readiness else ())
+                ],
+            }
+            for each in checked
         ],
     }
 

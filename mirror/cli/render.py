@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
     from mirror.destinations import Generation
     from mirror.formats.store_path import StorePath
+    from mirror.planning.chains import Step
     from mirror.planning.plan import Plan
+    from mirror.planning.readiness import Missing
+    from mirror.sync.check import Checked
     from mirror.sync.report import Outcome
     from mirror.sync.run import Synced
 
@@ -190,3 +193,47 @@ def synced_lines(synced: Synced, destination: str) -> Iterator[str]:
         names = ", ".join(f"{each.target} ({each.number})" for each in synced.unchanged)
         state = "" if synced.is_complete else ", still incomplete"
         yield f"nothing new at {destination}: {names}{state}"
+
+
+def checked_lines(checked: Iterable[Checked], mending: str) -> Iterator[str]:
+    """``check``: ready or not; for what is missing, who needs it and what it would cost."""
+    is_ready = True
+    for each in checked:
+        name = each.target.name + (f" with {each.edit}" if each.edit else "")
+        if each.problem is not None:
+            yield f"{name}: not ready, it cannot be evaluated offline"
+            yield from (f"  {line}" for line in each.problem.message.splitlines())
+        elif each.readiness is not None and each.readiness.is_ready:
+            build = len(each.readiness.build)
+            yield f"{name}: ready, {number(build, 'derivation')} to build"
+        elif each.readiness is not None:
+            missing = each.readiness.missing
+            yield f"{name}: not ready, {number(len(missing), 'cause')}"
+            yield from _missing_lines(missing)
+        is_ready = is_ready and each.is_ready
+    if not is_ready:
+        yield f"with a network, this brings what is missing: {mending}"
+
+
+def _missing_lines(missing: Sequence[Missing]) -> Iterator[str]:
+    """The causes, the one first whose absence costs most."""
+    ordered = sorted(missing, key=lambda each: -each.cascade)
+    for each in ordered[:_SHOWN]:
+        for path in each.paths:
+            yield f"  {path}"
+        needed = " > ".join(path.name.removesuffix(".drv") for path in each.chain)
+        yield f"    needed by {needed}" if needed else "    it is the target itself"
+        if each.cascade > 1:
+            yield (
+                f"    without it Nix would build {number(each.cascade, 'derivation')}, "
+                "and could not fetch their sources"
+            )
+    if len(ordered) > _SHOWN:
+        yield f"  and {len(ordered) - _SHOWN:,} more (--json lists all)"
+
+
+def chain_lines(target: str, chain: Iterable[Step]) -> Iterator[str]:
+    """``why``: one line a step."""
+    yield target
+    for depth, step in enumerate(chain, start=1):
+        yield f"{'  ' * depth}{step.relation} {step.path}"

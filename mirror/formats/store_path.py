@@ -19,6 +19,11 @@ _PATTERN: Final = re.compile(
 )
 
 
+def is_store_path(text: str) -> bool:
+    """Whether ``text`` is a well-formed store path."""
+    return _PATTERN.fullmatch(text) is not None
+
+
 class StorePath(str):
     """An absolute store path, known to be well formed.
 
@@ -40,7 +45,7 @@ class StorePath(str):
             FormatError: it is not a store path (a path *below* one is not, either).
 
         """
-        if _PATTERN.fullmatch(text) is None:
+        if not is_store_path(text):
             raise FormatError(f"not a store path: {text!r}")
         return cls(text)
 

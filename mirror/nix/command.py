@@ -105,6 +105,23 @@ class Nix:
         own_user = () if os.geteuid() == 0 else ("--user", "--map-root-user")
         return replace(self, prefix=("unshare", *own_user, "--net"))
 
+    async def isolated(self) -> Self:
+        """The same as :meth:`without_network`, once it is known to be possible here.
+
+        Raises:
+            ToolError: this user may not make a network namespace.
+
+        """
+        isolated = self.without_network()
+        completed = await isolated.run(["nix", "--version"])
+        if completed.returncode != 0:
+            raise ToolError(
+                f"a process cannot be cut off from the network here: {completed.last_words}",
+                hint="run it as root, or let ordinary users make user namespaces "
+                "(sysctl kernel.unprivileged_userns_clone=1, user.max_user_namespaces=10000)",
+            )
+        return isolated
+
     async def run(
         self,
         command: Sequence[str],

@@ -3,89 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 import subprocess
-import sys
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from rig.running import ScratchStore, run
+from rig.running import run
 from rig.servers import Reply, Server
+from rig.shell import COMMAND
 
 from mirror.formats.narinfo import parse_narinfo
 from mirror.formats.signing import PublicKey
 from mirror.formats.store_path import StorePath
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from mirror.demo.upstream import Upstream
-    from mirror.nix.command import Nix
-
-COMMAND = [sys.executable, "-m", "mirror"]
-
-
-@dataclass
-class Shell:
-    """A user with a directory of lists, a cache to ask and a store to evaluate in."""
-
-    nix: Nix
-    upstream: Upstream
-    directory: Path
-    evaluation: ScratchStore
-
-    def write_list(self, *lines: str) -> str:
-        text = "\n".join(lines).replace("DEMO", f"path:{self.upstream.distribution}")
-        (self.directory / "hosts.txt").write_text(f"{text}\n")
-        return "hosts.txt"
-
-    def arguments(self, *words: str, cache: str | None = None) -> list[str]:
-        """A command that evaluates in the scratch store and asks the demo's cache."""
-        return [
-            *COMMAND,
-            *words,
-            *("--store", self.evaluation.url),
-            *("--substituter", cache or self.upstream.cache_url),
-            *("--trusted-key", self.upstream.public_key),
-            "--no-archives",
-        ]
-
-    def environment(self, **more: str) -> dict[str, str]:
-        return {**self.nix.environment, "PYTHONPATH": str(Path(__file__).parents[2]), **more}
-
-    def run(
-        self, arguments: list[str], *, expect: int = 0, **environment: str
-    ) -> subprocess.CompletedProcess[str]:
-        """Run it as cron would, without a terminal; a traceback is never what a user sees."""
-        completed = subprocess.run(
-            arguments,
-            cwd=self.directory,
-            env=self.environment(**environment),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert "Traceback" not in completed.stderr, completed.stderr
-        assert completed.returncode == expect, completed.stderr
-        return completed
-
-    def json(self, arguments: list[str], *, expect: int = 0) -> Any:
-        return json.loads(self.run(arguments, expect=expect).stdout)
-
-
-@pytest.fixture
-def shell(
-    nix_stable: Nix, upstream: Upstream, tmp_path: Path, scratch_store: ScratchStore
-) -> Iterator[Shell]:
-    directory = tmp_path / "user"
-    directory.mkdir()
-    yield Shell(nix=nix_stable, upstream=upstream, directory=directory, evaluation=scratch_store)
-    ScratchStore(directory / "store").remove()
+    from rig.shell import Shell
 
 
 def test_help_names_every_command_and_the_version_is_told(shell: Shell) -> None:
@@ -230,7 +163,7 @@ def test_what_is_built_here_is_signed_with_the_given_key(shell: Shell) -> None:
         shell.nix, "nix-store", "--query", "--outputs", root, store=shell.evaluation
     ).stdout.strip()
     keys = f"{shell.upstream.public_key} {public}"
-    client = ScratchStore(shell.directory / "store")
+    client = shell.scratch_store("store")
     copy = ("nix", "copy", "--from", f"file://{shell.directory / 'cache'}", "--to", client.url, out)
     run(shell.nix, *copy, config=[f"trusted-public-keys = {keys}"], offline=True)
 

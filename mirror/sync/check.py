@@ -1,0 +1,192 @@
+"""``check`` and ``why``: what can be said of targets without touching any network.
+
+That no network is touched is enforced: Nix evaluates where no interface is up, and this process
+opens no connection but one to a store. The answer is for the destination as it is now: a Nix store
+that builds with what is valid in it, or a cache whose clients start from nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from mirror.destinations import NixStore
+from mirror.errors import RequestError
+from mirror.nix.derivations import read_closure
+from mirror.nix.evaluate import Evaluated, evaluate_all
+from mirror.nix.settings import read_settings
+from mirror.nix.stores import locate
+from mirror.planning.chains import Chains
+from mirror.planning.graph import Graph, package_name
+from mirror.planning.readiness import Offline
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from mirror.destinations import Destination, Generation
+    from mirror.errors import PrefetchError
+    from mirror.formats.store_path import StorePath
+    from mirror.nix.command import Nix
+    from mirror.planning.chains import Step
+    from mirror.planning.readiness import Readiness
+    from mirror.planning.targets import Target
+    from mirror.sync.report import Observer
+
+_EVALUATIONS: Final = 2
+_NO_CACHES: Final = "substituters =\nextra-substituters ="
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """What is to be said of one target, or of one edit of it.
+
+    ``problem`` is why it could not even be evaluated offline; else there is a ``readiness``.
+    """
+
+    target: Target
+    edit: str | None = None
+    readiness: Readiness | None = None
+    problem: PrefetchError | None = None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it can be built with no network now."""
+        return self.readiness is not None and self.readiness.is_ready
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """The targets as they were evaluated offline, or the errors, and their common graph."""
+
+    results: tuple[tuple[Target, Evaluated | PrefetchError], ...]
+    graph: Graph
+
+
+async def check(
+    targets: Sequence[Target],
+    nix: Nix,
+    observer: Observer,
+    *,
+    store: str | None,
+    destination: Destination | None,
+    valid_paths: Collection[StorePath] = (),
+) -> list[Checked]:
+    """Say of each target whether it can be built from what ``destination`` has.
+
+    Without a destination, ``valid_paths`` are what the store that is asked about has.
+
+    Raises:
+        ToolError: Nix cannot be used, or its network cannot be taken away.
+
+    """
+    evaluation = await evaluate_offline(targets, nix, observer, store=store)
+    graph = evaluation.graph
+    paths = {*graph.makers, *graph.input_sources}
+    held = frozenset(valid_paths) if destination is None else await destination.held(paths)
+    local = await _local_derivations(graph, destination)
+    if destination is None or isinstance(destination, NixStore):
+        offline = Offline(graph=graph, valid=held, local=local)
+    else:
+        offline = Offline(graph=graph, valid=frozenset(), cached=held, local=local)
+    checked: list[Checked] = []
+    for target, result in evaluation.results:
+        if isinstance(result, Evaluated):
+            checked.append(Checked(target=target, readiness=offline.readiness(result.root)))
+        else:
+            checked.append(Checked(target=target, problem=result))
+    return checked
+
+
+async def why(
+    target: Target,
+    wanted: str,
+    nix: Nix,
+    observer: Observer,
+    *,
+    store: str | None,
+    destination: Destination,
+) -> list[tuple[Step, ...]]:
+    """The chains from a target to a path, the shortest first; ``wanted`` is a path or a name.
+
+    Raises:
+        EvaluationError: the target cannot be evaluated offline.
+        RequestError: nothing in its build graph is called so.
+
+    """
+    evaluation = await evaluate_offline([target], nix, observer, store=store)
+    ((_, result),) = evaluation.results
+    if not isinstance(result, Evaluated):
+        raise result
+    graph = evaluation.graph
+    held = await _closure(destination, {*graph.makers, *graph.input_sources})
+    known = {*graph.derivations, *graph.makers, *graph.input_sources, *held}
+    paths = sorted(path for path in known if wanted in {path, path.name, path.hash_part})
+    if not paths:
+        named = {path for path in graph.derivations if package_name(graph[path]) == wanted}
+        outputs = (output.path for path in named for output in graph[path].outputs.values())
+        paths = sorted(path for path in outputs if path is not None)
+    if not paths:
+        raise RequestError(
+            f"nothing that {target.name} is made of is called {wanted}",
+            hint="give a store path, its name, or a package's name",
+        )
+    chains = Chains(graph, lambda path: held.get(path, ()))
+    found = [chain for path in paths for chain in chains.every(result.root, path)]
+    return sorted(found, key=len)
+
+
+async def evaluate_offline(
+    targets: Sequence[Target], nix: Nix, observer: Observer, *, store: str | None
+) -> Evaluation:
+    """Evaluate targets where there is no network, and read their build graph.
+
+    Raises:
+        ToolError: Nix cannot be used, or its network cannot be taken away.
+
+    """
+    observer.step(f"evaluating {', '.join(target.name for target in targets)} without a network")
+    configuration = f"{nix.environment.get('NIX_CONFIG', '')}\n{_NO_CACHES}"
+    isolated = replace(
+        await nix.isolated(), environment={**nix.environment, "NIX_CONFIG": configuration}
+    )
+    location = await locate(isolated, store)
+    settings = await read_settings(isolated)
+    results = await evaluate_all(
+        isolated, targets, store=location, system=settings.system, limit=_EVALUATIONS
+    )
+    roots = [each.root for each in results if isinstance(each, Evaluated)]
+    graph = Graph(await asyncio.to_thread(read_closure, location, roots))
+    return Evaluation(results=tuple(zip(targets, results, strict=True)), graph=graph)
+
+
+async def _local_derivations(graph: Graph, destination: Destination | None) -> frozenset[StorePath]:
+    """The derivations that were the machine's own to build when the generations were made.
+
+    A generation has the ``.drv`` files of all that its target is made of, and the outputs of what
+    is not built: a derivation that it has, and no output of it, was to be built.
+    """
+    generations = [] if destination is None else await destination.generations()
+    newest: dict[str, Generation] = {each.target: each for each in generations}
+    local: set[StorePath] = set()
+    for generation in newest.values():
+        kept = {*generation.paths, *generation.missing}
+        local |= {
+            path
+            for path in graph.derivations.keys() & kept
+            if not any(output.path in kept for output in graph[path].outputs.values())
+        }
+    return frozenset(local)
+
+
+async def _closure(
+    destination: Destination, paths: Collection[StorePath]
+) -> Mapping[StorePath, tuple[StorePath, ...]]:
+    """What the held ones of ``paths`` refer to, and those in turn."""
+    references: dict[StorePath, tuple[StorePath, ...]] = {}
+    unread = set(paths)
+    while unread:
+        held = await destination.held(unread)
+        references |= {path: info.references for path, info in held.items()}
+        unread = {each for path in held for each in references[path]} - references.keys()
+    return references
