@@ -12,7 +12,7 @@ its wrappers) is no such cause; the first ones below it that it would not build 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mirror.planning.graph import is_machine_specific, substitutes_allowed
@@ -85,6 +85,10 @@ class Offline:
                 todo.extend(self.graph[path].input_derivations.items())
         return build
 
+    def can_build(self, derivation: StorePath, outputs: Iterable[str]) -> bool:
+        """Whether Nix would succeed in making outputs of a derivation."""
+        return not self._stuck(self.would_build(derivation, outputs))
+
     def readiness(self, root: StorePath) -> Readiness:
         """Whether all outputs of ``root`` can be built."""
         build = self.would_build(root, self.graph[root].outputs)
@@ -146,8 +150,9 @@ class Offline:
                     if each not in chains:
                         chains[each] = below
                         todo.append(each)
+        causes = [self._cause(path, wanted[path], chains[path]) for path in first]
         return [
-            *(self._cause(path, wanted[path], chains[path]) for path in first),
+            *self._needed(causes),
             *(
                 Missing(paths=(source,), derivation=None, chain=chain, cascade=0)
                 for source, chain in sources.items()
@@ -165,9 +170,34 @@ class Offline:
             cascade=len(self.would_build(derivation, names)),
         )
 
+    def _needed(self, causes: list[Missing]) -> list[Missing]:
+        """Leave out the causes that the machine would build once it has the others."""
+        needed = sorted(causes, key=lambda each: -each.cascade)
+        for cause in tuple(needed):
+            assert cause.derivation is not None
+            others = {path for each in needed if each is not cause for path in each.paths}
+            if not others:
+                break
+            with_others = replace(self, valid=_Either(self.valid, others))
+            names = self.graph[cause.derivation].outputs
+            if with_others.can_build(cause.derivation, names):
+                needed.remove(cause)
+        return needed
+
     def _is_own(self, path: StorePath) -> bool:
         """Whether the machine builds it itself also when nothing is missing."""
         return path in self.local or is_machine_specific(self.graph[path])
 
     def _is_fixed(self, path: StorePath) -> bool:
         return any(output.is_fixed for output in self.graph[path].outputs.values())
+
+
+@dataclass(frozen=True, slots=True)
+class _Either:
+    """What is in one of two containers."""
+
+    one: Container[StorePath]
+    other: Container[StorePath]
+
+    def __contains__(self, path: object) -> bool:
+        return path in self.one or path in self.other
