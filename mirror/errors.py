@@ -125,3 +125,12 @@ class ToolError(PrefetchError):
     """A program that is needed is missing, too old or does not work."""
 
     exit_code: ClassVar[int] = 3
+
+
+def first_of(group: BaseExceptionGroup[PrefetchError]) -> PrefetchError:
+    """The first error of a task group: what stopped it; the others followed from it."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, PrefetchError)
+    return error

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from mirror.errors import EvaluationError, FormatError, ToolError
+from mirror.errors import EvaluationError, FormatError, PrefetchError, first_of
 from mirror.formats.store_path import StorePath
 from mirror.nix import expressions
 from mirror.nix.origin_of_path import derivation_of
@@ -82,8 +82,8 @@ async def evaluate_all(
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(one(target)) for target in targets]
-    except* ToolError as errors:
-        raise errors.exceptions[0] from None
+    except* PrefetchError as errors:
+        raise first_of(errors) from None
     return [task.result() for task in tasks]
 
 

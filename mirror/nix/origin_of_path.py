@@ -31,7 +31,10 @@ async def derivation_of(nix: Nix, name: str, path: Path, store: StoreLocation) -
         ToolError: Nix cannot be used.
 
     """
-    store_path = await asyncio.to_thread(_store_path, path, store)
+    try:
+        store_path = await asyncio.to_thread(_store_path, path, store)
+    except OSError as error:
+        raise EvaluationError(f"{name}: {path} cannot be followed: {error.strerror}") from error
     if store_path is None:
         raise EvaluationError(
             f"{name}: {path} is not a store path or a link to one",
@@ -56,7 +59,10 @@ async def derivation_of(nix: Nix, name: str, path: Path, store: StoreLocation) -
             f"{name}: the store {store.url} does not know what {store_path} was made from",
             hint=_LIST_IT_BY_SOURCE,
         )
-    deriver = StorePath.parse(answer)
+    try:
+        deriver = StorePath.parse(answer)
+    except FormatError as error:
+        raise EvaluationError(f"{name}: Nix names no deriver: {error.message}") from error
     if not await _is_valid(nix, deriver, store):
         raise EvaluationError(
             f"{name}: {store_path} was made from {deriver}, which the store {store.url} no longer"

@@ -20,6 +20,7 @@ from mirror.errors import (
     NotAvailableError,
     PrefetchError,
     SourceError,
+    first_of,
 )
 from mirror.formats.verify import NarVerifier
 from mirror.sync.report import Outcome
@@ -80,7 +81,7 @@ async def obtain(
     try:
         return dict(await engine.run(jobs))
     except* PrefetchError as group:
-        raise _first(group) from None
+        raise first_of(group) from None
     finally:
         observer.transfer_ends()
 
@@ -281,12 +282,3 @@ def _not_tried() -> Attempt:
     return Attempt(
         source="none", error="not tried: another path failed before (--keep-going goes on)"
     )
-
-
-def _first(group: BaseExceptionGroup[PrefetchError]) -> PrefetchError:
-    """The first error of a group: what stopped the run; the others followed from it."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, PrefetchError)
-    return error

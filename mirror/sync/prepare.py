@@ -9,7 +9,7 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from mirror.errors import EvaluationError
+from mirror.errors import EvaluationError, PrefetchError, first_of
 from mirror.nix.derivations import read_closure
 from mirror.nix.evaluate import Evaluated, evaluate_all
 from mirror.planning import plan as planning
@@ -180,11 +180,14 @@ class _Planner:
                 questions.task_done()
 
         take_questions()
-        async with asyncio.TaskGroup() as group:
-            workers = [group.create_task(work()) for _ in range(_LOOKUPS)]
-            await questions.join()
-            for worker in workers:
-                worker.cancel()
+        try:
+            async with asyncio.TaskGroup() as group:
+                workers = [group.create_task(work()) for _ in range(_LOOKUPS)]
+                await questions.join()
+                for worker in workers:
+                    worker.cancel()
+        except* PrefetchError as errors:
+            raise first_of(errors) from None
 
     async def _look_up(self, path: StorePath) -> Availability:
         known = self._availability.get(path)

@@ -308,6 +308,8 @@ async def test_a_path_without_a_known_derivation_is_said(
     for elsewhere in ("./file", "./absent", "/"):
         error = await failure(any_nix, store, hosts, elsewhere)
         assert "is not a store path or a link to one" in error.message
+    error = await failure(any_nix, store, hosts, f"./{'x' * 300}")
+    assert "File name too long" in error.message
     (hosts / "loop").symlink_to("loop")
     assert "is not a store path" in (await failure(any_nix, store, hosts, "./loop")).message
 
