@@ -134,18 +134,28 @@ async def scratch(parent: Path) -> AsyncIterator[Path]:
     """A directory below ``parent`` for one path, removed afterwards.
 
     Raises:
-        DestinationError: it cannot be made.
+        DestinationError: it cannot be made, or what is in it cannot be used.
 
     """
-    try:
+    with room_in(parent):
         await asyncio.to_thread(parent.mkdir, parents=True, exist_ok=True)
         made = await asyncio.to_thread(tempfile.mkdtemp, prefix="fetch-", dir=parent)
-    except OSError as error:
-        raise _no_room(parent, error) from error
+        try:
+            yield Path(made)
+        finally:
+            await asyncio.shield(asyncio.to_thread(shutil.rmtree, made, ignore_errors=True))
+
+
+@contextlib.contextmanager
+def room_in(directory: Path) -> Iterator[None]:
+    """Turn an :class:`OSError` about a scratch directory into an error that says what to do."""
     try:
-        yield Path(made)
-    finally:
-        await asyncio.shield(asyncio.to_thread(shutil.rmtree, made, ignore_errors=True))
+        yield
+    except OSError as error:
+        raise DestinationError(
+            f"the scratch directory {directory} cannot be used: {error.strerror or error}",
+            hint="give it room, or name another with TMPDIR",
+        ) from error
 
 
 async def download(client: HttpClient, url: str, target: Path) -> None:
@@ -167,12 +177,9 @@ async def write(target: Path, chunks: AsyncIterator[bytes]) -> None:
         DestinationError: it cannot be written.
 
     """
-    try:
-        with await asyncio.to_thread(target.open, "wb", buffering=0) as file:
-            async for chunk in chunks:
-                await asyncio.to_thread(_write_all, file.write, chunk)
-    except OSError as error:
-        raise _no_room(target.parent, error) from error
+    with room_in(target.parent), await asyncio.to_thread(target.open, "wb", buffering=0) as file:
+        async for chunk in chunks:
+            await asyncio.to_thread(_write_all, file.write, chunk)
 
 
 async def in_chunks(pieces: Iterator[bytes]) -> AsyncGenerator[bytes]:
@@ -237,10 +244,3 @@ def _together(errors: list[tuple[str, SourceError]], otherwise: str) -> SourceEr
             break
     joined.attempts = attempts
     return joined
-
-
-def _no_room(directory: Path, error: OSError) -> DestinationError:
-    return DestinationError(
-        f"the scratch directory {directory} cannot be used: {error.strerror or error}",
-        hint="give it room, or name another with TMPDIR",
-    )

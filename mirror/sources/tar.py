@@ -58,7 +58,11 @@ def read_tar(archive: Path, limits: Limits) -> Node:
                 _add(tree, member, archive, end)
                 # The library would keep every header.
                 members.members.clear()  # type: ignore[attr-defined] # not in the stubs
-    except (tarfile.TarError, ValueError, OverflowError, EOFError, IndexError) as error:
+    except (
+        *(tarfile.TarError, ValueError, OverflowError, EOFError, IndexError),
+        # The library reads the headers before a header by calling itself.
+        RecursionError,
+    ) as error:
         raise IntegrityError(f"malformed tar archive: {error}") from error
     return tree.root
 

@@ -7,18 +7,21 @@ x bit and links.
 
 from __future__ import annotations
 
+import lzma
 import stat
+import struct
 import zipfile
 import zlib
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from mirror.errors import DestinationError, IntegrityError
+from mirror.errors import IntegrityError
 from mirror.formats.nar import Node, Regular, Symlink
 from mirror.formats.nar_strings import MAXIMUM_TARGET, show
 from mirror.sources.archive_tree import ArchiveTree
 from mirror.sources.filesystem import file_contents
+from mirror.sources.made import room_in
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,6 +35,13 @@ _ENCRYPTED: Final = 0x1
 _UTF8: Final = 0x800
 _CODE_PAGE: Final = "cp437"
 _PIECE_SIZE: Final = 1 << 18
+_MALFORMED: Final = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, NotImplementedError),
+    *(RuntimeError, ValueError, EOFError, IndexError, OverflowError),
+    # What bz2 calls data that it cannot read.
+    OSError,
+)
+"""What the library raises for an archive that is not right."""
 
 
 def is_zip(head: bytes) -> bool:
@@ -48,17 +58,13 @@ def read_zip(archive: Path, spool: Path, limits: Limits) -> Node:
 
     """
     tree = ArchiveTree(limits)
-    try:
-        with zipfile.ZipFile(archive) as members, spool.open("wb") as contents:
-            for member in members.infolist():
-                _add(tree, members, member, _Spool(spool, contents, limits.size))
-    except (
-        *(zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError),
-        *(ValueError, EOFError, IndexError, OverflowError),
-    ) as error:
-        raise IntegrityError(f"malformed zip archive: {error}") from error
-    except OSError as error:
-        raise DestinationError(f"{spool.parent}: {error.strerror or error}") from error
+    with room_in(spool.parent), spool.open("wb") as contents:
+        try:
+            with zipfile.ZipFile(archive) as members:
+                for member in members.infolist():
+                    _add(tree, members, member, _Spool(spool, contents, limits.size))
+        except _MALFORMED as error:
+            raise IntegrityError(f"malformed zip archive: {error}") from error
     return tree.root
 
 
@@ -96,7 +102,8 @@ class _Spool:
     def add(self, content: IO[bytes], *, executable: bool) -> Regular:
         start = self.file.tell()
         while piece := content.read(_PIECE_SIZE):
-            self.file.write(piece)
+            with room_in(self.path.parent):
+                self.file.write(piece)
             if self.file.tell() > self.limit:
                 raise IntegrityError(f"the archive holds more than {self.limit} bytes")
         size = self.file.tell() - start

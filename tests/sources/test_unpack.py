@@ -257,6 +257,30 @@ def test_hostile_zips_are_refused(tmp_path: Path, name: str) -> None:
         unpacked(archive)
 
 
+@pytest.mark.parametrize(
+    "method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA], ids=str
+)
+def test_a_zip_whose_contents_are_malformed_is_refused(tmp_path: Path, method: int) -> None:
+    archive = tmp_path / "a.zip"
+    with zipfile.ZipFile(archive, "w", method) as members:
+        members.writestr("top/file", bytes(range(256)) * 400)
+    data = bytearray(archive.read_bytes())
+    data[45:60] = (byte ^ 0x5A for byte in data[45:60])
+    archive.write_bytes(data)
+    with pytest.raises(IntegrityError, match="malformed zip archive"):
+        unpacked(archive)
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_a_tar_of_headers_alone_is_refused(tmp_path: Path, kind: bytes) -> None:
+    header = tarfile.TarInfo("header")
+    header.type, header.size = kind, 10
+    archive = tmp_path / "a.tar"
+    archive.write_bytes(3000 * (header.tobuf() + b"10 a=abcd\n".ljust(512, b"\0")))
+    with pytest.raises(IntegrityError, match="malformed tar archive"):
+        unpacked(archive)
+
+
 def test_a_zip_with_a_device_is_refused(tmp_path: Path) -> None:
     archive = tmp_path / "download"
     with zipfile.ZipFile(archive, "w") as made:
