@@ -124,8 +124,13 @@ class NixStore:
         claim: Claim,  # noqa: ARG002 - part of the interface; the NAR itself says enough here
     ) -> AsyncIterator[StoreStaging]:
         """Make room for a path's uncompressed NAR."""
-        with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY, dir=str(self._temporary)) as file:
+        file = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY, dir=str(self._temporary))  # noqa: SIM115 - closed below
+        try:
             yield StoreStaging(self._connection, file, self._temporary)
+        finally:
+            # What is still buffered is of no use, so neither is an error in writing it.
+            with contextlib.suppress(OSError):
+                file.close()
 
     async def keep(self, generation: Generation) -> None:
         """Add the generation's manifest object to the store, and root it.
@@ -179,16 +184,22 @@ class StoreStaging:
             DestinationError: Nix refused it, in Nix's words.
 
         """
-        self._file.seek(0)
-        is_small = verified.info.nar_size <= _IN_MEMORY
-        chunks = _once(self._file.read()) if is_small else self._chunks()
+        if verified.info.nar_size <= _IN_MEMORY:
+            self._file.seek(0)
+            chunks = _once(self._file.read())
+        else:
+            # This writes what is still buffered: before the request, which cannot be taken back.
+            with files.explained(self._temporary):
+                await asyncio.to_thread(self._file.seek, 0)
+            chunks = self._chunks()
         with _refusals(verified.info.path):
             # Verified here already. Nix heeds this for users that it trusts only.
             await self._connection.add_to_store_nar(verified.info, chunks, check_signatures=False)
 
     async def _chunks(self) -> AsyncIterator[bytes]:
-        while data := await asyncio.to_thread(self._file.read, _CHUNK):
-            yield data
+        with files.explained(self._temporary):
+            while data := await asyncio.to_thread(self._file.read, _CHUNK):
+                yield data
 
 
 def _manifest_object(generation: Generation) -> tuple[PathInfo, bytes]:

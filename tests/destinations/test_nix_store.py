@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import resource
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +18,7 @@ from mirror.errors import DestinationError, ToolError
 from mirror.nix.stores import StoreLocation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from mirror.nix.command import Nix
 
@@ -53,6 +55,17 @@ try:
 except ToolError as error:
     print(error.message, error.hint)
 """
+
+
+@contextlib.contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """A disk that is full beyond ``size``, as far as this process can tell."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 async def collect_garbage(nix: Nix, store: StoreLocation) -> None:
@@ -200,3 +213,15 @@ async def test_a_user_whom_the_daemon_does_not_let_in_is_told_so(
     said, _ = await as_nobody(nix, store, tmp_path, "allowed-users = root")
     assert "closed the connection" in said
     assert "allowed-users" in said
+
+
+async def test_a_full_disk_is_said_whenever_it_shows(nix: Nix, store: StoreLocation) -> None:
+    large = text("large", content=bytes(3 << 20))
+    async with NixStore.open(nix, store) as destination:
+        for size in (1 << 20, (3 << 20) - 100):
+            with (
+                files_of_at_most(size),
+                pytest.raises(DestinationError, match="File too large"),
+            ):
+                await put(destination, large)
+        await put(destination, large)
