@@ -41,6 +41,7 @@ from mirror.formats import cache_info
 from mirror.formats.cache_info import CacheInfo, parse_cache_info, print_cache_info
 from mirror.formats.narinfo import parse_narinfo, print_narinfo
 from mirror.formats.signing import fingerprint
+from mirror.threads import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Iterable, Mapping
@@ -87,7 +88,7 @@ class CacheDirectory:
                 await asyncio.to_thread(_refuse_other_directories, cache.path)
                 lock = files.locked(cache.path / ".prefetch/lock", f"the cache {cache.path}")
                 stack.enter_context(lock)
-                await asyncio.to_thread(cache._prepare)
+                await in_thread(cache._prepare)
                 stack.callback(shutil.rmtree, cache._staging, ignore_errors=True)
             yield cache
 
@@ -125,7 +126,7 @@ class CacheDirectory:
                 f"{len(missing)} paths of {generation.target} are not in {self.path}, "
                 f"{min(missing)} for one"
             )
-        await asyncio.to_thread(self._write_manifest, generation)
+        await in_thread(self._write_manifest, generation)
 
     async def generations(self) -> list[Generation]:
         """Every generation kept, by target and number.
@@ -138,7 +139,7 @@ class CacheDirectory:
 
     async def forget(self, generation: Generation) -> None:
         """Remove the generation's manifest; its paths stay."""
-        await asyncio.to_thread(self._remove_manifest, generation)
+        await in_thread(self._remove_manifest, generation)
 
     def _prepare(self) -> None:
         with files.explained(self.path):

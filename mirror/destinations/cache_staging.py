@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import hashlib
 import os
@@ -15,6 +14,7 @@ from mirror.destinations import files
 from mirror.formats.compression import ZstdCompressor
 from mirror.formats.hashes import Hash
 from mirror.formats.narinfo import NarInfo
+from mirror.threads import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,7 +83,7 @@ class CacheStaging:
             DestinationError: a path that it refers to is not there, or the disk does not take it.
 
         """
-        await asyncio.to_thread(self._commit, verified)
+        await in_thread(self._commit, verified)
 
     def discard(self) -> None:
         """Remove what was staged and not published."""

@@ -29,6 +29,7 @@ from mirror.formats.content_address import text_path
 from mirror.formats.hashes import Hash
 from mirror.formats.path_info import PathInfo
 from mirror.nix import daemon
+from mirror.threads import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Iterator, Mapping
@@ -149,7 +150,7 @@ class NixStore:
         await self.protect([info.path])
         with _refusals(info.path):
             await self._connection.add_to_store_nar(info, _once(data), check_signatures=False)
-        link = await asyncio.to_thread(self._links.add, generation, info.path)
+        link = await in_thread(self._links.add, generation, info.path)
         if link is not None:
             await self._connection.add_indirect_root(str(link))
 
@@ -190,7 +191,7 @@ class StoreStaging:
         else:
             # This writes what is still buffered: before the request, which cannot be taken back.
             with files.explained(self._temporary):
-                await asyncio.to_thread(self._file.seek, 0)
+                await in_thread(self._file.seek, 0)
             chunks = self._chunks()
         with _refusals(verified.info.path):
             # Verified here already. Nix heeds this for users that it trusts only.
@@ -198,7 +199,7 @@ class StoreStaging:
 
     async def _chunks(self) -> AsyncIterator[bytes]:
         with files.explained(self._temporary):
-            while data := await asyncio.to_thread(self._file.read, _CHUNK):
+            while data := await in_thread(self._file.read, _CHUNK):
                 yield data
 
 

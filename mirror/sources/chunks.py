@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from mirror.errors import FormatError, IntegrityError, TransientError
 from mirror.formats.compression import decompressor
 from mirror.sources.http_errors import MissingError
+from mirror.threads import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
@@ -46,7 +47,7 @@ async def decoded(body: Body, url: str, *, cap: int | None = None) -> AsyncGener
     try:
         async for chunk in body:
             pieces = stream.feed(chunk)
-            while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+            while (piece := await in_thread(next, pieces, None)) is not None:
                 total += len(piece)
                 if cap is not None and total > cap:
                     raise IntegrityError(f"{url}: larger than the {cap} bytes it may have")
@@ -75,7 +76,7 @@ async def file_chunks(
     async def chunks() -> AsyncGenerator[bytes]:
         total = 0
         try:
-            while chunk := await asyncio.to_thread(file.read, CHUNK_SIZE):
+            while chunk := await in_thread(file.read, CHUNK_SIZE):
                 total += len(chunk)
                 yield chunk
         except OSError as error:

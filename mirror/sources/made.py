@@ -30,6 +30,7 @@ from mirror.formats.path_info import PathInfo
 from mirror.formats.verify import Claim
 from mirror.sources.filesystem import file_contents
 from mirror.sources.interface import Nar
+from mirror.threads import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -179,7 +180,7 @@ async def write(target: Path, chunks: AsyncIterator[bytes]) -> None:
     """
     with room_in(target.parent), await asyncio.to_thread(target.open, "wb", buffering=0) as file:
         async for chunk in chunks:
-            await asyncio.to_thread(_write_all, file.write, chunk)
+            await in_thread(_write_all, file.write, chunk)
 
 
 async def in_chunks(pieces: Iterator[bytes]) -> AsyncGenerator[bytes]:

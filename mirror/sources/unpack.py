@@ -21,6 +21,7 @@ from mirror.sources.filesystem import file_contents
 from mirror.sources.made import write
 from mirror.sources.tar import is_tar, read_tar
 from mirror.sources.zip import is_zip, read_zip
+from mirror.threads import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator
@@ -52,9 +53,9 @@ async def unpack(archive: Path, scratch: Path, limits: Limits | None = None) -> 
     for layer in range(_LAYERS + 1):
         head = await asyncio.to_thread(_head, current)
         if is_zip(head):
-            return await asyncio.to_thread(read_zip, current, scratch / "contents", limits)
+            return await in_thread(read_zip, current, scratch / "contents", limits)
         if is_tar(head):
-            return await asyncio.to_thread(read_tar, current, limits)
+            return await in_thread(read_tar, current, limits)
         target = scratch / f"layer-{layer}"
         if not await undo_compression(current, target, cap=limits.size):
             break
@@ -102,7 +103,7 @@ async def _undone(source: Path, method: str, cap: int) -> AsyncGenerator[bytes]:
     pieces = _pieces(source, stream)
     total = 0
     try:
-        while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+        while (piece := await in_thread(next, pieces, None)) is not None:
             total += len(piece)
             if total > cap:
                 raise IntegrityError(f"more than {cap} bytes when uncompressed")

@@ -24,6 +24,7 @@ from mirror.errors import (
 )
 from mirror.formats.verify import NarVerifier
 from mirror.sync.report import Outcome
+from mirror.threads import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -186,7 +187,7 @@ class _Engine:
                 if len(chunk) <= _INLINE_BYTES:
                     take(chunk)
                 else:
-                    await asyncio.to_thread(take, chunk)
+                    await in_thread(take, chunk)
                 self._observer.received(len(chunk))
             return verifier.finish()
         except IntegrityError as error:
