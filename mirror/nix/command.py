@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, Self
 from mirror.errors import ToolError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
 INSTALL_HINT: Final = (
     "install Nix (https://nixos.org/download, or on Debian: apt-get install nix-bin) "
@@ -143,22 +143,6 @@ class Nix:
             stdout, stderr = await process.communicate(stdin)
         return _completed(command, process, stdout, stderr)
 
-    async def run_logged(self, command: Sequence[str], log: Callable[[str], None]) -> Completed:
-        """Run as :meth:`run` does, with ``log`` called for each line of stderr as it comes.
-
-        Raises:
-            ToolError: the program is not there or cannot be started.
-
-        """
-        async with self.process(command, input_pipe=False) as process:
-            assert process.stdout is not None
-            assert process.stderr is not None
-            stdout, stderr = await asyncio.gather(
-                process.stdout.read(), _read_lines(process.stderr, log)
-            )
-            await process.wait()
-        return _completed(command, process, stdout, stderr)
-
     @contextlib.asynccontextmanager
     async def process(
         self,
@@ -212,19 +196,6 @@ def _completed(
         stdout=stdout,
         stderr=stderr.decode(errors="replace"),
     )
-
-
-async def _read_lines(stream: asyncio.StreamReader, log: Callable[[str], None]) -> bytes:
-    """Read to the end and hand each line on, however long it is."""
-    everything, rest = bytearray(), b""
-    while chunk := await stream.read(1 << 16):
-        everything += chunk
-        *lines, rest = (rest + chunk).split(b"\n")
-        for line in lines:
-            log(line.decode(errors="replace"))
-    if rest:
-        log(rest.decode(errors="replace"))
-    return bytes(everything)
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:

@@ -8,7 +8,7 @@ from mirror.errors import IntegrityError, SourceError
 from mirror.formats.store_path import StorePath
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from mirror.nix.command import Nix
     from mirror.nix.stores import StoreLocation
@@ -25,12 +25,11 @@ async def realise(
     *,
     store: StoreLocation,
     options: Mapping[str, str],
-    log: Callable[[str], None] | None = None,
 ) -> tuple[StorePath, ...]:
     """Make all outputs of the derivations, and the other paths, valid in ``store``.
 
-    ``options`` are settings of Nix for this run, such as ``substituters`` or ``builders``. ``log``
-    gets Nix's messages, line by line. Gives the output paths in the order that Nix prints them.
+    ``options`` are settings of Nix for this run, such as ``substituters`` or ``builders``. Gives
+    the output paths in the order that Nix prints them.
 
     Raises:
         IntegrityError: a fixed output was built and is not what it should be.
@@ -44,7 +43,7 @@ async def realise(
     for name, value in options.items():
         command += ["--option", name, value]
     command += paths
-    completed = await (nix.run(command) if log is None else nix.run_logged(command, log))
+    completed = await nix.run(command)
     if completed.returncode != 0:
         what = paths[0] if len(paths) == 1 else f"{len(paths)} paths ({paths[0]} and others)"
         kind = IntegrityError if completed.returncode == _HASH_MISMATCH else SourceError

@@ -65,21 +65,6 @@ async def test_a_program_that_is_not_there_is_named(tmp_path: Path) -> None:
         await nix.run(["nix-nothing"])
 
 
-async def test_lines_are_handed_on_as_they_come(tmp_path: Path) -> None:
-    long = 200_000
-    nix = program(
-        tmp_path,
-        "nix-store",
-        f"exec 3>&1 1>&2\necho one; head -c {long} /dev/zero | tr '\\0' x; echo\n"
-        "printf end; echo out >&3",
-    )
-    lines: list[str] = []
-    result = await nix.run_logged(["nix-store"], lines.append)
-    assert lines == ["one", "x" * long, "end"]
-    assert result.stdout == b"out\n"
-    assert result.stderr.endswith("end")
-
-
 async def test_a_process_is_ended_when_its_task_is_cancelled(tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
     nix = program(tmp_path, "nix-store", f"echo $$ > {pid_file}; exec sleep 60")
