@@ -1,4 +1,4 @@
-"""Chunks of bytes that do not come straight from the network: decoded ones, and those of a file."""
+"""Chunks of bytes that do not come straight from the network: decoded, made, those of a file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mirror.sources.http_errors import MissingError
 from mirror.threads import in_thread
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterator
     from pathlib import Path
 
     from mirror.sources.body import Body
@@ -55,6 +55,23 @@ async def decoded(body: Body, url: str, *, cap: int | None = None) -> AsyncGener
         stream.finish()
     except FormatError as error:
         raise IntegrityError(f"{url}: Content-Encoding {encoding}: {error.message}") from error
+
+
+async def in_chunks(pieces: Iterator[bytes]) -> AsyncGenerator[bytes]:
+    """The pieces of a generator that blocks, in chunks, each gathered in one job off the loop."""
+    while chunk := await in_thread(_gather, pieces):
+        yield chunk
+
+
+def _gather(pieces: Iterator[bytes]) -> bytes:
+    gathered: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        gathered.append(piece)
+        size += len(piece)
+        if size >= CHUNK_SIZE:
+            break
+    return b"".join(gathered)
 
 
 @contextlib.asynccontextmanager

@@ -10,23 +10,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from mirror.errors import FormatError, IntegrityError, NotAvailableError
 from mirror.formats import nar
 from mirror.formats.verify import Claim
 from mirror.sources import filesystem
+from mirror.sources.chunks import in_chunks
 from mirror.sources.interface import Nar
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from mirror.nix.daemon import Connection
     from mirror.nix.stores import StoreLocation
     from mirror.sources.interface import Wanted
-
-_PIECE_SIZE: Final = 1 << 20
 
 
 class LocalStore:
@@ -66,17 +65,7 @@ class LocalStore:
 async def _chunks(real: Path) -> AsyncIterator[bytes]:
     try:
         pieces = nar.serialize(await asyncio.to_thread(filesystem.tree, real))
-        while data := await asyncio.to_thread(_gather, pieces):
-            yield data
+        async for chunk in in_chunks(pieces):
+            yield chunk
     except (OSError, FormatError) as error:
         raise IntegrityError(f"{real} cannot be read: {error}") from error
-
-
-def _gather(pieces: Iterator[bytes]) -> bytes:
-    """The next pieces, up to about 1 MiB."""
-    gathered = bytearray()
-    for piece in pieces:
-        gathered += piece
-        if len(gathered) >= _PIECE_SIZE:
-            break
-    return bytes(gathered)

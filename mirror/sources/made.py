@@ -28,13 +28,13 @@ from mirror.formats import hashes, nar
 from mirror.formats.hashes import Hash
 from mirror.formats.path_info import PathInfo
 from mirror.formats.verify import Claim
+from mirror.sources.chunks import in_chunks
 from mirror.sources.filesystem import file_contents
 from mirror.sources.interface import Nar
 from mirror.threads import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import (
-        AsyncGenerator,
         AsyncIterator,
         Awaitable,
         Callable,
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from mirror.planning.fixed_outputs import FixedOutput
     from mirror.sources.http import HttpClient
 
-_JOB_SIZE: Final = 1 << 20
 DOWNLOAD_CAP: Final = 64 << 30
 """The most that is downloaded where nobody says beforehand how much it is: 64 GiB."""
 
@@ -181,23 +180,6 @@ async def write(target: Path, chunks: AsyncIterator[bytes]) -> None:
     with room_in(target.parent), await asyncio.to_thread(target.open, "wb", buffering=0) as file:
         async for chunk in chunks:
             await in_thread(_write_all, file.write, chunk)
-
-
-async def in_chunks(pieces: Iterator[bytes]) -> AsyncGenerator[bytes]:
-    """The pieces in chunks of about 1 MiB, each made in one job off the event loop."""
-    while chunk := await asyncio.to_thread(_gather, pieces):
-        yield chunk
-
-
-def _gather(pieces: Iterator[bytes]) -> bytes:
-    gathered: list[bytes] = []
-    size = 0
-    for piece in pieces:
-        gathered.append(piece)
-        size += len(piece)
-        if size >= _JOB_SIZE:
-            break
-    return b"".join(gathered)
 
 
 def _write_all(write_some: Callable[[bytes | memoryview], int | None], data: bytes) -> None:

@@ -6,7 +6,7 @@ import contextlib
 import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from mirror.destinations import CacheDirectory
 from mirror.errors import FormatError, RequestError, SourceError
@@ -17,7 +17,7 @@ from mirror.nix.stores import locate
 from mirror.sources.binary_cache import BinaryCache
 from mirror.sources.builder import Builder
 from mirror.sources.caches import Caches
-from mirror.sources.hashed_mirror import HashedMirrors
+from mirror.sources.hashed_mirror import TARBALLS, HashedMirrors
 from mirror.sources.http import HttpClient, HttpSettings
 from mirror.sources.local_store import LocalStore
 from mirror.sources.origin import Origins
@@ -34,9 +34,6 @@ if TYPE_CHECKING:
     from mirror.planning.fixed_outputs import FixedOutput
     from mirror.sources import Source, Wanted
     from mirror.sync.report import Observer
-
-TARBALLS: Final = "https://tarballs.nixos.org"
-"""The hashed mirror of nixpkgs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
