@@ -3,7 +3,8 @@
 A fixed number of workers takes the paths in reference order. Each asks the path's sources one
 after the other until one gives a NAR that the verifier accepts; what is staged is committed once
 everything that it refers to is there. A path whose references are still on their way waits
-without holding a worker, so a large one delays nothing but what needs it.
+without holding a worker, so a large one delays nothing but what needs it, until
+:data:`STAGED_AT_ONCE` of them wait, since each may hold an open file or memory.
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     from mirror.formats.verify import VerifiedPath
     from mirror.sources import Nar, Source, Wanted
     from mirror.sync.report import Observer
+
+STAGED_AT_ONCE: Final = 256
+"""How many verified paths may wait for what they refer to, before no more are obtained."""
 
 _INLINE_BYTES: Final = 32 * 1024
 """Chunks up to this size are handled on the event loop: a thread would cost more than the work."""
@@ -112,6 +116,8 @@ class _Engine:
         self._distrusted: dict[str, str] = {}
         self._outcomes: dict[StorePath, Outcome] = {}
         self._failed = False
+        self._busy = 0
+        self._progress = asyncio.Event()
 
     async def run(self, jobs: int) -> Mapping[StorePath, Outcome]:
         """Obtain everything with ``jobs`` workers; every item has an outcome afterwards.
@@ -133,12 +139,20 @@ class _Engine:
 
     async def _work(self) -> None:
         while self._queue and (self._keep_going or not self._failed):
+            # Whoever is busy makes progress: what the staged paths wait for came before this one.
+            if len(self._staged) >= STAGED_AT_ONCE and self._busy:
+                self._progress.clear()
+                await self._progress.wait()
+                continue
             path = self._queue.popleft()
-            if path in self._outcomes:
-                continue  # what it refers to failed meanwhile
-            staged = await self._obtain(self._items[path])
-            if staged is not None:
-                await self._stage(path, staged)
+            self._busy += 1
+            try:
+                staged = await self._obtain(self._items[path])
+                if staged is not None:
+                    await self._stage(path, staged)
+            finally:
+                self._busy -= 1
+                self._progress.set()
 
     async def _obtain(self, item: Item) -> _Staged | None:
         """Ask the item's sources in turn; None if none of them has it."""
@@ -152,6 +166,10 @@ class _Engine:
                 try:
                     nar = await stack.enter_async_context(source.open(item.wanted))
                     self._check_references(nar.claim.info)
+                    failed = self._failed_reference(nar.claim.info)
+                    if failed is not None:
+                        attempts.append(_refers_to(failed))
+                        break
                     # The staged NAR outlives the source's context: a stack of its own.
                     kept = await stack.enter_async_context(AsyncExitStack())
                     staging = await kept.enter_async_context(self._destination.stage(nar.claim))
@@ -166,7 +184,7 @@ class _Engine:
                     attempts=(*attempts, *nar.attempts),
                     stack=kept.pop_all(),
                 )
-        self._fail(item.wanted.path, tuple(attempts))
+        await self._fail(item.wanted.path, tuple(attempts))
         return None
 
     async def _transfer(self, nar: Nar, staging: Staging, source: Source) -> VerifiedPath:
@@ -207,6 +225,11 @@ class _Engine:
             ):
                 raise IntegrityError(f"it refers to {reference}, which was not announced")
 
+    def _failed_reference(self, info: PathInfo) -> StorePath | None:
+        """A path that it refers to and that was not obtained, None while there is no such."""
+        settled = (each for each in info.references if each in self._outcomes)
+        return next((each for each in settled if each not in self._there), None)
+
     async def _stage(self, path: StorePath, staged: _Staged) -> None:
         """Commit the path once all that it refers to is there, and then what waited for it."""
         missing = {
@@ -214,10 +237,10 @@ class _Engine:
             for reference in staged.verified.info.references
             if reference != path and reference not in self._there
         }
-        failed = next((each for each in missing if each in self._outcomes), None)
+        failed = self._failed_reference(staged.verified.info)
         if failed is not None:
             await staged.stack.aclose()
-            self._fail(path, (*staged.attempts, _refers_to(failed)))
+            await self._fail(path, (*staged.attempts, _refers_to(failed)))
             return
         self._staged[path] = staged
         self._waiting[path] = missing
@@ -230,9 +253,7 @@ class _Engine:
         ready = deque([path])
         while ready:
             path = ready.popleft()
-            staged = self._staged.pop(path, None)
-            if staged is None:
-                continue  # it failed with something that it refers to
+            staged = self._staged.pop(path)
             async with staged.stack:
                 await staged.staging.commit(staged.verified)
             self._there.add(path)
@@ -242,7 +263,7 @@ class _Engine:
                 if not self._waiting[dependent]:
                     ready.append(dependent)
 
-    def _fail(self, path: StorePath, attempts: tuple[Attempt, ...]) -> None:
+    async def _fail(self, path: StorePath, attempts: tuple[Attempt, ...]) -> None:
         """Settle the path as failed, and with it all that waits for it."""
         self._failed = True
         self._settle(path, "failed", attempts=attempts)
@@ -251,8 +272,10 @@ class _Engine:
             dependent = lost.popleft()
             if dependent in self._outcomes:
                 continue
-            self._settle(dependent, "failed", attempts=(_refers_to(path),))
+            staged = self._staged.pop(dependent)
+            self._settle(dependent, "failed", attempts=(*staged.attempts, _refers_to(path)))
             lost.extend(self._dependents.pop(dependent, ()))
+            await staged.stack.aclose()
 
     def _settle(
         self,

@@ -1,0 +1,103 @@
+"""The engine alone: made-up paths from a source in memory, into a cache directory."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from rig.made_paths import Made, text
+
+from mirror.destinations import CacheDirectory
+from mirror.errors import NotAvailableError
+from mirror.formats.verify import Claim
+from mirror.sources import Nar, Source, Wanted
+from mirror.sync import engine
+from mirror.sync.engine import Item, obtain
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    import pytest
+
+    from mirror.formats.store_path import StorePath
+    from mirror.sync.report import Outcome
+
+
+@dataclass
+class Memory:
+    """A source that waits for ``gate`` before it gives ``slow``, or fails to."""
+
+    paths: dict[StorePath, Made]
+    slow: StorePath
+    has_slow: bool = True
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+    given: list[StorePath] = field(default_factory=list)
+    name: str = "memory"
+    is_one_party: bool = False
+
+    @contextlib.asynccontextmanager
+    async def open(self, wanted: Wanted) -> AsyncIterator[Nar]:
+        if wanted.path == self.slow:
+            await self.gate.wait()
+            if not self.has_slow:
+                raise NotAvailableError("it does not have it")
+        made = self.paths[wanted.path]
+        claim = Claim(info=made.info, made_here=True)
+        yield Nar(claim=claim, chunks=self._chunks(made), location="memory")
+
+    async def _chunks(self, made: Made) -> AsyncIterator[bytes]:
+        self.given.append(made.path)
+        yield made.nar
+
+
+class Silent:
+    def __getattr__(self, _: str) -> object:
+        return lambda *_: None
+
+
+async def run(source: Memory, order: list[Made], directory: Path) -> dict[StorePath, Outcome]:
+    sources: list[Source] = [source]
+    async with CacheDirectory.open(directory) as cache:
+        return await obtain(
+            [Item(wanted=Wanted(path=made.path), sources=sources) for made in order],
+            cache,
+            Silent(),  # type: ignore[arg-type] # whatever it is told
+            present=(),
+            download_bytes=0,
+            jobs=4,
+            keep_going=True,
+        )
+
+
+async def test_so_many_paths_wait_for_one_and_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "STAGED_AT_ONCE", 10)
+    base = text("base")
+    order = [base, *(text(f"user-{n}", base) for n in range(50))]
+    source = Memory({made.path: made for made in order}, slow=base.path)
+    running = asyncio.create_task(run(source, order, tmp_path / "cache"))
+    given = -1
+    while len(source.given) > given:
+        given = len(source.given)
+        await asyncio.sleep(0.1)
+    assert 10 <= given < 15
+    source.gate.set()
+    outcomes = await running
+    assert {outcome.result for outcome in outcomes.values()} == {"stored"}
+
+
+async def test_what_refers_to_a_failed_path_is_not_downloaded(tmp_path: Path) -> None:
+    base, other = text("base"), text("other")
+    early = text("early", base)
+    late = [text(f"late-{n}", early) for n in range(20)]
+    order = [base, early, other, *late]
+    source = Memory({made.path: made for made in order}, slow=base.path, has_slow=False)
+    source.gate.set()
+    outcomes = await run(source, order, tmp_path / "cache")
+    assert {path for path in outcomes if outcomes[path].result == "stored"} == {other.path}
+    assert not {made.path for made in late[4:]} & set(source.given)
+    assert list(tmp_path.glob("cache/.prefetch/staging/*")) == []
