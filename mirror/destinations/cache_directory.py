@@ -30,6 +30,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Self
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mirror.destinations.interface import Generation
+    from mirror.formats.narinfo import NarInfo
     from mirror.formats.path_info import PathInfo
     from mirror.formats.signing import SecretKey
     from mirror.formats.store_path import StorePath
@@ -63,9 +65,11 @@ class CacheDirectory:
     def __init__(self, path: Path, *, signing_key: SecretKey | None = None) -> None:
         self.path = path.absolute()
         self._signing_key = signing_key
-        self._staging = path / ".prefetch/staging"
-        self._generations = path / "generations"
+        self._staging = self.path / ".prefetch/staging"
+        self._generations = self.path / "generations"
         self._known: set[StorePath] = set()
+        self._read: dict[StorePath, tuple[tuple[int, ...], NarInfo]] = {}
+        """The narinfos that were read, each with what :func:`_state` says of its file."""
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -158,9 +162,16 @@ class CacheDirectory:
         return found
 
     def _look_up(self, path: StorePath) -> PathInfo | None:
+        # As text: a run looks some thousands of paths up, several times each.
+        file = f"{self.path}/{path.hash_part}.narinfo"
         try:
-            entry = parse_narinfo((self.path / f"{path.hash_part}.narinfo").read_bytes())
-            size = (self.path / entry.url).stat().st_size
+            state = _state(file)
+            before, entry = self._read.get(path, (None, None))
+            if entry is None or before != state:
+                with open(file, "rb", buffering=0) as stream:  # noqa: PTH123 - as above
+                    entry = parse_narinfo(stream.read())
+                self._read[path] = state, entry
+            size = os.stat(f"{self.path}/{entry.url}").st_size  # noqa: PTH116 - as above
         except (FileNotFoundError, FormatError):
             return None
         whole = entry.info.path == path and entry.file_size in {None, size}
@@ -224,6 +235,12 @@ class CacheDirectory:
                 files.sync_directory(path.parent)
                 with contextlib.suppress(OSError):  # the target has other generations
                     path.parent.rmdir()
+
+
+def _state(file: str) -> tuple[int, ...]:
+    """What changes when a file is replaced or written to."""
+    status = os.stat(file)  # noqa: PTH116 - called for thousands of files
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _refuse_other_directories(path: Path) -> None:
