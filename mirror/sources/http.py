@@ -97,8 +97,12 @@ class HttpClient:
                 self.settings.silence_seconds, connect=self.settings.connect_seconds, pool=None
             ),
             limits=httpx.Limits(max_connections=self.settings.connections_per_host),
-            headers={"User-Agent": self.settings.user_agent, "Accept-Encoding": "identity"},
         )
+        self._headers = {
+            "Accept": "*/*",
+            "Accept-Encoding": "identity",
+            "User-Agent": self.settings.user_agent,
+        }
 
     async def __aenter__(self) -> Self:
         return self
@@ -208,7 +212,8 @@ class HttpClient:
         auth: httpx.Auth | None = self._netrc
         for _ in range(self.settings.redirects + 1):
             try:
-                request = self._client.build_request("GET", at, headers=headers)
+                # The client's own way to make one parses the URL twice.
+                request = httpx.Request("GET", at, headers={**self._headers, **headers})
                 if request.url.scheme not in _SCHEMES or not request.url.host:
                     raise NotAvailableError(f"{at}: only http and https URLs can be asked for")
                 response = await self._client.send(request, stream=True, auth=auth)

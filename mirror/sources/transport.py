@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Final
 
 import aiohttp
+import httpx
 from httpx_aiohttp import HttpxAiohttpClient
 from httpx_aiohttp.transport import AiohttpResponseStream, AiohttpTransport
 
 from mirror.sources.chunks import CHUNK_SIZE
-
-if TYPE_CHECKING:
-    import httpx
 
 
 class _Transport(AiohttpTransport):
@@ -36,8 +34,23 @@ class _Transport(AiohttpTransport):
         return response
 
 
+class _NoCookies(httpx.Cookies):
+    """Cookies that are never kept: to look for them takes as long as a small answer does."""
+
+    def extract_cookies(self, response: httpx.Response) -> None:
+        """Leave them in the response."""
+
+
+_NO_COOKIES: Final = _NoCookies()
+
+
 class TransportClient(HttpxAiohttpClient):
     """httpx's client with :class:`_Transport`, also for the proxies of the environment."""
+
+    @property  # type: ignore[misc] # it cannot be set
+    def cookies(self) -> httpx.Cookies:
+        """None are kept or sent."""
+        return _NO_COOKIES
 
     # mypy: whatever httpx passes here goes on to the transport as it is.
     def _init_transport(self, **settings: Any) -> httpx.AsyncBaseTransport:  # type: ignore[override]

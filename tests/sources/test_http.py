@@ -284,6 +284,15 @@ async def test_redirects_are_followed(client: HttpClient, server: Server) -> Non
     assert await client.get_small(url, cap=100) == b"there"
 
 
+async def test_cookies_are_not_kept(client: HttpClient, server: Server) -> None:
+    url = server.on(
+        "/a", Reply(body=b"1", headers={"Set-Cookie": "track=1; Path=/"}), Reply(body=b"2")
+    )
+    assert await client.get_small(url, cap=9) == b"1"
+    assert await client.get_small(url, cap=9) == b"2"
+    assert [request.headers.get("cookie") for request in server.requests] == [None, None]
+
+
 async def test_a_circle_of_redirects_ends(client: HttpClient, server: Server) -> None:
     url = server.on("/a", Reply(status=301, headers={"Location": "/a"}))
     with pytest.raises(NotAvailableError, match="redirects"):
