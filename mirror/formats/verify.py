@@ -260,6 +260,32 @@ class _FlatWatch:
             self._hash.update(data)
 
 
+def matching_content_address(info: PathInfo) -> ContentAddress | None:
+    """The content address that ``info`` claims, if it and the references make the path.
+
+    What it says of the path's references is then as good as signed: others would make another path.
+    None where no content address is claimed.
+
+    Raises:
+        FormatError: it makes another path, or is of a kind that is not known here.
+
+    """
+    if info.content_address is None:
+        return None
+    address = ContentAddress.parse(info.content_address)
+    path = address.path(
+        info.path.name,
+        [reference for reference in info.references if reference != info.path],
+        refers_to_itself=info.path in info.references,
+    )
+    if path != info.path:
+        raise FormatError(
+            f"its content address {address} and its references make another path: "
+            f"expected {info.path}, got {path}"
+        )
+    return address
+
+
 def _file_limit(claim: Claim) -> int:
     """How many bytes may arrive."""
     if claim.file_size is not None:
@@ -277,19 +303,9 @@ def _content_watch(info: PathInfo) -> _Watch | _FlatWatch | None:
         FormatError: the content address does not make the path, or cannot be checked here.
 
     """
-    if info.content_address is None:
+    address = matching_content_address(info)
+    if address is None:
         return None
-    address = ContentAddress.parse(info.content_address)
-    path = address.path(
-        info.path.name,
-        [reference for reference in info.references if reference != info.path],
-        refers_to_itself=info.path in info.references,
-    )
-    if path != info.path:
-        raise FormatError(
-            f"its content address {address} and its references make another path: "
-            f"expected {info.path}, got {path}"
-        )
     if address.method != "nar":
         return _FlatWatch(address.hash)
     if info.path in info.references:

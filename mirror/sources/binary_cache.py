@@ -4,7 +4,8 @@ The NAR is handed on byte for byte as the cache compressed it. A path is believe
 reasons, and refused for want of one before anything is downloaded:
 
 - its content is known beforehand (a fixed output): what the cache says of it is replaced by that;
-- its name follows from its content (``CA`` in the narinfo), which the verifier compares;
+- its name follows from its content: ``CA`` in the narinfo and its references make the name, and
+  the verifier compares the content with ``CA``;
 - a trusted key has signed it;
 - the cache's own URL says ``trusted=true``, as Nix's store URLs may.
 
@@ -29,7 +30,7 @@ from mirror.errors import (
 from mirror.formats.cache_info import FILE_NAME, parse_cache_info
 from mirror.formats.narinfo import NarInfo, parse_narinfo
 from mirror.formats.signing import TrustedKeys
-from mirror.formats.verify import Claim
+from mirror.formats.verify import Claim, matching_content_address
 from mirror.sources.http_errors import MissingError
 from mirror.sources.interface import Nar
 
@@ -148,9 +149,7 @@ class BinaryCache:
 
     def refusal(self, info: PathInfo) -> str | None:
         """Why the path is not believed without knowing its content beforehand; None if it is."""
-        if self.trusted or info.content_address is not None:
-            return None
-        if self._keys.verify(info) is not None:
+        if self.trusted or _follows_from_its_content(info) or self._keys.verify(info) is not None:
             return None
         signers = sorted({signature.partition(":")[0] for signature in info.signatures})
         by = f"its signatures are by {', '.join(signers)}" if signers else "it has no signature"
@@ -223,6 +222,13 @@ class BinaryCache:
             raise outside
         # In a directory the text is a file's name; over HTTP it is (part of) a URL.
         return f"{self.name}/{quote(narinfo.url) if cache.scheme == 'file' else narinfo.url}"
+
+
+def _follows_from_its_content(info: PathInfo) -> bool:
+    try:
+        return matching_content_address(info) is not None
+    except FormatError:
+        return False
 
 
 def _priority(url: str, asked: str | None, named: int | None) -> int:

@@ -18,6 +18,7 @@ from mirror.formats.store_path import StorePath
 from mirror.formats.verify import NarVerifier
 from mirror.planning.fixed_outputs import Download, FixedOutput
 from mirror.sources.binary_cache import BinaryCache
+from mirror.sources.caches import Caches
 from mirror.sources.interface import Wanted
 
 if TYPE_CHECKING:
@@ -268,6 +269,25 @@ async def test_a_path_that_follows_from_its_content_needs_no_signature(
     connected = await BinaryCache.connect(cache.as_uri(), client)
     with pytest.raises(IntegrityError):
         await fetch(connected, Wanted(path=made.source))
+
+
+async def test_a_content_address_that_makes_another_path_stands_for_no_signature(
+    made: Made, client: HttpClient, cache: Path
+) -> None:
+    # Planning believes the references of what is believed: nobody may make them up.
+    change(
+        cache,
+        made.path,
+        signatures=(),
+        references=(made.source,),
+        content_address=f"fixed:r:{Hash.of(b'x').nix32}",
+    )
+    connected = await BinaryCache.connect(cache.as_uri(), client)
+    caches = Caches([connected])
+    assert await caches.offer(made.path, is_fixed_output=False) is None
+    assert "has no signature" in caches.refusals[made.path]
+    with pytest.raises(IntegrityError, match="has no signature"):
+        await fetch(connected, Wanted(path=made.path))
 
 
 async def test_damaged_truncated_and_missing_nars_are_told_apart(
