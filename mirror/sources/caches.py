@@ -44,8 +44,14 @@ class Caches:
                 continue
             if narinfo is None:
                 continue
-            refusal = None if is_fixed_output else cache.refusal(narinfo.info)
+            info = narinfo.info
+            if is_fixed_output and info.references:
+                # Its references are not part of what its hash decides: nobody may make them up.
+                lie = f"{path} refers to {info.references[0]}; a fixed output refers to nothing"
+                self.failures.setdefault(cache.name, lie)
+                continue
+            refusal = None if is_fixed_output else cache.refusal(info)
             if refusal is None:
-                return Offer(source=cache.name, info=narinfo.info, download_bytes=narinfo.file_size)
+                return Offer(source=cache.name, info=info, download_bytes=narinfo.file_size)
             self.refusals.setdefault(path, f"{cache.name}: {refusal}")
         return None

@@ -290,6 +290,21 @@ async def test_a_content_address_that_makes_another_path_stands_for_no_signature
         await fetch(connected, Wanted(path=made.path))
 
 
+async def test_a_fixed_output_with_references_is_not_offered(
+    made: Made, client: HttpClient, cache: Path
+) -> None:
+    change(cache, made.source, signatures=(), references=(made.path,))
+    lying = await BinaryCache.connect(f"{cache.as_uri()}?priority=1", client)
+    honest = await BinaryCache.connect((made.directory / "none").as_uri(), client)
+    caches = Caches([lying])
+    assert await caches.offer(made.source, is_fixed_output=True) is None
+    assert "refers to nothing" in caches.failures[lying.name]
+    offer = await Caches([lying, honest]).offer(made.source, is_fixed_output=True)
+    assert offer is not None
+    assert offer.source == honest.name
+    assert not offer.info.references
+
+
 async def test_damaged_truncated_and_missing_nars_are_told_apart(
     made: Made, client: HttpClient, cache: Path
 ) -> None:
