@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import tempfile
 from dataclasses import dataclass, field, replace
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mirror.destinations import CacheDirectory
-from mirror.errors import FormatError, RequestError, SourceError
+from mirror.errors import FormatError, PrefetchError, RequestError, SourceError
 from mirror.formats.signing import PublicKey, TrustedKeys
 from mirror.nix import daemon
 from mirror.nix.settings import read_settings
@@ -109,7 +110,8 @@ async def open_workshop(
 ) -> AsyncIterator[Workshop]:
     """Read Nix's settings, connect to its store and to the caches.
 
-    A cache that cannot be reached is left out, with a notice.
+    A cache that cannot be reached is left out, with a notice; so is one of Nix's own settings that
+    is no binary cache over http or in a directory.
 
     Raises:
         RequestError: a key or a URL cannot be read.
@@ -130,7 +132,9 @@ async def open_workshop(
         )
         evaluation = await stack.enter_async_context(daemon.connect(nix, store))
         urls = settings.substituters if options.substituters is None else options.substituters
-        caches = await _connect(urls, client, keys, observer)
+        # What Nix is set up with may be of a kind that only Nix can use (s3://, ssh://, a store).
+        left_out = (SourceError, RequestError) if options.substituters is None else (SourceError,)
+        caches = await _connect(urls, client, keys, observer, left_out)
         mirrors = list(settings.hashed_mirrors)
         if options.archives:
             mirrors.append(TARBALLS)
@@ -159,14 +163,31 @@ async def open_workshop(
 
 
 async def _connect(
-    urls: Sequence[str], client: HttpClient, keys: TrustedKeys, observer: Observer
+    urls: Sequence[str],
+    client: HttpClient,
+    keys: TrustedKeys,
+    observer: Observer,
+    left_out: tuple[type[PrefetchError], ...],
 ) -> Caches:
-    caches = []
-    for url in dict.fromkeys(urls):
+    """Ask the caches who they are, all at once: each that is away takes its time to say so.
+
+    An error of the kinds ``left_out`` costs its cache alone; any other is raised.
+    """
+
+    async def one(url: str) -> BinaryCache | PrefetchError:
         try:
-            caches.append(await BinaryCache.connect(url, client, keys=keys))
-        except SourceError as error:
-            observer.notice(f"not used: {error.message}")
+            return await BinaryCache.connect(url, client, keys=keys)
+        except PrefetchError as error:
+            return error
+
+    caches = []
+    for answer in await asyncio.gather(*map(one, dict.fromkeys(urls))):
+        if isinstance(answer, BinaryCache):
+            caches.append(answer)
+        elif isinstance(answer, left_out):
+            observer.notice(f"not used: {answer.message}")
+        else:
+            raise answer
     return Caches(caches)
 
 

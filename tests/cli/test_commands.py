@@ -28,6 +28,23 @@ def test_help_names_every_command_and_the_version_is_told(shell: Shell) -> None:
     assert shell.run([*COMMAND, "--version"]).stdout.startswith("prefetch ")
 
 
+def test_a_cache_that_only_nix_can_ask_is_left_out(shell: Shell) -> None:
+    name = shell.write_list("DEMO#laptop")
+    others = "s3://bucket daemon /other/store http://cache.test?priority=first"
+    settings = [
+        shell.nix.environment["NIX_CONFIG"],
+        f"substituters = {others} {shell.upstream.cache_url}",
+        f"trusted-public-keys = {shell.upstream.public_key}",
+    ]
+    words = ["plan", name, "--to", "cache", "--store", shell.evaluation.url, "--no-archives"]
+    planned = shell.run([*COMMAND, *words, "--json"], NIX_CONFIG="\n".join(settings))
+    assert json.loads(planned.stdout)["substitute"]
+    for cache in others.split():
+        assert cache.partition("?")[0] in planned.stderr
+    asked = shell.run(shell.arguments("plan", name, cache="s3://bucket"), expect=2)
+    assert "not the URL of a binary cache: s3://bucket" in asked.stderr
+
+
 def test_a_line_that_cannot_be_read_stops_everything_and_is_named(shell: Shell) -> None:
     shell.write_list("# hosts", "pi = DEMO#pi", "laptop = DEMO#laptop levle=full")
     failed = shell.run(shell.arguments("sync", "hosts.txt", "--to", "cache"), expect=2)
