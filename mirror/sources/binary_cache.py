@@ -85,12 +85,16 @@ class BinaryCache:
             TransientError: it cannot be asked now.
 
         """
-        parts = urlsplit(url)
+        unusable = RequestError(
+            f"not the URL of a binary cache: {url}",
+            hint="http://…, https://… or file:///some/directory",
+        )
+        try:
+            parts = urlsplit(url)
+        except ValueError as error:
+            raise unusable from error
         if parts.scheme not in _SCHEMES or (parts.scheme == "file" and not parts.path):
-            raise RequestError(
-                f"not the URL of a binary cache: {url}",
-                hint="http://…, https://… or file:///some/directory",
-            )
+            raise unusable
         parameters = dict(parse_qsl(parts.query))
         name = parts._replace(query="", fragment="").geturl().rstrip("/")
         try:
@@ -208,11 +212,14 @@ class BinaryCache:
         )
 
     def _nar_url(self, narinfo: NarInfo) -> str:
-        cache, named = urlsplit(self.name), urlsplit(narinfo.url)
         outside = IntegrityError(
             f"{self.name}: the NAR of {narinfo.info.path} is said to be at {narinfo.url}, "
             "outside of the cache"
         )
+        try:
+            cache, named = urlsplit(self.name), urlsplit(narinfo.url)
+        except ValueError as error:
+            raise outside from error
         if named.scheme or named.netloc or narinfo.url.startswith("/"):
             origin = urljoin(f"{self.name}/", narinfo.url)
             if cache.scheme == "file" or urlsplit(origin)[:2] != cache[:2]:

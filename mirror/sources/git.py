@@ -163,7 +163,10 @@ def _environment(url: str, home: Path, netrc: Path | None) -> dict[str, str]:
         NotAvailableError: the URL is of another scheme than git's usual ones.
 
     """
-    scheme = urlsplit(url).scheme if not _SCP_LIKE.fullmatch(url) else "ssh"
+    try:
+        scheme = "ssh" if _SCP_LIKE.fullmatch(url) else urlsplit(url).scheme
+    except ValueError:
+        scheme = ""
     if scheme not in {*_SCHEMES, "file"}:
         raise NotAvailableError(f"{url}: not a URL that git is asked for")
     allowed = (*_SCHEMES, "file") if scheme == "file" else _SCHEMES

@@ -271,7 +271,12 @@ def _read_netrc(path: Path | None) -> httpx.NetRCAuth | None:
 
 
 def _local_path(url: str) -> Path:
-    parts = urlsplit(url)
-    if parts.netloc not in {"", "localhost"}:
-        raise MissingError(f"{url}: a file:// URL names a file of this machine")
-    return Path(unquote(parts.path, errors="surrogateescape"))
+    nowhere = MissingError(f"{url}: a file:// URL names a file of this machine")
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise nowhere from error
+    path = unquote(parts.path, errors="surrogateescape")
+    if parts.netloc not in {"", "localhost"} or "\0" in path:
+        raise nowhere
+    return Path(path)

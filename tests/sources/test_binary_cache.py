@@ -140,7 +140,9 @@ async def test_priority_and_trust_come_from_the_url_or_the_cache(
     await fetch(asked, Wanted(path=made.path))
 
 
-@pytest.mark.parametrize("url", ["ftp://x", "/some/where", "file://", "file:///x?priority=low"])
+@pytest.mark.parametrize(
+    "url", ["ftp://x", "/some/where", "file://", "file:///x?priority=low", "http://[::1"]
+)
 async def test_what_is_no_url_of_a_cache_is_a_bad_request(
     client: HttpClient, url: str, cache: Path
 ) -> None:
@@ -339,6 +341,15 @@ async def test_a_nar_is_resumed(made: Made, client: HttpClient, cache: Path) -> 
         assert "range" in server.asked(f"/{narinfo.url}")[1].headers
 
 
+async def test_a_nar_whose_name_no_file_can_have_is_missing(
+    made: Made, client: HttpClient, cache: Path
+) -> None:
+    change(cache, made.path, url="nar/a\0b.nar.xz")
+    connected = await BinaryCache.connect(cache.as_uri(), client, keys=made.keys)
+    with pytest.raises(NotAvailableError, match="names a file"):
+        await fetch(connected, Wanted(path=made.path))
+
+
 @pytest.mark.parametrize(
     "url",
     [
@@ -349,6 +360,7 @@ async def test_a_nar_is_resumed(made: Made, client: HttpClient, cache: Path) -> 
         "file:///etc/passwd",
         "http://elsewhere.invalid/a.nar.xz",
         "//elsewhere.invalid/a.nar.xz",
+        "http://[::1/a.nar.xz",
     ],
 )
 async def test_a_nar_outside_of_the_cache_is_refused(

@@ -179,7 +179,15 @@ async def test_a_revision_that_is_not_there(
 
 
 @pytest.mark.parametrize(
-    "url", ["ext::sh -c touch% /tmp/x", "/some/directory", "--upload-pack=x", "ftp://h/x", "fd::7"]
+    "url",
+    [
+        "ext::sh -c touch% /tmp/x",
+        "/some/directory",
+        "--upload-pack=x",
+        "ftp://h/x",
+        "fd::7",
+        "http://[h/x",
+    ],
 )
 async def test_only_the_usual_transports_are_used(empty: Path, url: str) -> None:
     with pytest.raises(NotAvailableError, match="not a URL that git is asked for"):
