@@ -39,6 +39,8 @@ _TIMES_SILENT: Final = 2
 """How often a server may be silent: each time costs much, and there may be another source."""
 _DRAINED: Final = 1 << 16
 """So much of an answer that is not wanted is read, in bytes, to use the connection again."""
+_DRAIN_SECONDS: Final = 1.0
+"""And for so long: whoever sends it in drips gets a new connection."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,8 +221,10 @@ class HttpClient:
                 response = await self._client.send(request, stream=True, auth=auth)
                 if response.status_code not in _REDIRECTS or "location" not in response.headers:
                     return response
-                await _drain(response)
-                await response.aclose()
+                try:
+                    await _drain(response)
+                finally:
+                    await response.aclose()
                 target = request.url.join(response.headers["location"])
             except FOREIGN as error:
                 raise translate(error, url) from error
@@ -253,11 +257,13 @@ async def _drain(response: httpx.Response) -> None:
     if (content_length(response) or 0) > _DRAINED:
         return
     size = 0
+    # A time-out is an OSError, and so one of those, too.
     with contextlib.suppress(*FOREIGN):
-        async for piece in response.aiter_raw():
-            size += len(piece)
-            if size > _DRAINED:
-                return
+        async with asyncio.timeout(_DRAIN_SECONDS):
+            async for piece in response.aiter_raw():
+                size += len(piece)
+                if size > _DRAINED:
+                    return
 
 
 def _read_netrc(path: Path | None) -> httpx.NetRCAuth | None:

@@ -284,6 +284,18 @@ async def test_redirects_are_followed(client: HttpClient, server: Server) -> Non
     assert await client.get_small(url, cap=100) == b"there"
 
 
+async def test_an_unwanted_answer_in_drips_is_not_waited_for(
+    client: HttpClient, server: Server
+) -> None:
+    drips = Reply(status=404, body=bytes(100), piece=1, pause=0.5)
+    absent = server.on("/absent", drips)
+    moved = server.on("/moved", replace(drips, status=302, headers={"Location": absent}))
+    started = time.monotonic()
+    with pytest.raises(MissingError):
+        await client.get_small(moved, cap=9)
+    assert time.monotonic() - started < 15
+
+
 async def test_cookies_are_not_kept(client: HttpClient, server: Server) -> None:
     url = server.on(
         "/a", Reply(body=b"1", headers={"Set-Cookie": "track=1; Path=/"}), Reply(body=b"2")
