@@ -17,7 +17,7 @@ from mirror.cli import documents, render
 from mirror.cli.progress import observer
 from mirror.cli.running import explain, write_error, write_lines
 from mirror.destinations import CacheDirectory, NixStore
-from mirror.errors import DestinationError, RequestError
+from mirror.errors import DestinationError, FormatError, RequestError
 from mirror.formats.signing import SecretKey
 from mirror.formats.store_path import StorePath, is_store_path
 from mirror.nix.command import Nix
@@ -61,10 +61,11 @@ class Request:
 async def plan(request: Request, *, json: bool) -> int:
     """``prefetch plan``."""
     targets = await read_lists(request)
+    options = _options(request)
     shown = observer()
     async with (
         open_destination(request.to, exclusive=False) as destination,
-        open_workshop(await Nix.find(), _options(request), shown) as workshop,
+        open_workshop(await Nix.find(), options, shown) as workshop,
     ):
         planned = await pipeline.plan(targets, workshop, destination, shown)
     if json:
@@ -79,10 +80,11 @@ async def sync(request: Request, *, jobs: int, keep_going: bool, build: bool, js
     """``prefetch sync``."""
     targets = await read_lists(request)
     signing_key = _read_key(request.signing_key) if request.signing_key else None
+    options = _options(request)
     shown = observer()
     async with (
         open_destination(request.to, signing_key=signing_key) as destination,
-        open_workshop(await Nix.find(), _options(request), shown) as workshop,
+        open_workshop(await Nix.find(), options, shown) as workshop,
     ):
         synced = await pipeline.sync(
             targets,
@@ -151,18 +153,11 @@ async def roots(to: str | None, *, json: bool) -> int:
 
 async def key_generate(name: str, file: Path) -> int:
     """``prefetch key generate``."""
-    key = SecretKey.generate(name)
     try:
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError as error:
-        raise RequestError(
-            f"{file} exists already, and a key that is lost cannot be made again",
-            hint="give another file",
-        ) from error
-    except OSError as error:
-        raise DestinationError(f"{file} cannot be written: {error.strerror}") from error
-    with os.fdopen(descriptor, "w") as stream:
-        stream.write(f"{key}\n")
+        key = SecretKey.generate(name)
+    except FormatError as error:
+        raise RequestError(error.message, hint="a name such as HOST-1, without spaces") from error
+    _write_key(file, key)
     write_lines([str(key.public)])
     return 0
 
@@ -300,6 +295,25 @@ def _read_key(file: Path) -> SecretKey:
             f"the signing key {file} cannot be used: {error}",
             hint=f"`prefetch key generate NAME {file}` makes one",
         ) from error
+
+
+def _write_key(file: Path, key: SecretKey) -> None:
+    """Write a secret key to a new file, that only its owner can read."""
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError as error:
+        raise RequestError(
+            f"{file} exists already, and a key that is lost cannot be made again",
+            hint="give another file",
+        ) from error
+    except OSError as error:
+        raise DestinationError(f"{file} cannot be written: {error.strerror}") from error
+    try:
+        with os.fdopen(descriptor, "w") as stream:
+            stream.write(f"{key}\n")
+    except OSError as error:
+        file.unlink(missing_ok=True)
+        raise DestinationError(f"{file} cannot be written: {error.strerror}") from error
 
 
 class _Show:
