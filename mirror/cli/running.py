@@ -6,11 +6,12 @@ import asyncio
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import typer
 
-from mirror.errors import PrefetchError
+from mirror.errors import DestinationError, PrefetchError
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable
@@ -24,6 +25,7 @@ def run(command: Coroutine[None, None, int]) -> None:
     An error of prefetch is printed with its hint; an interruption (Ctrl-C, SIGTERM) lets
     everything that is open be closed in order first.
     """
+    _supply_closed_streams()
     try:
         code = asyncio.run(_interruptible(command))
     except PrefetchError as error:
@@ -33,17 +35,31 @@ def run(command: Coroutine[None, None, int]) -> None:
         write_error("interrupted: nothing half-done is visible; run it again to go on from here")
         code = INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has gone; Python must not try to flush it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read our output has gone.
+        _drop_output()
         code = 1
     raise typer.Exit(code)
 
 
 def write_lines(lines: Iterable[str]) -> None:
-    """Write lines of data to standard output."""
-    for line in lines:
-        sys.stdout.write(line + "\n")
-    sys.stdout.flush()
+    """Write lines of data to standard output.
+
+    Raises:
+        DestinationError: it takes no more.
+        BrokenPipeError: nobody reads it any more.
+
+    """
+    try:
+        for line in lines:
+            sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _drop_output()
+        raise DestinationError(
+            f"standard output cannot be written: {error.strerror or error}"
+        ) from error
 
 
 def write_error(text: str) -> None:
@@ -61,6 +77,22 @@ def explain(error: PrefetchError, about: str | None = None) -> None:
     write_error(f"{label} {subject}{error.message}")
     if error.hint:
         write_error(f"  {error.hint}")
+
+
+def _supply_closed_streams() -> None:
+    """Put /dev/null where a standard stream is closed, as some daemons start programs.
+
+    Otherwise the next files opened would be the standard streams of every process started here.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            stream = Path(os.devnull).open(mode, encoding="utf-8")  # noqa: SIM115 - for good
+            setattr(sys, name, stream)
+
+
+def _drop_output() -> None:
+    """Forget what is left to be written: Python must not try to flush it at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 async def _interruptible(command: Coroutine[None, None, int]) -> int:

@@ -29,6 +29,15 @@ def test_help_names_every_command_and_the_version_is_told(shell: Shell) -> None:
     assert shell.run([*COMMAND, "--version"]).stdout.startswith("prefetch ")
 
 
+@pytest.mark.parametrize(
+    ("streams", "code"), [(">&-", 0), ("2>&-", 0), ("<&- >&- 2>&-", 0), (">/dev/full", 3)]
+)
+def test_closed_and_full_streams_are_survived(shell: Shell, streams: str, code: int) -> None:
+    name = shell.write_list("DEMO#laptop")
+    command = shell.arguments("plan", name, "--to", "cache")
+    shell.run(["sh", "-c", f'exec "$@" {streams}', "sh", *command], expect=code)
+
+
 def test_a_cache_that_only_nix_can_ask_is_left_out(shell: Shell) -> None:
     name = shell.write_list("DEMO#laptop")
     others = "s3://bucket daemon /other/store http://cache.test?priority=first"
