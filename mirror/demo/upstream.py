@@ -27,7 +27,7 @@ from mirror.errors import ToolError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from mirror.nix.command import Nix
+    from mirror.nix.command import Completed, Nix
 
 DISTRIBUTION: Final = Path(__file__).with_name("distribution")
 KEY_NAME: Final = "demo-upstream-1"
@@ -150,13 +150,16 @@ def _fresh_scratch(directory: Path) -> Path:
 
 
 async def _make_key(nix: Nix, directory: Path) -> Path:
+    """Have Nix make the cache's key.
+
+    ``nix-store --generate-binary-cache-key`` would open the machine's own store, which an ordinary
+    user without a daemon cannot.
+    """
     secret, public = directory / "key.secret", directory / "key.public"
-    secret.unlink(missing_ok=True)
-    public.unlink(missing_ok=True)
-    await _check(
-        nix,
-        ["nix-store", "--generate-binary-cache-key", KEY_NAME, str(secret), str(public)],
-    )
+    completed = await _run(nix, ["nix", "key", "generate-secret", "--key-name", KEY_NAME])
+    secret.write_bytes(completed.stdout)
+    completed = await _run(nix, ["nix", "key", "convert-secret-to-public"], stdin=completed.stdout)
+    public.write_bytes(completed.stdout)
     return secret
 
 
@@ -188,7 +191,11 @@ async def _fill_cache(
 
 async def _check(nix: Nix, command: Sequence[str]) -> list[str]:
     """Run one of Nix's programs; what it printed, by words."""
-    completed = await nix.run(command, environment=_OFFLINE)
+    return (await _run(nix, command)).stdout.decode().split()
+
+
+async def _run(nix: Nix, command: Sequence[str], *, stdin: bytes | None = None) -> Completed:
+    completed = await nix.run(command, stdin=stdin, environment=_OFFLINE)
     if completed.returncode != 0:
         # The first error is the cause; the last only names all that could not be built for it.
         lines = completed.stderr.splitlines()
@@ -196,4 +203,4 @@ async def _check(nix: Nix, command: Sequence[str]) -> list[str]:
         first = errors[0] if errors else len(lines)
         cause = "\n".join(line[:500] for line in lines[max(first - 10, 0) : first + 12])
         raise ToolError(f"the demo's upstream cannot be built:\n{cause}")
-    return completed.stdout.decode().split()
+    return completed

@@ -100,9 +100,10 @@ class Nix:
         """The same Nix where no network interface is up, not even loopback.
 
         Its processes get a network namespace of their own; an ordinary user needs a user
-        namespace for that, in which it is root.
+        namespace for that. It stays the same user in there: as root, Nix would try to build as
+        another user, which such a namespace does not have.
         """
-        own_user = () if os.geteuid() == 0 else ("--user", "--map-root-user")
+        own_user = () if os.geteuid() == 0 else ("--user", "--map-current-user")
         return replace(self, prefix=("unshare", *own_user, "--net"))
 
     async def isolated(self) -> Self:
