@@ -7,6 +7,7 @@ says. It happens in a directory of its own, and nothing of the user's Nix is tou
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import shutil
@@ -74,6 +75,7 @@ async def tell(
     started = time.monotonic()
     with _place(directory) as place:
         nix = await Nix.find(_environment(place))
+        await _check_namespaces()
         story = _Story(nix, place, observer, say, show)
         async with story.upstream():
             await story.plan()
@@ -180,7 +182,7 @@ class _Story:
         """Build the system in a fresh store that knows nothing but the cache directory."""
         self._say(
             "\n=== Another machine, an empty store, no network: "
-            f"its one substituter is file://{self._directory.name}"
+            f"its one substituter is file://{self._directory}"
         )
         fresh = StoreLocation.parse(f"local?root={self._place / 'fresh'}")
         await self._build(fresh, [f"substituters = file://{self._directory}"])
@@ -259,6 +261,27 @@ def _environment(place: Path) -> dict[str, str]:
         "NIX_CONF_DIR": str(home / "config"),
         "NIX_CONFIG": "\n".join(_SETTINGS),
     }
+
+
+async def _check_namespaces() -> None:
+    """See that Nix can build in a store of its own and that the network can be taken away.
+
+    Raises:
+        ToolError: the kernel refuses the namespaces that this takes.
+
+    """
+    command = ("unshare", "--user", "--mount", "--net", "true")
+    process = await asyncio.create_subprocess_exec(
+        *command, stdin=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
+    )
+    _, stderr = await process.communicate()
+    if process.returncode != 0:
+        raise ToolError(
+            "the demo's builds take user namespaces, which cannot be had here: "
+            f"{stderr.decode(errors='replace').strip()}",
+            hint="they are refused in a chroot, in a container that is not privileged (Docker: "
+            "--privileged), and where /proc/sys/user/max_user_namespaces is 0",
+        )
 
 
 @contextlib.contextmanager
