@@ -75,7 +75,10 @@ class Nix:
         environment = dict(os.environ if environment is None else environment)
         program = shutil.which("nix", path=environment.get("PATH"))
         if program is None:
-            raise ToolError("there is no `nix` on this machine's PATH", hint=INSTALL_HINT)
+            raise ToolError(
+                f"there is no `nix` on PATH ({environment.get('PATH', 'not set')})",
+                hint=INSTALL_HINT,
+            )
         unknown = cls(program=program, version=(0, 0, 0), environment=environment)
         completed = await unknown.run(["nix", "--version"])
         found = re.search(rb"(\d+)\.(\d+)(?:\.(\d+))?", completed.stdout)

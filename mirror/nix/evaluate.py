@@ -33,6 +33,11 @@ _ALL_OUTPUTS: Final = (2, 20, 0)
 
 _NAMES_SHOWN: Final = 20
 
+_NO_NIXPKGS: Final = "file 'nixpkgs/nixos' was not found in the Nix search path"
+_NO_NIXPKGS_HINT: Final = (
+    "say where nixpkgs is, as for nixos-rebuild: NIX_PATH=nixpkgs=/path/to/nixpkgs prefetch …"
+)
+
 _TYPES: Final = {
     "bool": "a Boolean",
     "float": "a number",
@@ -139,6 +144,7 @@ class _Evaluation:
 
     async def configuration(self, file: Path) -> Evaluated:
         """Evaluate a NixOS configuration, as nixos-rebuild does without a flake."""
+        self._expect(file)
         value = await self._eval(
             ["--impure", "-I", f"nixos-config={file}", "--expr", "import <nixpkgs/nixos> { }"],
             expressions.DESCRIBE,
@@ -149,6 +155,9 @@ class _Evaluation:
         return self._evaluated(value)
 
     async def file(self, file: Path, attribute: str, arguments: Path | None) -> Evaluated:
+        self._expect(file)
+        if arguments is not None:
+            self._expect(arguments)
         # Without arguments Nix calls a function that has defaults for all it takes by itself.
         call = "" if arguments is None else f" (import {expressions.path(arguments)})"
         value = await self._eval(
@@ -157,6 +166,11 @@ class _Evaluation:
             attribute=attribute,
         )
         return self._evaluated(value)
+
+    def _expect(self, file: Path) -> None:
+        """Say that a file is missing: Nix would say so late, or only that <nixpkgs> is."""
+        if not file.exists():
+            raise EvaluationError(f"{self._label}: there is no {file}")
 
     @property
     def _label(self) -> str:
@@ -178,7 +192,8 @@ class _Evaluation:
         if completed.returncode != 0:
             raise EvaluationError(
                 f"{self._label} cannot be evaluated by Nix {self.nix.version_text}:\n"
-                f"{completed.error_text}"
+                f"{completed.error_text}",
+                hint=_NO_NIXPKGS_HINT if _NO_NIXPKGS in completed.error_text else None,
             )
         value: dict[str, Any] = json.loads(completed.stdout)
         return value

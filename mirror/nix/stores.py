@@ -111,8 +111,9 @@ async def open_store(nix: Nix, store: StoreLocation) -> Completed:
     completed = await nix.run(["nix", "store", "ping", "--store", store.url])
     if completed.returncode != 0:
         raise ToolError(
-            f"Nix cannot open the store {store.url}: {completed.last_words}",
-            hint="is its daemon running, and may you write there? "
-            "A store of your own: --store 'local?root=/some/directory'",
+            f"Nix cannot open the store {store.url}: "
+            f"{completed.last_words.removeprefix('error: ')}",
+            hint="is its daemon running, and may you write there? Without a daemon, use a "
+            "store of your own (--store local?root=/some/directory) and a destination (--to DEST)",
         )
     return completed
