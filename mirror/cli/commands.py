@@ -291,8 +291,9 @@ def _read_key(file: Path) -> SecretKey:
     try:
         return SecretKey.parse(file.read_text().strip())
     except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
         raise RequestError(
-            f"the signing key {file} cannot be used: {error}",
+            f"the signing key {file} cannot be used: {reason}",
             hint=f"`prefetch key generate NAME {file}` makes one",
         ) from error
 

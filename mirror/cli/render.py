@@ -63,6 +63,8 @@ def table(rows: Iterable[Sequence[str]], *, right: frozenset[int] = frozenset())
 
 def plan_lines(plan: Plan) -> Iterator[str]:
     """The plan as a person reads it: targets, what comes from where, what is largest."""
+    if not plan.targets:
+        return  # none could be evaluated: the errors say so
     for each in plan.targets:
         yield f"{each.target.name}: {each.target.installable_text}, level {each.level.word}"
         yield f"  {each.root}"

@@ -195,6 +195,21 @@ def test_what_is_built_here_is_signed_with_the_given_key(shell: Shell) -> None:
     run(shell.nix, *copy, config=[f"trusted-public-keys = {keys}"], offline=True)
 
 
+@pytest.mark.parametrize("name", ["", "a:b"])
+def test_a_key_whose_name_no_key_can_have_is_no_request(shell: Shell, name: str) -> None:
+    completed = shell.run([*COMMAND, "key", "generate", name, "key.secret"], expect=2)
+    assert "a key cannot be called" in completed.stderr
+    assert "such as" in completed.stderr
+    assert not (shell.directory / "key.secret").exists()
+
+
+def test_a_plan_of_nothing_does_not_say_that_all_is_there(shell: Shell) -> None:
+    hosts = shell.write_list("gone = ./gone.nix#it")
+    completed = shell.run(shell.arguments("plan", hosts, "--to", "cache"), expect=1)
+    assert completed.stdout == ""
+    assert f"gone (./gone.nix#it): there is no {shell.directory}/gone.nix" in completed.stderr
+
+
 def test_a_key_that_cannot_be_read_is_named(shell: Shell) -> None:
     shell.write_list("ledger = DEMO#ledger")
     (shell.directory / "secret").write_text("not a key\n")
