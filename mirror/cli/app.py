@@ -21,13 +21,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 key_app = typer.Typer(
-    help="Make and show keys that sign what is made here.",
+    help="Make keys that sign what is made here.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
 app.add_typer(key_app, name="key")
 
-Lists = Annotated[list[Path], typer.Argument(metavar="LIST…", help="Lists of targets.")]
+Lists = Annotated[
+    list[Path], typer.Argument(metavar="LIST", help="Files that list targets, one a line.")
+]
 To = Annotated[
     str | None,
     typer.Option(
@@ -48,18 +50,26 @@ Level = Annotated[
 ]
 Store = Annotated[
     str | None,
-    typer.Option("--store", metavar="URL", help="The Nix store to evaluate in."),
+    typer.Option(
+        "--store",
+        metavar="URL",
+        help="The Nix store to evaluate in, instead of the one Nix uses by itself.",
+    ),
 ]
 Substituters = Annotated[
     list[str] | None,
     typer.Option(
-        "--substituter", metavar="URL", help="A binary cache; instead of those Nix is set up with."
+        "--substituter",
+        metavar="URL",
+        help="A binary cache, instead of those Nix is set up with; can be repeated.",
     ),
 ]
 TrustedKeys = Annotated[
     list[str] | None,
     typer.Option(
-        "--trusted-key", metavar="KEY", help="A public key; instead of those Nix is set up with."
+        "--trusted-key",
+        metavar="KEY",
+        help="A public key, instead of those Nix is set up with; can be repeated.",
     ),
 ]
 NoBuilder = Annotated[
@@ -102,7 +112,7 @@ def plan(
     no_archives: NoArchives = False,
     json: Json = False,
 ) -> None:
-    """Say what would be fetched, from where, how big, and what would be built."""
+    """Say what would be fetched, from where and how big; write nothing."""
     from mirror.cli import commands  # noqa: PLC0415 - start-up time
 
     request = commands.Request(
@@ -132,7 +142,7 @@ def sync(
         typer.Option("--limit-rate", metavar="RATE", help="Bytes a second at most: 500k, 2M."),
     ] = None,
     build: Annotated[
-        bool, typer.Option("--build", help="Build the local derivations too, keep their outputs.")
+        bool, typer.Option("--build", help="Also build what no cache has, and keep the outputs.")
     ] = False,
     signing_key: Annotated[
         Path | None,
@@ -223,10 +233,14 @@ def roots(*, to: To = None, json: Json = False) -> None:
 
 @key_app.command("generate")
 def key_generate(
-    name: Annotated[str, typer.Argument(help="The key's name, by custom HOST-1 or DOMAIN-1.")],
-    file: Annotated[Path, typer.Argument(help="Where to write the secret key; must not exist.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="The key's name, by custom HOST-1 or DOMAIN-1.")
+    ],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Where to write the secret key; must not exist.")
+    ],
 ) -> None:
-    """Make a key pair: the secret key goes to FILE, the public one is printed."""
+    """Make a key pair: the secret to FILE, the public one is printed."""
     from mirror.cli import commands  # noqa: PLC0415 - start-up time
 
     run(commands.key_generate(name, file))
@@ -240,7 +254,7 @@ def demo(
         typer.Option("--keep", metavar="DIR", help="Leave the demo's files in this directory."),
     ] = None,
 ) -> None:
-    """Show the whole story on this machine, in a minute, without the internet."""
+    """Show the whole job on this machine, without the internet."""
     from mirror.cli import commands  # noqa: PLC0415 - start-up time
 
     run(commands.demo(keep))
