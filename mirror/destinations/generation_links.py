@@ -85,14 +85,20 @@ class GenerationLinks:
                 if not link.is_symlink() or link.name.startswith("."):
                     continue
                 try:
-                    target = StorePath.parse(str(link.readlink()))
-                    yield link, manifest.parse(self.store.real(target).read_bytes())
-                except FileNotFoundError:
-                    continue  # its store was replaced, or the root was never registered
+                    with files.explained(link):
+                        data = self._manifest(link)
+                    if data is not None:
+                        yield link, manifest.parse(data)
                 except FormatError as error:
                     raise DestinationError(
                         f"{link}: {error.message}", hint="remove the link if you do not know it"
                     ) from error
+
+    def _manifest(self, link: Path) -> bytes | None:
+        try:
+            return self.store.real(StorePath.parse(str(link.readlink()))).read_bytes()
+        except FileNotFoundError:
+            return None  # dropped just now, its store replaced, or the root never registered
 
 
 def _link_name(generation: Generation) -> str:

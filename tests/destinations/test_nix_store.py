@@ -225,3 +225,16 @@ async def test_a_full_disk_is_said_whenever_it_shows(nix: Nix, store: StoreLocat
             ):
                 await put(destination, large)
         await put(destination, large)
+
+
+async def test_a_link_to_something_else_is_named(nix: Nix, store: StoreLocation) -> None:
+    made = text("one")
+    async with NixStore.open(nix, store) as destination:
+        await put(destination, made)
+        await destination.keep(generation([made]))
+        (link,) = (store.state_directory / "gcroots/prefetch").iterdir()
+        manifest_object = store.root / str(link.readlink()).lstrip("/")
+        manifest_object.unlink()
+        manifest_object.mkdir()
+        with pytest.raises(DestinationError, match="Is a directory"):
+            await destination.generations()
