@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
 
 INTERRUPTED: Final = 130
 
+_OPEN_FILES: Final = 1 << 16
+"""More than paths can be waiting for others at once, each with its NAR in an open file."""
+
 
 def run(command: Coroutine[None, None, int]) -> None:
     """Run a command to its end and exit with its code.
@@ -26,6 +31,7 @@ def run(command: Coroutine[None, None, int]) -> None:
     everything that is open be closed in order first.
     """
     _supply_closed_streams()
+    _raise_file_limit()
     try:
         code = asyncio.run(_interruptible(command))
     except PrefetchError as error:
@@ -88,6 +94,20 @@ def _supply_closed_streams() -> None:
         if getattr(sys, name) is None:
             stream = Path(os.devnull).open(mode, encoding="utf-8")  # noqa: SIM115 - for good
             setattr(sys, name, stream)
+
+
+def _raise_file_limit() -> None:
+    """Allow as many open files as the system lets this user have, within reason.
+
+    The usual soft limit of 1,024 is for programs that use select(), which none here does.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    # Some systems allow less than they say.
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _drop_output() -> None:

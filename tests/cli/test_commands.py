@@ -38,6 +38,12 @@ def test_closed_and_full_streams_are_survived(shell: Shell, streams: str, code: 
     shell.run(["sh", "-c", f'exec "$@" {streams}', "sh", *command], expect=code)
 
 
+def test_the_soft_limit_of_open_files_is_no_limit(shell: Shell) -> None:
+    name = shell.write_list("DEMO#laptop")
+    command = shell.arguments("sync", name, "--to", "cache")
+    shell.run(["sh", "-c", 'ulimit -S -n 24 && exec "$@"', "sh", *command])
+
+
 def test_a_cache_that_only_nix_can_ask_is_left_out(shell: Shell) -> None:
     name = shell.write_list("DEMO#laptop")
     others = "s3://bucket daemon /other/store http://cache.test?priority=first"
