@@ -24,6 +24,7 @@ from mirror.nix.command import Nix
 from mirror.nix.stores import locate
 from mirror.planning.list_file import decode_list, parse_list
 from mirror.planning.targets import Level, Target
+from mirror.shipped import shipped_edits
 from mirror.sync import check as checking
 from mirror.sync import run as pipeline
 from mirror.sync.workshop import WorkshopOptions, open_workshop
@@ -188,7 +189,12 @@ async def read_lists(request: Request) -> list[Target]:
                 hint="a list is a text file of targets, one a line, such as: pi = .#pi",
             ) from error
         text = decode_list(data, str(path))
-        targets += parse_list(text, file=str(path), directory=path.absolute().parent)
+        targets += parse_list(
+            text,
+            file=str(path),
+            directory=path.absolute().parent,
+            shipped_edits=shipped_edits(),
+        )
     if not targets:
         raise RequestError(
             f"no target in {', '.join(map(str, request.lists))}",

@@ -13,7 +13,6 @@ import os
 import shutil
 import tempfile
 import time
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -23,6 +22,7 @@ from mirror.errors import IncompleteError, RequestError, ToolError
 from mirror.nix.command import Nix
 from mirror.nix.stores import StoreLocation
 from mirror.planning.list_file import parse_list
+from mirror.shipped import lists_directory, shipped_edits
 from mirror.sync.run import plan, sync
 from mirror.sync.workshop import WorkshopOptions, open_workshop
 
@@ -128,8 +128,9 @@ class _Story:
             self._nix, upstream_directory, distribution=distribution
         ) as upstream:
             self._upstream = upstream
-            (self._place / "demo.txt").write_text(_shipped_list())
-            self._say(_shipped_list().rstrip())
+            text = (lists_directory() / "demo.txt").read_text()
+            (self._place / "demo.txt").write_text(text)
+            self._say(text.rstrip())
             yield
 
     async def plan(self) -> None:
@@ -237,14 +238,12 @@ class _Story:
 
 
 def _targets(list_file: Path) -> list[Target]:
-    return parse_list(list_file.read_text(), file=list_file.name, directory=list_file.parent)
-
-
-def _shipped_list() -> str:
-    """The demo's list: packaged as ``mirror/lists``, in a checkout beside ``mirror``."""
-    packaged = Path(str(resources.files("mirror"))) / "lists"
-    lists = packaged if packaged.exists() else packaged.parents[1] / "lists"
-    return (lists / "demo.txt").read_text()
+    return parse_list(
+        list_file.read_text(),
+        file=list_file.name,
+        directory=list_file.parent,
+        shipped_edits=shipped_edits(),
+    )
 
 
 def _environment(place: Path) -> dict[str, str]:

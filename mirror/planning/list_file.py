@@ -3,8 +3,8 @@
 ::
 
     # [name =] installable [option=value ...]
-    pi     = .#pi                         level=sources
-    laptop = /etc/nixos/configuration.nix sources=linux,neovim
+    pi     = .#pi                         level=sources edits=hosts,package:ripgrep,./mine.nix
+    laptop = /etc/nixos/configuration.nix sources=linux,neovim budget=20G
     image  = ./image.nix#toplevel         args=./image-args.nix
     tools  = nixpkgs#ripgrep              level=runtime
     /run/current-system
@@ -15,20 +15,28 @@ relative to the list.
 
 Promises: only :class:`~mirror.errors.ListError` is raised, with the line and the column (both
 from 1, in characters) of the very word that cannot be understood and what was expected there.
-Leaves to others: reading the file, and whether what the targets name exists.
+Leaves to others: reading the file, and whether what the targets name exists; only the edits that
+prefetch ships are known here, by the names that the caller gives.
 """
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mirror.errors import ListError
+from mirror.planning.list_values import (
+    VALUE_WORDS,
+    did_you_mean,
+    read_budget,
+    read_edits,
+    split_commas,
+)
 from mirror.planning.list_words import Place, Word, split_words
 from mirror.planning.targets import (
+    Edit,
     FileInstallable,
     FlakeInstallable,
     Installable,
@@ -39,9 +47,9 @@ from mirror.planning.targets import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-OPTIONS: Final = ("args", "full", "level", "sources")
+OPTIONS: Final = tuple(VALUE_WORDS)
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+-]{0,99}")
 _NAME_WORDS: Final = "a name of letters, digits and . _ - + @ (100 at most, the first no sign)"
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
@@ -73,8 +81,12 @@ def decode_list(data: bytes, file: str) -> str:
         ) from None
 
 
-def parse_list(text: str, *, file: str, directory: Path) -> list[Target]:
+def parse_list(
+    text: str, *, file: str, directory: Path, shipped_edits: Mapping[str, Path]
+) -> list[Target]:
     """Read a whole list; ``file`` is its name for errors, ``directory`` its absolute directory.
+
+    ``shipped_edits`` are the files of the edits that prefetch ships, by name.
 
     Raises:
         ListError: a line cannot be understood, or two targets have one name.
@@ -87,7 +99,8 @@ def parse_list(text: str, *, file: str, directory: Path) -> list[Target]:
         words = split_words(line, place)
         if not words:
             continue
-        target, name_word = _LineReader(place=place, directory=directory).target(words)
+        reader = _LineReader(place=place, directory=directory, shipped_edits=shipped_edits)
+        target, name_word = reader.target(words)
         if target.name in lines_of_names:
             raise place.error(
                 f"the name {target.name!r} is that of line {lines_of_names[target.name]} already",
@@ -105,6 +118,7 @@ class _LineReader:
 
     place: Place
     directory: Path
+    shipped_edits: Mapping[str, Path]
 
     def target(self, words: Sequence[Word]) -> tuple[Target, Word]:
         """Read the words of a line; also gives the word that its name is from."""
@@ -131,6 +145,8 @@ class _LineReader:
             installable_text=installable_word.text,
             level=self._level(options["level"]) if "level" in options else Level.REBUILD,
             raised=self._raised(options),
+            edits=self._edits(options["edits"], installable) if "edits" in options else (),
+            budget=read_budget(options["budget"], self.place) if "budget" in options else None,
         )
         return target, name or installable_word
 
@@ -166,17 +182,15 @@ class _LineReader:
                 )
             option, value = word.text[:place], word.part(place + 1)
             if option not in OPTIONS:
-                near = difflib.get_close_matches(option, OPTIONS, n=1)
-                question = f", did you mean {near[0]!r}?" if near else ""
                 raise self.place.error(
-                    f"unknown option {option!r}{question}", word.column, f"one of {known}"
+                    f"unknown option {option!r}{did_you_mean(option, OPTIONS)}",
+                    word.column,
+                    f"one of {known}",
                 )
             if option in options:
                 raise self.place.error(f"the option {option!r} is given twice", word.column)
             if not value.text:
-                raise self.place.error(
-                    f"{option}= has no value", value.column, _VALUE_WORDS[option]
-                )
+                raise self.place.error(f"{option}= has no value", value.column, VALUE_WORDS[option])
             options[option] = value
         return options
 
@@ -184,27 +198,37 @@ class _LineReader:
         for level in Level:
             if level.word == value.text:
                 return level
-        near = difflib.get_close_matches(value.text, Level.names(), n=1)
-        question = f", did you mean {near[0]!r}?" if near else ""
         raise self.place.error(
-            f"unknown level {value.text!r}{question}", value.column, _VALUE_WORDS["level"]
+            f"unknown level {value.text!r}{did_you_mean(value.text, Level.names())}",
+            value.column,
+            VALUE_WORDS["level"],
         )
+
+    def _edits(self, value: Word, installable: Installable) -> tuple[Edit, ...]:
+        if isinstance(installable, PathInstallable):
+            raise self.place.error(
+                "edits= does not go with a derivation or a store path, which cannot be changed",
+                value.column,
+                "it with FLAKE#NAME, FILE.nix or FILE.nix#ATTRIBUTE",
+            )
+        shipped: Mapping[str, Path] | None = self.shipped_edits
+        if isinstance(installable, FileInstallable) and installable.attribute is not None:
+            shipped = None
+        return read_edits(value, self.place, shipped, self._path)
 
     def _raised(self, options: dict[str, Word]) -> tuple[tuple[str, Level], ...]:
         raised: dict[str, Level] = {}
         for option, level in (("sources", Level.SOURCES), ("full", Level.FULL)):
             if (value := options.get(option)) is None:
                 continue
-            start = 0
-            for name in value.text.split(","):
-                column = value.columns[start]
-                start += len(name) + 1
+            for part in split_commas(value):
+                name = part.text
                 if not name or name != name.strip():
                     raise self.place.error(
-                        f"{option}= lacks a package name", column, _VALUE_WORDS[option]
+                        f"{option}= lacks a package name", part.column, VALUE_WORDS[option]
                     )
                 if name in raised:
-                    raise self.place.error(f"the package {name!r} is named twice", column)
+                    raise self.place.error(f"the package {name!r} is named twice", part.column)
                 raised[name] = level
         return tuple(raised.items())
 
@@ -275,14 +299,6 @@ class _LineReader:
                 authority = "" if scheme == "path:" else "//"
                 return f"{scheme}{authority}{self._path(word, path or '.')}{mark}{query}"
         return reference
-
-
-_VALUE_WORDS: Final = {
-    "args": "a file with an attribute set: args=FILE.nix",
-    "full": "package names with commas between: full=NAME,NAME",
-    "level": f"one of {', '.join(Level.names())}",
-    "sources": "package names with commas between: sources=NAME,NAME",
-}
 
 
 def _default_name(installable: Installable) -> str:

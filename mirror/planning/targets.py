@@ -1,4 +1,4 @@
-"""What a list asks for: targets, their installables and their levels."""
+"""What a list asks for: targets, their installables, levels and edits."""
 
 from __future__ import annotations
 
@@ -59,12 +59,25 @@ class PathInstallable:
 Installable = FlakeInstallable | FileInstallable | PathInstallable
 
 
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """A change that the target's owner may want to make without a network.
+
+    ``file`` is a NixOS module, or for a file that is a function an attribute set of arguments.
+    With ``argument`` the file is a function from that text to its module (``package:ripgrep``).
+    """
+
+    name: str
+    file: Path
+    argument: str | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """One line of a list.
 
     ``installable_text`` is what the list says, for reports. ``raised`` maps package names to the
-    level that they alone are raised to.
+    level that they alone are raised to. The names of ``edits`` are unique. ``budget`` is in bytes.
     """
 
     name: str
@@ -72,6 +85,8 @@ class Target:
     installable_text: str
     level: Level = Level.REBUILD
     raised: tuple[tuple[str, Level], ...] = ()
+    edits: tuple[Edit, ...] = ()
+    budget: int | None = None
 
 
 def split_attribute_path(text: str) -> tuple[str, ...]:

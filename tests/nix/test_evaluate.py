@@ -16,6 +16,7 @@ from mirror.formats.store_path import StorePath
 from mirror.nix.evaluate import Evaluated, evaluate, evaluate_all
 from mirror.nix.stores import StoreLocation
 from mirror.planning.list_file import parse_list
+from mirror.shipped import shipped_edits
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,7 +73,9 @@ def commit_all(tree: Path) -> None:
 
 
 def targets(directory: Path, *lines: str) -> list[Target]:
-    return parse_list("\n".join(lines), file="hosts.txt", directory=directory)
+    return parse_list(
+        "\n".join(lines), file="hosts.txt", directory=directory, shipped_edits=shipped_edits()
+    )
 
 
 async def evaluated(nix: Nix, store: StoreLocation, directory: Path, line: str) -> Evaluated:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from mirror.errors import ListError
 from mirror.planning.list_file import OPTIONS, decode_list, parse_list
 from mirror.planning.targets import (
+    Edit,
     FileInstallable,
     FlakeInstallable,
     Installable,
@@ -21,14 +22,16 @@ from mirror.planning.targets import (
     Target,
     split_attribute_path,
 )
+from mirror.shipped import lists_directory, shipped_edits
 
 DIRECTORY = Path("/etc/hosts-of-mine")
-SHIPPED = Path(__file__).parents[2] / "lists"
+SHIPPED = lists_directory()
+SHIPPED_EDITS = {name: Path(f"/edits/{name}.nix") for name in ("hosts", "package", "wifi")}
 DERIVATION = "/nix/store/7rjqb838snvvxcmpvck1smfxhkwzqal5-nixos-system-pi.drv"
 
 
 def parse(text: str) -> list[Target]:
-    return parse_list(text, file="hosts.txt", directory=DIRECTORY)
+    return parse_list(text, file="hosts.txt", directory=DIRECTORY, shipped_edits=SHIPPED_EDITS)
 
 
 def one(text: str) -> Target:
@@ -116,8 +119,25 @@ def test_each_kind_of_installable_is_recognised(
     ("text", "column", "problem"),
     [
         ("a = .#a levle=full", 9, "unknown option 'levle', did you mean 'level'?"),
-        ("a = .#a edits=hosts", 9, "unknown option 'edits'"),
-        ("a = .#a budget=20G", 9, "unknown option 'budget'"),
+        ("a = .#a edits=", 15, "edits= has no value"),
+        ("a = .#a edits=hosts,,wifi", 21, "edits= lacks a name or file"),
+        ("a = .#a edits=hosts,", 21, "edits= lacks a name or file"),
+        ("a = .#a edits=hosts,wfi", 21, "unknown edit 'wfi', did you mean 'wifi'?"),
+        ("a = .#a edits=wifi:home", 19, "the edit 'wifi' is of nothing in particular"),
+        ("a = .#a edits=package", 22, "package: lacks the name of a package"),
+        ("a = .#a edits=package:", 23, "package: lacks the name of a package"),
+        ("a = .#a edits='package:a b'", 24, "package: lacks the name of a package"),
+        ("a = .#a edits=hosts,./b,wifi", 21, "'./b' is no file of Nix"),
+        ("a = .#a edits=./.nix", 15, "'./.nix' is no file of Nix"),
+        ("a = .#a edits=hosts,./hosts.nix", 21, "two edits are called 'hosts'"),
+        ("a = .#a edits=~no-such-user-at-all/a.nix", 15, "the home directory in '~no-such"),
+        ("a = ./a.drv edits=hosts", 19, "edits= does not go with a derivation"),
+        ("a = /run/current-system edits=./b.nix", 31, "edits= does not go with a derivation"),
+        ("a = ./a.nix#b edits=./c.nix,hosts", 29, "'hosts' would be a NixOS module"),
+        ("a = .#a budget=", 16, "budget= has no value"),
+        ("a = .#a budget=20g", 16, "'20g' is no budget"),
+        ("a = .#a budget=0", 16, "'0' is no budget"),
+        ("a = .#a budget=-1G", 16, "'-1G' is no budget"),
         ("a = .#a level=ful", 15, "unknown level 'ful', did you mean 'full'?"),
         ("a = .#a level=", 15, "level= has no value"),
         ("a = .#a full=", 14, "full= has no value"),
@@ -155,8 +175,49 @@ def test_a_mistake_is_named_with_its_place(text: str, column: int, problem: str)
     assert error.message.startswith(f"hosts.txt:2:{column}: ")
 
 
+def test_edits_are_shipped_ones_and_files_of_the_list() -> None:
+    target = one("a = .#a edits=hosts,package:python3Packages.requests,./own.nix,b.nix,/c/d.nix")
+    assert target.edits == (
+        Edit("hosts", Path("/edits/hosts.nix")),
+        Edit(
+            "package:python3Packages.requests",
+            Path("/edits/package.nix"),
+            "python3Packages.requests",
+        ),
+        Edit("own", DIRECTORY / "own.nix"),
+        Edit("b", DIRECTORY / "b.nix"),
+        Edit("d", Path("/c/d.nix")),
+    )
+    assert one("configuration.nix edits=wifi").edits == (Edit("wifi", Path("/edits/wifi.nix")),)
+    assert one("a.nix#b edits=wifi.nix").edits == (Edit("wifi", DIRECTORY / "wifi.nix"),)
+    assert one(".#a").edits == ()
+
+
+def test_an_unknown_edit_says_which_there_are() -> None:
+    hint = failure("a = .#a edits=zzz").hint or ""
+    assert "hosts, package:NAME, wifi, or a file of your own" in hint
+
+
+@pytest.mark.parametrize(
+    ("text", "amount"),
+    [
+        ("1", 1),
+        ("20G", 20 * 1000**3),
+        ("1.5k", 1500),
+        ("3M", 3 * 1000**2),
+        ("2T", 2 * 1000**4),
+        ("1Ki", 1024),
+        ("0.5Mi", 1024**2 // 2),
+        ("7Gi", 7 * 1024**3),
+    ],
+)
+def test_a_budget_is_in_bytes(text: str, amount: int) -> None:
+    assert one(f"a = .#a budget={text}").budget == amount
+    assert one("a = .#a").budget is None
+
+
 def test_an_unknown_option_says_which_there_are() -> None:
-    hint = failure("a = .#a edits=hosts").hint
+    hint = failure("a = .#a edit=hosts").hint
     assert hint is not None
     assert all(f"{option}=" in hint for option in OPTIONS)
 
@@ -189,12 +250,24 @@ def test_bytes_that_are_not_utf_8_are_named_with_their_place() -> None:
         assert (caught.value.line, caught.value.column) == (2, 5)
 
 
+def test_the_edits_that_are_shipped_are_these() -> None:
+    assert set(shipped_edits()) == {
+        *("dnsmasq", "environment-file", "firewall-port", "hostname", "hosts", "nginx-vhost"),
+        *("package", "ssh-key", "static-ip", "sysctl", "systemd-service", "timer", "user"),
+        *("wifi", "wireguard"),
+    }
+    assert all(file.is_file() for file in shipped_edits().values())
+
+
 def test_the_lists_that_are_shipped_can_be_read() -> None:
     shipped = sorted(SHIPPED.glob("*.txt"))
     assert shipped
     for path in shipped:
         assert parse_list(
-            decode_list(path.read_bytes(), path.name), file=path.name, directory=SHIPPED
+            decode_list(path.read_bytes(), path.name),
+            file=path.name,
+            directory=SHIPPED,
+            shipped_edits=shipped_edits(),
         )
 
 

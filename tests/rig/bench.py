@@ -11,6 +11,7 @@ import pytest
 from mirror.destinations import CacheDirectory, NixStore
 from mirror.nix.stores import StoreLocation
 from mirror.planning.list_file import parse_list
+from mirror.shipped import shipped_edits
 from mirror.sources.http import HttpSettings
 from mirror.sync.run import Synced, sync
 from mirror.sync.workshop import Workshop, WorkshopOptions, open_workshop
@@ -71,7 +72,9 @@ class Bench:
     def targets(self, text: str) -> list[Target]:
         """The targets of list lines, in which ``DEMO`` is the distribution's directory."""
         text = text.replace("DEMO", f"path:{self.upstream.distribution}")
-        return parse_list(text, file="test.txt", directory=self.directory)
+        return parse_list(
+            text, file="test.txt", directory=self.directory, shipped_edits=shipped_edits()
+        )
 
     def empty_store(self, name: str) -> ScratchStore:
         """A store that is removed with the test."""
