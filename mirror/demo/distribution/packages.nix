@@ -92,6 +92,9 @@ let
     unit-check = scriptTool "unit-check" ./scripts/unit-check.sh;
     hosts-format = scriptTool "hosts-format" ./scripts/hosts-format.sh;
     user-check = scriptTool "user-check" ./scripts/user-check.sh;
+    password-check = scriptTool "password-check" ./scripts/password-check.sh;
+    script-check = scriptTool "script-check" ./scripts/script-check.sh;
+    firewall-check = scriptTool "firewall-check" ./scripts/firewall-check.sh;
     env-merge = scriptTool "env-merge" ./scripts/env-merge.sh;
     initrd-pack = scriptTool "initrd-pack" ./scripts/initrd-pack.sh;
     wifi-format = program {

@@ -2,6 +2,7 @@
 { lib, pkgs, modules }:
 lib.evalModules {
   inherit lib pkgs;
+  options = import ./modules/options.nix;
   modules = [
     ./modules/defaults.nix
     ./modules/etc.nix

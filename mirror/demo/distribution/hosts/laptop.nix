@@ -2,7 +2,7 @@
 { pkgs, ... }: {
   networking.hostName = "laptop";
   networking.hosts."192.0.2.10" = [ "printer" "printer.home" ];
-  networking.wireless.networks.home.psk = "not a secret";
+  networking.wireless = { enable = true; networks.home.psk = "not a secret"; };
   environment.systemPackages = [
     pkgs.hello
     pkgs.editor
@@ -14,6 +14,6 @@
   ];
   environment.etc."wallpaper.img".source = pkgs.files.wallpaper;
   users.users.alice = { uid = 1000; home = "/home/alice"; };
-  systemd.services.backup.command = "${pkgs.backup}/bin/backup /home";
-  systemd.timers.backup.calendar = "daily";
+  systemd.services.backup.serviceConfig.ExecStart = "${pkgs.backup}/bin/backup /home";
+  systemd.timers.backup.timerConfig.OnCalendar = "daily";
 }

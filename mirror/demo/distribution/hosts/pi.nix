@@ -5,5 +5,5 @@
   environment.systemPackages = [ pkgs.hello pkgs.printer-driver ];
   environment.etc."wallpaper.img".source = pkgs.files.wallpaper;
   users.users.keeper = { uid = 1000; home = "/home/keeper"; };
-  systemd.services.watch.command = "${pkgs.backup}/bin/backup /var";
+  systemd.services.watch.serviceConfig.ExecStart = "${pkgs.backup}/bin/backup /var";
 }

@@ -4,12 +4,12 @@
     hostName = "nixos";
     hosts."127.0.0.1" = [ "localhost" ];
     firewall.allowedTCPPorts = [ ];
-    wireless.networks = { };
+    wireless = { enable = false; networks = { }; };
   };
   users.users.root = { uid = 0; home = "/root"; };
   environment.systemPackages = [ pkgs.busybox pkgs.openssh pkgs.supervisor ];
   environment.etc = { };
-  systemd.services.ssh.command = "${pkgs.openssh}/bin/openssh";
+  systemd.services.ssh.serviceConfig.ExecStart = "${pkgs.openssh}/bin/openssh";
   systemd.timers = { };
-  services.dnsmasq.enable = false;
+  services.dnsmasq = { enable = false; settings = { }; };
 }

@@ -3,6 +3,7 @@
 let
   inherit (pkgs.stdenv) runCommandLocal writeText;
   inherit (config) networking;
+  ports = networking.firewall.allowedTCPPorts;
 in
 {
   environment.etc = {
@@ -15,10 +16,18 @@ in
         passAsFile = [ "text" ];
       } ''hosts-format "$textPath" >"$out"'';
 
-    "firewall.rules".source = writeText "firewall.rules" (lib.lines
-      (map (port: "accept tcp ${toString port}") networking.firewall.allowedTCPPorts
-        ++ [ "drop" ]));
-  } // lib.optionalAttrs (networking.wireless.networks != { }) {
+    "firewall.rules".source =
+      if ports == [ ] then writeText "firewall.rules" "drop"
+      else
+        runCommandLocal "firewall.rules"
+          {
+            tools = [ pkgs.firewall-check ];
+            text = lib.lines (map (port: "accept tcp ${toString port}") ports ++ [ "drop" ]);
+          } ''
+          echo "$text" >"$out"
+          firewall-check "$out"
+        '';
+  } // lib.optionalAttrs networking.wireless.enable {
     "wpa.conf".source = runCommandLocal "wpa.conf"
       {
         tools = [ pkgs.wifi-format ];
@@ -28,7 +37,7 @@ in
       echo "$networks" >"$out"
     '';
   };
-  systemd.services = lib.optionalAttrs (networking.wireless.networks != { }) {
-    wpa.command = "${pkgs.wpa}/bin/wpa /etc/wpa.conf";
+  systemd.services = lib.optionalAttrs networking.wireless.enable {
+    wpa.serviceConfig.ExecStart = "${pkgs.wpa}/bin/wpa /etc/wpa.conf";
   };
 }

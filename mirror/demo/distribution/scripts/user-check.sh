@@ -1,6 +1,7 @@
 #!@shell@
-# user-check FILE: fails where two users share a number; prints the file as passwd has it.
-duplicates=$(cut -d: -f2 "$1" | sort | uniq -d)
+# user-check FILE: fails where two users share a number (`-` is one that is given to them later);
+# prints the file as passwd has it.
+duplicates=$(cut -d: -f2 "$1" | sed '/^-$/d' | sort | uniq -d)
 if [ -n "$duplicates" ]; then
   echo "user number $duplicates is given twice" >&2
   exit 1

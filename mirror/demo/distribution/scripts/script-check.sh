@@ -1,0 +1,3 @@
+#!@shell@
+# script-check FILE: fails where the shell cannot read a script.
+exec @shell@ -n "$1"
