@@ -1,4 +1,4 @@
-"""Evaluating targets to their root derivations, with one process of Nix for each.
+"""Evaluating targets and their edits to root derivations, with one process of Nix for each.
 
 Flakes are evaluated purely, as ``nix build`` and ``nixos-rebuild --flake`` do, without writing
 their lock file; files are evaluated as ``nix-build`` does. The derivations are written to the
@@ -8,25 +8,31 @@ store that is asked for; protecting them from the garbage collector is left to t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from mirror.errors import EvaluationError, FormatError, PrefetchError, first_of
 from mirror.formats.store_path import StorePath
-from mirror.nix import expressions
+from mirror.nix import edits, expressions
+from mirror.nix.edits import EvaluatedEdit
 from mirror.nix.origin_of_path import derivation_of
 from mirror.nix.stores import open_store
 from mirror.planning.targets import FileInstallable, FlakeInstallable, PathInstallable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 
-    from mirror.nix.command import Nix
+    from mirror.nix.command import Completed, Nix
     from mirror.nix.stores import StoreLocation
-    from mirror.planning.targets import Target
+    from mirror.planning.targets import Edit, Target
+
+__all__ = ["Evaluated", "EvaluatedEdit", "evaluate", "evaluate_all"]
+
+_Result = TypeVar("_Result")
 
 _ALL_OUTPUTS: Final = (2, 20, 0)
 """From here on ``FLAKE#.`` surely means all of a flake's outputs."""
@@ -53,20 +59,22 @@ _TYPES: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluated:
-    """A target and its root derivation.
+    """A target and its root derivation, and what each of its edits makes of it.
 
     ``chosen`` is the attribute path that was found for the name in a flake, None for all else.
+    ``edits`` are those of the target, in their order.
     """
 
     target: Target
     root: StorePath
     chosen: str | None = None
+    edits: tuple[EvaluatedEdit, ...] = ()
 
 
 async def evaluate_all(
     nix: Nix, targets: Sequence[Target], *, store: StoreLocation, system: str, limit: int
 ) -> list[Evaluated | EvaluationError]:
-    """Evaluate targets, ``limit`` at once; one that fails does not stop the others.
+    """Evaluate targets and their edits, ``limit`` at once; one that fails stops no other.
 
     Gives a result or an error for each target, in their order.
 
@@ -75,25 +83,29 @@ async def evaluate_all(
 
     """
     await open_store(nix, store)
-    semaphore = asyncio.Semaphore(limit)
+    processes = asyncio.Semaphore(limit)
 
     async def one(target: Target) -> Evaluated | EvaluationError:
-        async with semaphore:
-            try:
-                return await evaluate(nix, target, store=store, system=system)
-            except EvaluationError as error:
-                return error
+        try:
+            return await evaluate(nix, target, store=store, system=system, processes=processes)
+        except EvaluationError as error:
+            return error
 
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one(target)) for target in targets]
-    except* PrefetchError as errors:
-        raise first_of(errors) from None
-    return [task.result() for task in tasks]
+    return await _all([one(target) for target in targets])
 
 
-async def evaluate(nix: Nix, target: Target, *, store: StoreLocation, system: str) -> Evaluated:
+async def evaluate(
+    nix: Nix,
+    target: Target,
+    *,
+    store: StoreLocation,
+    system: str,
+    processes: asyncio.Semaphore | None = None,
+) -> Evaluated:
     """Evaluate one target into ``store``, for ``system`` where a flake has several.
+
+    Its edits follow, each for itself: one that cannot be evaluated is a problem of its own.
+    ``processes`` bounds how many of them run at once, together with others; None is one.
 
     Raises:
         EvaluationError: Nix cannot evaluate it (its message ends with Nix's own words), or it
@@ -101,71 +113,93 @@ async def evaluate(nix: Nix, target: Target, *, store: StoreLocation, system: st
         ToolError: Nix itself cannot be used.
 
     """
+    evaluation = _Evaluation(nix, target, store, processes or asyncio.Semaphore(1))
     match target.installable:
         case FlakeInstallable(flake=flake, name=name):
-            return await _Evaluation(nix, target, store).flake(flake, name, system)
+            return await evaluation.flake(flake, name, system)
         case FileInstallable(file=file, attribute=attribute, arguments=arguments):
-            evaluation = _Evaluation(nix, target, store)
             if attribute is None:
                 return await evaluation.configuration(file)
             return await evaluation.file(file, attribute, arguments)
         case PathInstallable(path=path):
-            root = await derivation_of(nix, target.name, path, store)
+            async with evaluation.processes:
+                root = await derivation_of(nix, target.name, path, store)
             return Evaluated(target=target, root=root)
 
 
 @dataclass(frozen=True, slots=True)
+class _Code:
+    """What Nix is to evaluate: the ``function`` of what ``arguments`` say, or its ``attribute``."""
+
+    arguments: tuple[str, ...]
+    function: str = expressions.DESCRIBE
+    attribute: str | None = None
+    environment: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class _Evaluation:
-    """One evaluation of Nix code."""
+    """The evaluation of one target's Nix code."""
 
     nix: Nix
     target: Target
     store: StoreLocation
+    processes: asyncio.Semaphore
 
     async def flake(self, flake: str, name: str, system: str) -> Evaluated:
-        choose = expressions.choose(name, system)
-        if self.nix.version >= _ALL_OUTPUTS:
-            value = await self._eval([f"{flake}#."], choose)
-        else:
-            with tempfile.TemporaryDirectory(prefix="prefetch-") as directory:
-                (Path(directory) / "flake.nix").write_text(expressions.OUTPUTS_OF_INPUT)
-                value = await self._eval(
-                    [f"path:{directory}#all", "--override-input", "target", flake], choose
+        with self._outputs(flake) as outputs:
+            value = await self._value(_Code(outputs, expressions.choose(name, system)))
+            if "available" in value:
+                names = [expressions.attribute_path(path) for path in value["available"]]
+                shown = ", ".join(names[:_NAMES_SHOWN])
+                shown += " …" if len(names) > _NAMES_SHOWN else ""
+                raise EvaluationError(
+                    f"{self._label}: the flake has no {name!r}",
+                    hint=f"it has: {shown}" if names else "it has no hosts, shells or packages",
                 )
-        if "available" in value:
-            names = [expressions.attribute_path(path) for path in value["available"]]
-            shown = ", ".join(names[:_NAMES_SHOWN]) + (" …" if len(names) > _NAMES_SHOWN else "")
-            raise EvaluationError(
-                f"{self._label}: the flake has no {name!r}",
-                hint=f"it has: {shown}" if names else "it has no hosts, shells or packages",
-            )
-        chosen = expressions.attribute_path(value["chosen"])
-        return self._evaluated(value, chosen=chosen)
+            chosen = value["chosen"]
+            evaluated = self._evaluated(value, chosen=expressions.attribute_path(chosen))
+
+            async def edited(edit: Edit) -> _Code:
+                module = await edits.fetched(self.nix, edit)
+                return _Code(outputs, expressions.edited_output(chosen, module))
+
+            return await self._with_edits(evaluated, edited)
 
     async def configuration(self, file: Path) -> Evaluated:
         """Evaluate a NixOS configuration, as nixos-rebuild does without a flake."""
         self._expect(file)
-        value = await self._eval(
-            ["--impure", "-I", f"nixos-config={file}", "--expr", "import <nixpkgs/nixos> { }"],
-            expressions.DESCRIBE,
-            attribute="system",
-            # It would have precedence over -I.
-            environment={"NIXOS_CONFIG": ""},
-        )
-        return self._evaluated(value)
+
+        def system(expression: str) -> _Code:
+            include = ("-I", f"nixos-config={file}")
+            return _Code(
+                ("--impure", *include, "--expr", expression),
+                attribute="system",
+                # It would have precedence over -I.
+                environment={"NIXOS_CONFIG": ""},
+            )
+
+        async def edited(edit: Edit) -> _Code:
+            return system(expressions.edited_configuration(file, edits.local(edit)))
+
+        evaluated = self._evaluated(await self._value(system("import <nixpkgs/nixos> { }")))
+        return await self._with_edits(evaluated, edited)
 
     async def file(self, file: Path, attribute: str, arguments: Path | None) -> Evaluated:
         self._expect(file)
         if arguments is not None:
             self._expect(arguments)
+
+        def code(expression: str) -> _Code:
+            return _Code(("--impure", "--expr", expression), attribute=attribute)
+
+        async def edited(edit: Edit) -> _Code:
+            return code(expressions.edited_call(file, arguments, edits.local(edit)))
+
         # Without arguments Nix calls a function that has defaults for all it takes by itself.
         call = "" if arguments is None else f" (import {expressions.path(arguments)})"
-        value = await self._eval(
-            ["--impure", "--expr", f"import {expressions.path(file)}{call}"],
-            expressions.DESCRIBE,
-            attribute=attribute,
-        )
-        return self._evaluated(value)
+        base = code(f"import {expressions.path(file)}{call}")
+        return await self._with_edits(self._evaluated(await self._value(base)), edited)
 
     def _expect(self, file: Path) -> None:
         """Say that a file is missing: Nix would say so late, or only that <nixpkgs> is."""
@@ -176,19 +210,18 @@ class _Evaluation:
     def _label(self) -> str:
         return f"{self.target.name} ({self.target.installable_text})"
 
-    async def _eval(
-        self,
-        arguments: Sequence[str],
-        function: str,
-        *,
-        attribute: str | None = None,
-        environment: Mapping[str, str] | None = None,
-    ) -> dict[str, Any]:
-        """Evaluate ``function`` of what ``arguments`` say, or of its ``attribute``."""
-        command = ["nix", "eval", "--json", "--no-write-lock-file", "--store", self.store.url]
-        command += ["--apply", function, *arguments]
-        command += [] if attribute is None else ["--", attribute]
-        completed = await self.nix.run(command, environment=environment)
+    @contextlib.contextmanager
+    def _outputs(self, flake: str) -> Iterator[tuple[str, ...]]:
+        """Give the arguments that stand for all outputs of a flake."""
+        if self.nix.version >= _ALL_OUTPUTS:
+            yield (f"{flake}#.",)
+            return
+        with tempfile.TemporaryDirectory(prefix="prefetch-") as directory:
+            (Path(directory) / "flake.nix").write_text(expressions.OUTPUTS_OF_INPUT)
+            yield (f"path:{directory}#all", "--override-input", "target", flake)
+
+    async def _value(self, code: _Code) -> dict[str, Any]:
+        completed = await self._run(code)
         if completed.returncode != 0:
             raise EvaluationError(
                 f"{self._label} cannot be evaluated by Nix {self.nix.version_text}:\n"
@@ -198,7 +231,17 @@ class _Evaluation:
         value: dict[str, Any] = json.loads(completed.stdout)
         return value
 
+    async def _run(self, code: _Code) -> Completed:
+        command = ["nix", "eval", "--json", "--no-write-lock-file", "--store", self.store.url]
+        command += ["--apply", code.function, *code.arguments]
+        command += [] if code.attribute is None else ["--", code.attribute]
+        async with self.processes:
+            return await self.nix.run(command, environment=code.environment)
+
     def _evaluated(self, value: Mapping[str, Any], chosen: str | None = None) -> Evaluated:
+        return Evaluated(target=self.target, root=self._root(value, chosen), chosen=chosen)
+
+    def _root(self, value: Mapping[str, Any], chosen: str | None) -> StorePath:
         if value["drvPath"] is None:
             what = f" ({chosen})" if chosen else ""
             kind = _TYPES.get(value["type"], value["type"])
@@ -207,7 +250,47 @@ class _Evaluation:
                 hint="name an attribute that can be built",
             )
         try:
-            root = StorePath.parse(value["drvPath"])
+            return StorePath.parse(value["drvPath"])
         except FormatError as error:
             raise EvaluationError(f"{self._label} is no derivation: {error.message}") from error
-        return Evaluated(target=self.target, root=root, chosen=chosen)
+
+    async def _with_edits(
+        self, evaluated: Evaluated, code_of: Callable[[Edit], Awaitable[_Code]]
+    ) -> Evaluated:
+        """Evaluate each edit of the target, by the code that ``code_of`` gives for it."""
+
+        async def one(edit: Edit) -> EvaluatedEdit:
+            try:
+                return await self._edited(edit, await code_of(edit), evaluated.chosen)
+            except EvaluationError as error:
+                return EvaluatedEdit(edit=edit, root=None, problem=error.message)
+
+        found = await _all([one(edit) for edit in self.target.edits])
+        return replace(evaluated, edits=tuple(found))
+
+    async def _edited(self, edit: Edit, code: _Code, chosen: str | None) -> EvaluatedEdit:
+        installable = self.target.installable
+        is_call = isinstance(installable, FileInstallable) and installable.attribute is not None
+        completed = await self._run(code)
+        if completed.returncode == 0:
+            value = json.loads(completed.stdout)
+            if "inapplicable" not in value:
+                return EvaluatedEdit(edit=edit, root=self._root(value, chosen))
+            reason: str | None = f"{chosen} is in no configuration that has extendModules"
+        else:
+            reason = edits.inapplicable(completed.last_words, to_function=is_call)
+        if reason is not None:
+            return EvaluatedEdit(edit=edit, root=None, problem=reason, is_applicable=False)
+        said = completed.error_text + edits.out_of_reach(completed.stderr)
+        problem = f"it cannot be evaluated by Nix {self.nix.version_text}:\n{said}"
+        return EvaluatedEdit(edit=edit, root=None, problem=problem)
+
+
+async def _all(coroutines: Sequence[Coroutine[Any, Any, _Result]]) -> list[_Result]:
+    """Run them at once; that Nix cannot be used stops all."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(coroutine) for coroutine in coroutines]
+    except* PrefetchError as errors:
+        raise first_of(errors) from None
+    return [task.result() for task in tasks]

@@ -61,6 +61,40 @@ if found == [ ] then {
 } else describe (get outputs chosen) // { inherit chosen; }
 """
 
+NO_FUNCTION: Final = "the file is no function, so that it has no arguments to change"
+"""What evaluation throws where arguments are given to a file that takes none."""
+
+# What was chosen lies in a configuration, which is the first on the way to it that can be extended.
+# home-manager and nix-darwin have not always given an extended one the attributes beside `config`.
+_EDIT: Final = """outputs:
+let
+  describe = %(describe)s;
+  other = {
+    activationPackage = [ "config" "home" "activationPackage" ];
+    system = [ "config" "system" "build" "toplevel" ];
+  };
+  step = value: name: builtins.getAttr name value;
+  inside = extended: names:
+    if builtins.length names == 1 && ! builtins.hasAttr (builtins.head names) extended
+    then builtins.foldl' step extended (other.${builtins.head names} or names)
+    else builtins.foldl' step extended names;
+  edit = value: names:
+    if builtins.isAttrs value && value ? extendModules
+    then describe (inside (value.extendModules { modules = [ %(module)s ]; }) names)
+    else if names == [ ] then { inapplicable = true; }
+    else edit (builtins.getAttr (builtins.head names) value) (builtins.tail names);
+in
+edit outputs %(chosen)s
+"""
+
+_MERGED: Final = """let
+  file = import %(file)s;
+in
+if builtins.isFunction file || builtins.isAttrs file && file ? __functor
+then file (%(arguments)s // import %(edit)s)
+else throw %(no_function)s
+"""
+
 
 def string(text: str) -> str:
     """Write a string as Nix reads it, quotes and antiquotations escaped."""
@@ -87,6 +121,31 @@ def choose(name: str, system: str) -> str:
     return _CHOOSE % {
         "system": string(system),
         "whole": string(names[0] if len(names) == 1 else name),
-        "path": f"[ {' '.join(string(part) for part in names)} ]",
+        "path": _names(names),
         "describe": DESCRIBE,
     }
+
+
+def edited_output(chosen: Sequence[str], module: str) -> str:
+    """Make the function that finds what was chosen in a flake's outputs, edited by ``module``."""
+    return _EDIT % {"chosen": _names(chosen), "module": module, "describe": DESCRIBE}
+
+
+def edited_configuration(file: Path, module: str) -> str:
+    """Make the system that a NixOS configuration describes together with ``module``."""
+    imports = f"{{ imports = [ {path(file)} {module} ]; }}"
+    return f"import <nixpkgs/nixos> {{ configuration = {imports}; }}"
+
+
+def edited_call(file: Path, arguments: Path | None, edit: str) -> str:
+    """Call the function in ``file`` with its arguments, those of the file ``edit`` over them."""
+    return _MERGED % {
+        "file": path(file),
+        "arguments": "{ }" if arguments is None else f"import {path(arguments)}",
+        "edit": edit,
+        "no_function": string(NO_FUNCTION),
+    }
+
+
+def _names(names: Sequence[str]) -> str:
+    return f"[ {' '.join(string(name) for name in names)} ]"
