@@ -128,7 +128,9 @@ async def check(request: Request, valid_paths: Path | None, *, json: bool) -> in
 
 async def why(target: str, path: str, *, to: str | None, store: str | None, every: bool) -> int:
     """``prefetch why``."""
-    (parsed,) = parse_list(f"target = {target}", file="TARGET", directory=Path.cwd())
+    (parsed,) = parse_list(
+        f"target = {target}", file="TARGET", directory=Path.cwd(), shipped_edits=shipped_edits()
+    )
     async with open_destination(to, exclusive=False) as destination:
         chains = await checking.why(
             parsed, path, await Nix.find(), observer(), store=store, destination=destination

@@ -25,7 +25,7 @@ def plan_document(plan: Plan) -> dict[str, Any]:
                 "installable": each.target.installable_text,
                 "level": each.level.word,
                 "root": each.root,
-                "edits": {},
+                "edits": {edit.name: edit.root for edit in each.edits if edit.root is not None},
             }
             for each in plan.targets
         ],

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mirror.destinations import Generation
     from mirror.formats.store_path import StorePath
     from mirror.planning.chains import Step
-    from mirror.planning.plan import Plan
+    from mirror.planning.plan import Plan, TargetPlan
     from mirror.planning.readiness import Missing
     from mirror.sync.check import Checked
     from mirror.sync.report import Outcome
@@ -70,6 +70,7 @@ def plan_lines(plan: Plan) -> Iterator[str]:
         yield f"  {each.root}"
         for notice in each.notices:
             yield f"  note: {notice}"
+        yield from (f"  {line}" for line in edit_lines(each))
     yield ""
     yield from _where_from(plan)
     largest = sorted(plan.substitute, key=lambda each: -each.offer.info.nar_size)[:_LARGEST]
@@ -92,6 +93,15 @@ def plan_lines(plan: Plan) -> Iterator[str]:
             if missing.derivation:
                 yield f"    made by {missing.derivation}"
             yield f"    {missing.reason}"
+
+
+def edit_lines(plan: TargetPlan) -> Iterator[str]:
+    """What each edit comes to."""
+    for edit in plan.edits:
+        if edit.root is not None:
+            yield f"{edit.name} adds {number(edit.paths, 'path')}, {size(edit.nar_bytes)}"
+        elif not edit.is_applicable:
+            yield f"{edit.name} does not apply: {edit.problem}"
 
 
 def _where_from(plan: Plan) -> Iterator[str]:
@@ -185,12 +195,15 @@ def moment(when: datetime) -> str:
 
 def synced_lines(synced: Synced, destination: str) -> Iterator[str]:
     """What a sync ended with: one line a generation, one line if nothing was new."""
+    plans = {each.target.name: each for each in synced.plan.targets}
     for each in synced.kept:
         state = f"{number(len(each.missing), 'path')} missing" if each.missing else "complete"
         yield (
             f"{each.target}: generation {each.number} kept at {destination}, "
             f"{number(len(each.paths), 'path')}, {size(each.nar_bytes)}, {state}"
         )
+        if each.target in plans:
+            yield from (f"  {line}" for line in edit_lines(plans[each.target]))
     if synced.unchanged:
         names = ", ".join(f"{each.target} ({each.number})" for each in synced.unchanged)
         state = "" if synced.is_complete else ", still incomplete"
@@ -202,7 +215,9 @@ def checked_lines(checked: Iterable[Checked], mending: str) -> Iterator[str]:
     is_ready = True
     for each in checked:
         name = each.target.name + (f" with {each.edit}" if each.edit else "")
-        if each.problem is not None:
+        if not each.is_applicable and each.problem is not None:
+            yield f"{name}: does not apply, {each.problem.message}"
+        elif each.problem is not None:
             yield f"{name}: not ready, it cannot be evaluated offline"
             yield from (f"  {line}" for line in each.problem.message.splitlines())
         elif each.readiness is not None and each.readiness.is_ready:

@@ -70,6 +70,11 @@ class Evaluated:
     chosen: str | None = None
     edits: tuple[EvaluatedEdit, ...] = ()
 
+    @property
+    def roots(self) -> tuple[StorePath, ...]:
+        """The target's own root, then those of its edits that have one."""
+        return (self.root, *(each.root for each in self.edits if each.root is not None))
+
 
 async def evaluate_all(
     nix: Nix, targets: Sequence[Target], *, store: StoreLocation, system: str, limit: int

@@ -15,7 +15,7 @@ from mirror.planning.targets import Level
 from mirror.planning.wants import Rules, Unobtainable, Wants
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from mirror.formats.path_info import PathInfo
     from mirror.formats.store_path import StorePath
@@ -23,6 +23,23 @@ if TYPE_CHECKING:
     from mirror.planning.fixed_outputs import FixedOutput
     from mirror.planning.graph import Graph
     from mirror.planning.targets import Target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EditPlan:
+    """What an edit of a target comes to.
+
+    ``root`` is the root derivation of the target with the edit; without one, ``problem`` says why,
+    and whether that is an error or the edit only does not apply. ``paths`` and ``nar_bytes`` are
+    what it alone adds to the target (the size of sources at their origins is not known before).
+    """
+
+    name: str
+    root: StorePath | None = None
+    problem: str | None = None
+    is_applicable: bool = True
+    paths: int = 0
+    nar_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +62,7 @@ class TargetPlan:
     build: frozenset[StorePath]
     unobtainable: Mapping[StorePath, Unobtainable]
     kept: frozenset[StorePath]
+    edits: tuple[EditPlan, ...] = ()
     notices: tuple[str, ...] = ()
 
     @property
@@ -112,13 +130,20 @@ class Plan:
 
 def start(
     target: Target,
-    root: StorePath,
+    roots: Sequence[StorePath],
     graph: Graph,
     rules: Rules,
     held: Mapping[StorePath, PathInfo],
 ) -> tuple[Wants, tuple[str, ...]]:
-    """Say what a target's level wants, and what its owner should be told about the request."""
+    """Say what a target's level wants, and what its owner should be told about the request.
+
+    The first of ``roots`` is the target's own, the others are those of its edits: what they do not
+    share with it is rebuilt when the edit is made.
+    """
     wants = Wants(graph, rules, held=held)
+    root, *edited_roots = roots
+    for edited in edited_roots:
+        wants.want_outputs(edited, graph[edited].outputs)
     outputs = graph[root].outputs
     output_paths = [output.path for output in outputs.values() if output.path is not None]
     if target.level is Level.RUNTIME and all(path in held for path in output_paths):
@@ -126,10 +151,10 @@ def start(
             wants.want_path(path)
     else:
         wants.want_outputs(root, outputs)
-    _want_level(target.level, [root], graph, wants)
+    _want_level(target.level, roots, graph, wants)
     notices = []
     if target.raised:
-        reachable = graph.build_graph([root])
+        reachable = graph.build_graph(roots)
         for name, level in target.raised:
             named = graph.named(name, reachable)
             _want_level(level, named, graph, wants)
@@ -149,6 +174,7 @@ def finish(
     unobtainable: Mapping[StorePath, Unobtainable],
     lasting: Wants,
     evaluated: Mapping[StorePath, tuple[StorePath, ...]],
+    edits: tuple[EditPlan, ...] = (),
     notices: Iterable[str] = (),
 ) -> TargetPlan:
     """Make a target's plan of wants that have no more questions.
@@ -178,6 +204,7 @@ def finish(
         build=frozenset(wants.build),
         unobtainable=unobtainable,
         kept=frozenset((*lasting.paths, *lasting.fetch, *evaluated)),
+        edits=edits,
         notices=tuple(notices),
     )
 

@@ -62,12 +62,14 @@ class Offline:
     ``valid`` are paths of the store that builds. ``cached`` are paths of a cache that this store
     may substitute from, with all that they refer to; a derivation that forbids substitution is
     built all the same. ``local`` are derivations known to be the machine's own to build.
+    ``evaluated`` are sources that are there because evaluation makes them.
     """
 
     graph: Graph
     valid: Container[StorePath]
     cached: Container[StorePath] = frozenset()
     local: Collection[StorePath] = frozenset()
+    evaluated: Container[StorePath] = frozenset()
 
     def would_build(self, derivation: StorePath, outputs: Iterable[str]) -> set[StorePath]:
         """The derivations that Nix would build for outputs of one."""
@@ -107,7 +109,7 @@ class Offline:
         return [
             source
             for source in self.graph[derivation].input_sources
-            if source not in self.valid and source not in self.cached
+            if not any(source in each for each in (self.valid, self.cached, self.evaluated))
         ]
 
     def _stuck(self, build: Collection[StorePath]) -> set[StorePath]:

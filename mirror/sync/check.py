@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from mirror.destinations import NixStore
-from mirror.errors import RequestError
+from mirror.errors import EvaluationError, RequestError
 from mirror.nix.derivations import read_closure
 from mirror.nix.evaluate import Evaluated, evaluate_all
 from mirror.nix.settings import read_settings
@@ -41,17 +41,21 @@ _NO_CACHES: Final = "substituters =\nextra-substituters ="
 class Checked:
     """What is to be said of one target, or of one edit of it.
 
-    ``problem`` is why it could not even be evaluated offline; else there is a ``readiness``.
+    ``problem`` is why it could not even be evaluated offline, or why the edit does not apply; else
+    there is a ``readiness``.
     """
 
     target: Target
     edit: str | None = None
     readiness: Readiness | None = None
     problem: PrefetchError | None = None
+    is_applicable: bool = True
 
     @property
     def is_ready(self) -> bool:
-        """Whether it can be built with no network now."""
+        """Whether it can be built with no network now (what does not apply needs nothing)."""
+        if not self.is_applicable:
+            return True
         return self.readiness is not None and self.readiness.is_ready
 
 
@@ -89,12 +93,25 @@ async def check(
         offline = Offline(graph=graph, valid=held, local=local)
     else:
         offline = Offline(graph=graph, valid=frozenset(), cached=held, local=local)
+    # Whoever makes an edit evaluates it, and so has the sources that evaluation makes.
+    edited = replace(offline, evaluated=graph.input_sources)
     checked: list[Checked] = []
     for target, result in evaluation.results:
-        if isinstance(result, Evaluated):
-            checked.append(Checked(target=target, readiness=offline.readiness(result.root)))
-        else:
+        if not isinstance(result, Evaluated):
             checked.append(Checked(target=target, problem=result))
+            continue
+        checked.append(Checked(target=target, readiness=offline.readiness(result.root)))
+        for each in result.edits:
+            readiness = edited.readiness(each.root) if each.root is not None else None
+            checked.append(
+                Checked(
+                    target=target,
+                    edit=each.edit.name,
+                    readiness=readiness,
+                    problem=EvaluationError(each.problem) if each.problem else None,
+                    is_applicable=each.is_applicable,
+                )
+            )
     return checked
 
 
@@ -155,7 +172,7 @@ async def evaluate_offline(
     results = await evaluate_all(
         isolated, targets, store=location, system=settings.system, limit=_EVALUATIONS
     )
-    roots = [each.root for each in results if isinstance(each, Evaluated)]
+    roots = [root for each in results if isinstance(each, Evaluated) for root in each.roots]
     graph = Graph(await asyncio.to_thread(read_closure, location, roots))
     return Evaluation(results=tuple(zip(targets, results, strict=True)), graph=graph)
 

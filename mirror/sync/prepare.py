@@ -16,6 +16,7 @@ from mirror.planning import plan as planning
 from mirror.planning.availability import Availability
 from mirror.planning.fixed_output_index import FixedOutputs
 from mirror.planning.graph import Graph, in_order
+from mirror.planning.plan import EditPlan
 from mirror.planning.wants import Rules
 
 if TYPE_CHECKING:
@@ -76,7 +77,16 @@ async def evaluate_targets(
         for target, result in zip(targets, results, strict=True)
         if not isinstance(result, Evaluated)
     ]
-    roots = [each.root for each in evaluated]
+    failures += [
+        (
+            each.target,
+            EvaluationError(f"{each.target.name} with the edit {edit.edit.name}: {edit.problem}"),
+        )
+        for each in evaluated
+        for edit in each.edits
+        if edit.root is None and edit.is_applicable
+    ]
+    roots = [root for each in evaluated for root in each.roots]
     # A collection could have come between evaluation and now; from here on it cannot.
     await workshop.evaluation.add_temp_roots(roots)
     for path in set(roots) - await workshop.evaluation.query_valid_paths(roots):
@@ -140,11 +150,10 @@ class _Planner:
 
     async def plan(self, evaluated: Evaluated) -> TargetPlan:
         target, root = evaluated.target, evaluated.root
-        wants, notices = planning.start(target, root, self._graph, self._rules, self._held)
-        await self._answer(wants)
-        lasting_rules = replace(self._rules, with_fetchers=False)
-        lasting, _ = planning.start(target, root, self._graph, lasting_rules, self._held)
-        await self._answer(lasting)
+        wants, notices = await self._wants(target, evaluated.roots, self._rules)
+        lasting, _ = await self._wants(
+            target, evaluated.roots, replace(self._rules, with_fetchers=False)
+        )
         chosen = f"evaluated as {evaluated.chosen}" if evaluated.chosen else None
         unobtainable = {path: self._with_refusal(each) for path, each in wants.unobtainable.items()}
         closure = in_order([root], lambda path: self._references.get(path, ()))
@@ -155,8 +164,43 @@ class _Planner:
             unobtainable=unobtainable,
             lasting=lasting,
             evaluated={path: self._references[path] for path in closure},
+            edits=await self._edits(evaluated),
             notices=(chosen, *notices) if chosen else notices,
         )
+
+    async def _wants(
+        self, target: Target, roots: Sequence[StorePath], rules: Rules
+    ) -> tuple[Wants, tuple[str, ...]]:
+        wants, notices = planning.start(target, roots, self._graph, rules, self._held)
+        await self._answer(wants)
+        return wants, notices
+
+    async def _edits(self, evaluated: Evaluated) -> tuple[EditPlan, ...]:
+        """What each edit alone adds. All answers are known by now: nothing is asked again."""
+        if not evaluated.edits:
+            return ()
+        base, _ = await self._wants(evaluated.target, [evaluated.root], self._rules)
+        planned = []
+        for each in evaluated.edits:
+            added: set[StorePath] = set()
+            size = 0
+            if each.root is not None:
+                roots = [evaluated.root, each.root]
+                wants, _ = await self._wants(evaluated.target, roots, self._rules)
+                added = (wants.paths.keys() - base.paths) | (wants.fetch.keys() - base.fetch)
+                infos = (wants.paths[path].info for path in added & wants.paths.keys())
+                size = sum(info.nar_size for info in infos if info is not None)
+            planned.append(
+                EditPlan(
+                    name=each.edit.name,
+                    root=each.root,
+                    problem=each.problem,
+                    is_applicable=each.is_applicable,
+                    paths=len(added),
+                    nar_bytes=size,
+                )
+            )
+        return tuple(planned)
 
     def _with_refusal(self, missing: Unobtainable) -> Unobtainable:
         refusal = self._workshop.caches.refusals.get(missing.path)
