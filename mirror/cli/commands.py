@@ -80,6 +80,7 @@ async def plan(request: Request, *, json: bool) -> int:
 async def sync(request: Request, *, jobs: int, keep_going: bool, build: bool, json: bool) -> int:
     """``prefetch sync``."""
     targets = await read_lists(request)
+    options = _options(request)
     signing_key = _read_key(request.signing_key) if request.signing_key else None
     options = _options(request)
     shown = observer()
