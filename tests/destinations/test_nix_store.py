@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import resource
+import stat
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -158,8 +159,11 @@ async def as_nobody(
     nix: Nix, store: StoreLocation, directory: Path, *settings: str
 ) -> tuple[str, Path]:
     """Run ``AS_ANYONE`` as nobody, with a daemon of root's; what it says, and nobody's home."""
-    for above in [directory, *directory.parents[:3]]:
-        above.chmod(0o755)
+    # Only what pytest keeps for itself is opened: /tmp itself may be among what is above.
+    for above in [directory, *directory.parents]:
+        mode = above.stat().st_mode
+        if not mode & stat.S_IXOTH:
+            above.chmod(stat.S_IMODE(mode) | 0o055)
     socket = directory / "socket"
     home = directory / "nobody"
     home.mkdir()
