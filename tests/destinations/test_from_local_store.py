@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 from rig.made_paths import input_addressed, text
 
+from mirror.demo.upstream import remove_store
 from mirror.destinations.cache_directory import CacheDirectory
 from mirror.destinations.nix_store import NixStore
 from mirror.errors import IntegrityError, NotAvailableError
@@ -102,7 +102,6 @@ async def test_what_is_not_there_or_damaged_is_said_to_be_so(
         (store.real(tree) / "run").chmod(0o644)
         with pytest.raises(IntegrityError, match="tree"):
             await copy(source, cache, tree)
-        store.real(tree).chmod(0o755)
-        shutil.rmtree(store.real(tree))
+        remove_store(store.real(tree))
         with pytest.raises(IntegrityError, match="tree cannot be read"):
             await copy(source, cache, tree)
