@@ -83,7 +83,10 @@ class Nix:
         completed = await unknown.run(["nix", "--version"])
         found = re.search(rb"(\d+)\.(\d+)(?:\.(\d+))?", completed.stdout)
         if completed.returncode != 0 or found is None:
-            raise ToolError(f"`nix --version` failed: {completed.last_words}", hint=INSTALL_HINT)
+            raise ToolError(
+                f"`nix --version` failed: {completed.last_words}",
+                hint="see that it works by itself: nix.conf or NIX_CONFIG may not be valid",
+            )
         major, minor, patch = (int(group or 0) for group in found.groups())
         nix = cls(program=program, version=(major, minor, patch), environment=environment)
         if nix.version < OLDEST:

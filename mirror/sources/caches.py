@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mirror.errors import SourceError
+from mirror.errors import SourceError, TransientError
 from mirror.planning.availability import Offer
 
 if TYPE_CHECKING:
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class Caches:
     """Several caches as one; the first that may be believed makes the offer.
 
-    A cache that cannot be asked counts as having nothing; :attr:`failures` say why, by cache. An
-    offer that is not believed counts as none; :attr:`refusals` say why, by path.
+    A cache whose answer makes no sense counts as having nothing; :attr:`failures` say why, by
+    cache. An offer that is not believed counts as none; :attr:`refusals` say why, by path.
     """
 
     def __init__(self, caches: Sequence[BinaryCache]) -> None:
@@ -35,10 +35,19 @@ class Caches:
         """What the first cache that has ``path`` says of it, None if none has it.
 
         For a fixed output no signature is needed: its content is compared with its own hash.
+
+        Raises:
+            TransientError: no cache has it, but one of them could not be asked. To take that for
+                an absence would plan to build what needs no building.
+
         """
+        unanswered: TransientError | None = None
         for cache in self.all:
             try:
                 narinfo = await cache.lookup(path)
+            except TransientError as error:
+                unanswered = error
+                continue
             except SourceError as error:
                 self.failures.setdefault(cache.name, error.message)
                 continue
@@ -54,4 +63,9 @@ class Caches:
             if refusal is None:
                 return Offer(source=cache.name, info=info, download_bytes=narinfo.file_size)
             self.refusals.setdefault(path, f"{cache.name}: {refusal}")
+        if unanswered is not None:
+            raise TransientError(
+                f"a cache does not answer any more, and nothing is planned: {unanswered.message}",
+                hint="run it again; what is kept stays as it is",
+            ) from unanswered
         return None

@@ -267,11 +267,13 @@ async def _drain(response: httpx.Response) -> None:
 
 
 def _read_netrc(path: Path | None) -> httpx.NetRCAuth | None:
-    # A netrc file that does not exist is Nix's default, and no error there either.
-    if path is None or not path.exists():
+    # Nix's default is a file that mostly does not exist; often only root may read it.
+    if path is None:
         return None
     try:
         return httpx.NetRCAuth(str(path))
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return None
     except (OSError, ValueError, netrc.NetrcParseError) as error:
         raise RequestError(f"the netrc file {path} cannot be read: {error}") from error
 

@@ -10,7 +10,7 @@ without holding a worker, so a large one delays nothing but what needs it, until
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
@@ -21,6 +21,7 @@ from mirror.errors import (
     NotAvailableError,
     PrefetchError,
     SourceError,
+    TransientError,
     first_of,
 )
 from mirror.formats.verify import NarVerifier
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
 
 STAGED_AT_ONCE: Final = 256
 """How many verified paths may wait for what they refer to, before no more are obtained."""
+
+_SILENCES: Final = 3
+"""How many times running one server may fail before it is left alone for the rest of the run."""
 
 _INLINE_BYTES: Final = 32 * 1024
 """Chunks up to this size are handled on the event loop: a thread would cost more than the work."""
@@ -114,6 +118,7 @@ class _Engine:
         self._waiting: dict[StorePath, set[StorePath]] = {}
         self._dependents: dict[StorePath, list[StorePath]] = {}
         self._distrusted: dict[str, str] = {}
+        self._silences: Counter[str] = Counter()
         self._outcomes: dict[StorePath, Outcome] = {}
         self._failed = False
         self._busy = 0
@@ -158,7 +163,7 @@ class _Engine:
         """Ask the item's sources in turn; None if none of them has it."""
         attempts: list[Attempt] = []
         for source in item.sources:
-            if reason := self._distrusted.get(source.name):
+            if reason := self._distrusted.get(source.name) or self._given_up(source):
                 attempts.append(Attempt(source=source.name, error=reason))
                 continue
             self._observer.started(item.wanted.path, source.name)
@@ -176,7 +181,10 @@ class _Engine:
                     verified = await self._transfer(nar, staging, source)
                 except SourceError as error:
                     attempts.extend(_attempts(source, error))
+                    if isinstance(error, TransientError):
+                        self._silences[source.name] += 1
                     continue
+                self._silences[source.name] = 0
                 return _Staged(
                     staging=staging,
                     verified=verified,
@@ -185,6 +193,12 @@ class _Engine:
                     stack=kept.pop_all(),
                 )
         await self._fail(item.wanted.path, tuple(attempts))
+        return None
+
+    def _given_up(self, source: Source) -> str | None:
+        """Why a source is not asked any more: each time that it fails takes its time."""
+        if source.is_one_party and self._silences[source.name] >= _SILENCES:
+            return f"not asked: it failed {_SILENCES} times running"
         return None
 
     async def _transfer(self, nar: Nar, staging: Staging, source: Source) -> VerifiedPath:

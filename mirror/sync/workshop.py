@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mirror.destinations import CacheDirectory
-from mirror.errors import FormatError, PrefetchError, RequestError, SourceError
+from mirror.errors import FormatError, PrefetchError, RequestError, SourceError, TransientError
 from mirror.formats.signing import PublicKey, TrustedKeys
 from mirror.nix import daemon
 from mirror.nix.settings import read_settings
@@ -115,6 +115,7 @@ async def open_workshop(
 
     Raises:
         RequestError: a key or a URL cannot be read.
+        TransientError: there are caches, and none of them can be asked.
         ToolError: Nix does not tell its settings, or its store cannot be opened.
 
     """
@@ -188,6 +189,11 @@ async def _connect(
             observer.notice(f"not used: {answer.message}")
         else:
             raise answer
+    if urls and not caches:
+        raise TransientError(
+            "none of the caches can be asked",
+            hint="run it again when there is a network; what is kept stays as it is",
+        )
     return Caches(caches)
 
 

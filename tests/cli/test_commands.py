@@ -285,3 +285,15 @@ def test_output_that_nobody_reads_any_more_is_no_traceback(shell: Shell) -> None
             check=False,
         )
     assert b"Traceback" not in completed.stderr
+
+
+def test_without_any_cache_nothing_is_planned_and_nothing_kept_is_replaced(shell: Shell) -> None:
+    shell.write_list("laptop = DEMO#laptop")
+    shell.run(shell.arguments("sync", "hosts.txt", "--to", "cache"))
+    roots = [*COMMAND, "roots", "--to", "cache", "--json"]
+    before = shell.json(roots)
+    away = shell.arguments("sync", "hosts.txt", "--to", "cache", cache="http://127.0.0.1:9")
+    failed = shell.run(away, expect=1)
+    assert "127.0.0.1:9" in failed.stderr
+    assert "none of the caches can be asked" in failed.stderr
+    assert shell.json(roots) == before

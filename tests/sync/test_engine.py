@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rig.made_paths import Made, text
 
 from mirror.destinations import CacheDirectory
-from mirror.errors import NotAvailableError
+from mirror.errors import NotAvailableError, TransientError
 from mirror.formats.verify import Claim
 from mirror.sources import Nar, Source, Wanted
 from mirror.sync import engine
@@ -101,3 +101,35 @@ async def test_what_refers_to_a_failed_path_is_not_downloaded(tmp_path: Path) ->
     assert {path for path in outcomes if outcomes[path].result == "stored"} == {other.path}
     assert not {made.path for made in late[4:]} & set(source.given)
     assert list(tmp_path.glob("cache/.prefetch/staging/*")) == []
+
+
+@dataclass
+class Away:
+    """A server that is asked, and never answers."""
+
+    asked: int = 0
+    name: str = "away"
+    is_one_party: bool = True
+
+    def open(self, wanted: Wanted) -> contextlib.AbstractAsyncContextManager[Nar]:
+        self.asked += 1
+        raise TransientError(f"{wanted.path}: timed out")
+
+
+async def test_a_server_that_fails_again_and_again_is_left_alone(tmp_path: Path) -> None:
+    order = [text(f"path-{n}") for n in range(30)]
+    away = Away()
+    memory = Memory({made.path: made for made in order}, slow=text("nothing").path)
+    async with CacheDirectory.open(tmp_path / "cache") as cache:
+        outcomes = await obtain(
+            [Item(wanted=Wanted(path=made.path), sources=[away, memory]) for made in order],
+            cache,
+            Silent(),  # type: ignore[arg-type] # whatever it is told
+            present=(),
+            download_bytes=0,
+            jobs=1,
+            keep_going=True,
+        )
+    assert {outcome.result for outcome in outcomes.values()} == {"stored"}
+    assert away.asked == 3
+    assert "3 times running" in outcomes[order[-1].path].attempts[0].error
