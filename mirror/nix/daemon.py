@@ -10,23 +10,33 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from mirror.errors import ToolError
 from mirror.nix.connection import Connection, DaemonError, plain
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
     from mirror.nix.command import Nix
     from mirror.nix.stores import StoreLocation
 
-__all__ = ["Connection", "DaemonError", "connect"]
+__all__ = ["Channel", "Connection", "DaemonError", "connect", "open_channel"]
 
 _DEFAULT_SOCKET: Final = "/nix/var/nix/daemon-socket/socket"
 _READ_SIZE: Final = 1 << 16
 _LINES_KEPT: Final = 10
 _FAREWELL_SECONDS: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """A way to a store, nothing said yet; ``last_words`` waits for what its far end died with."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    last_words: Callable[[], Awaitable[str]]
 
 
 @contextlib.asynccontextmanager
@@ -37,10 +47,30 @@ async def connect(nix: Nix, store: StoreLocation) -> AsyncIterator[Connection]:
         ToolError: nobody answers, or this user is not let in, or the version is unknown.
 
     """
+    async with open_channel(nix, store) as channel:
+        connection = Connection(channel.reader, channel.writer)
+        try:
+            await connection.greet()
+        except ToolError as error:
+            said = await channel.last_words()
+            if not said:
+                raise
+            raise ToolError(f"the store {store.url} cannot be opened: {said}") from error
+        yield connection
+
+
+@contextlib.asynccontextmanager
+async def open_channel(nix: Nix, store: StoreLocation) -> AsyncIterator[Channel]:
+    """Open the way to ``store`` for whoever speaks the protocol; leaving the context closes it.
+
+    Raises:
+        ToolError: nobody answers, or this user is not let in.
+
+    """
     socket = _socket(nix, store)
     opened = _over_socket(socket) if socket else _over_process(nix, store)
-    async with opened as connection:
-        yield connection
+    async with opened as channel:
+        yield channel
 
 
 def _socket(nix: Nix, store: StoreLocation) -> str | None:
@@ -53,7 +83,7 @@ def _socket(nix: Nix, store: StoreLocation) -> str | None:
 
 
 @contextlib.asynccontextmanager
-async def _over_socket(socket: str) -> AsyncIterator[Connection]:
+async def _over_socket(socket: str) -> AsyncIterator[Channel]:
     try:
         reader, writer = await asyncio.open_unix_connection(socket)
     except PermissionError as error:
@@ -66,16 +96,18 @@ async def _over_socket(socket: str) -> AsyncIterator[Connection]:
             f"no Nix daemon answers at {socket}: {error.strerror or error}",
             hint="start it (systemctl start nix-daemon.socket), or give another store",
         ) from error
+
+    async def nothing() -> str:
+        return ""
+
     try:
-        connection = Connection(reader, writer)
-        await connection.greet()
-        yield connection
+        yield Channel(reader, writer, nothing)
     finally:
         await _hang_up(writer)
 
 
 @contextlib.asynccontextmanager
-async def _over_process(nix: Nix, store: StoreLocation) -> AsyncIterator[Connection]:
+async def _over_process(nix: Nix, store: StoreLocation) -> AsyncIterator[Channel]:
     # Without NIX_REMOTE, Nix itself chooses, and a user's own NIX_REMOTE says what "auto" is.
     environment = {} if store.url == "auto" else {"NIX_REMOTE": store.url}
     async with nix.process(["nix-daemon", "--stdio"], environment=environment) as process:
@@ -84,18 +116,13 @@ async def _over_process(nix: Nix, store: StoreLocation) -> AsyncIterator[Connect
         assert process.stderr is not None
         last_lines: deque[str] = deque(maxlen=_LINES_KEPT)
         listener = asyncio.create_task(_listen(process.stderr, last_lines))
-        connection = Connection(process.stdout, process.stdin)
+
+        async def complaint() -> str:
+            await asyncio.wait([listener], timeout=_FAREWELL_SECONDS)
+            return _complaint(last_lines)
+
         try:
-            try:
-                await connection.greet()
-            except ToolError as error:
-                await asyncio.wait([listener], timeout=_FAREWELL_SECONDS)
-                said = _complaint(last_lines)
-                raise ToolError(
-                    f"the store {store.url} cannot be opened: {said or error.message}",
-                    hint=None if said else error.hint,
-                ) from error
-            yield connection
+            yield Channel(process.stdout, process.stdin, complaint)
         finally:
             await _hang_up(process.stdin)
             with contextlib.suppress(TimeoutError):

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import json
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -20,6 +20,7 @@ from mirror.formats.store_path import StorePath
 from mirror.nix import edits, expressions
 from mirror.nix.edits import EvaluatedEdit
 from mirror.nix.origin_of_path import derivation_of
+from mirror.nix.recording import Touched, recording
 from mirror.nix.stores import open_store
 from mirror.planning.targets import FileInstallable, FlakeInstallable, PathInstallable
 
@@ -62,13 +63,15 @@ class Evaluated:
     """A target and its root derivation, and what each of its edits makes of it.
 
     ``chosen`` is the attribute path that was found for the name in a flake, None for all else.
-    ``edits`` are those of the target, in their order.
+    ``edits`` are those of the target, in their order. ``touched`` is what all these evaluations
+    asked of the store.
     """
 
     target: Target
     root: StorePath
     chosen: str | None = None
     edits: tuple[EvaluatedEdit, ...] = ()
+    touched: Touched = field(default_factory=Touched)
 
     @property
     def roots(self) -> tuple[StorePath, ...]:
@@ -118,18 +121,23 @@ async def evaluate(
         ToolError: Nix itself cannot be used.
 
     """
-    evaluation = _Evaluation(nix, target, store, processes or asyncio.Semaphore(1))
-    match target.installable:
-        case FlakeInstallable(flake=flake, name=name):
-            return await evaluation.flake(flake, name, system)
-        case FileInstallable(file=file, attribute=attribute, arguments=arguments):
-            if attribute is None:
-                return await evaluation.configuration(file)
-            return await evaluation.file(file, attribute, arguments)
-        case PathInstallable(path=path):
-            async with evaluation.processes:
-                root = await derivation_of(nix, target.name, path, store)
-            return Evaluated(target=target, root=root)
+    installable = target.installable
+    processes = processes or asyncio.Semaphore(1)
+    if isinstance(installable, PathInstallable):
+        async with processes:
+            root = await derivation_of(nix, target.name, installable.path, store)
+        return Evaluated(target=target, root=root)
+    async with recording(nix, store) as recorded:
+        evaluation = _Evaluation(nix, target, recorded.store, processes)
+        match installable:
+            case FlakeInstallable(flake=flake, name=name):
+                evaluated = await evaluation.flake(flake, name, system)
+            case FileInstallable(file=file, attribute=attribute, arguments=arguments):
+                if attribute is None:
+                    evaluated = await evaluation.configuration(file)
+                else:
+                    evaluated = await evaluation.file(file, attribute, arguments)
+        return replace(evaluated, touched=recorded.touched)
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ async def derivation_of(nix: Nix, name: str, path: Path, store: StoreLocation) -
 
     """
     try:
-        store_path = await asyncio.to_thread(_store_path, path, store)
+        store_path = await asyncio.to_thread(store_path_of, path, store)
     except OSError as error:
         raise EvaluationError(f"{name}: {path} cannot be followed: {error.strerror}") from error
     if store_path is None:
@@ -72,7 +72,7 @@ async def derivation_of(nix: Nix, name: str, path: Path, store: StoreLocation) -
     return deriver
 
 
-def _store_path(path: Path, store: StoreLocation) -> StorePath | None:
+def store_path_of(path: Path, store: StoreLocation) -> StorePath | None:
     """Follow links up to the first path in the store; None: they lead elsewhere."""
     for _ in range(_LINKS_AT_MOST):
         for root in {store.root, Path("/")}:
