@@ -47,6 +47,14 @@ def scratch_store(tmp_path: Path) -> Iterator[ScratchStore]:
     store.remove()
 
 
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Iterator[ScratchStore]:
+    """Another empty store."""
+    store = ScratchStore(tmp_path / "elsewhere")
+    yield store
+    store.remove()
+
+
 @pytest.fixture(scope="session")
 def upstream(
     nix_stable: Nix, tmp_path_factory: pytest.TempPathFactory, worker_id: str

@@ -12,29 +12,28 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
+from rig.evaluated_again import (
+    MADE,
+    evaluate_offline,
+    feed,
+    flake,
+    lock,
+    needs_of,
+    nix_for_builds,
+    with_new_home,
+)
 from rig.running import ScratchStore, run
 
-from mirror.demo.busybox import find_busybox
 from mirror.formats.store_path import StorePath
-from mirror.nix import daemon
-from mirror.nix.evaluate import Evaluated, evaluate
-from mirror.nix.evaluation_needs import EvaluationNeeds, evaluation_needs
+from mirror.nix.evaluation_needs import EvaluationNeeds
 from mirror.nix.flake_inputs import flake_inputs
-from mirror.nix.stores import StoreLocation, open_store
-from mirror.planning.list_file import parse_list
+from mirror.nix.stores import StoreLocation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from mirror.nix.command import Nix
-
-SYSTEM = "x86_64-linux"
-MADE = """
-  made = name: more: derivation ({
-    inherit name; system = "x86_64-linux"; builder = "/bin/sh";
-  } // more);
-"""
 
 
 class _Handler(http.server.SimpleHTTPRequestHandler):
@@ -59,11 +58,8 @@ def served(tmp_path: Path) -> Iterator[tuple[Path, str]]:
 
 
 @pytest.fixture
-def elsewhere(tmp_path: Path) -> Iterator[ScratchStore]:
-    """The machine on the train: an empty store."""
-    store = ScratchStore(tmp_path / "elsewhere")
-    yield store
-    store.remove()
+async def nix(any_nix: Nix, tmp_path: Path) -> Nix:
+    return await nix_for_builds(any_nix, tmp_path)
 
 
 @pytest.fixture
@@ -71,67 +67,8 @@ def store(scratch_store: ScratchStore) -> StoreLocation:
     return StoreLocation.parse(scratch_store.url)
 
 
-@pytest.fixture
-async def nix(any_nix: Nix, tmp_path: Path) -> Nix:
-    """Nix whose sandbox has a shell and busybox, and whose caches are of this test alone."""
-    tools = tmp_path / "tools"
-    tools.mkdir()
-    shutil.copy(await find_busybox(any_nix), tools / "busybox")
-    (tools / "sh").symlink_to("busybox")
-    sandbox = f"sandbox-paths = /bin/sh={tools}/busybox /bin/busybox={tools}/busybox"
-    config = f"{any_nix.environment['NIX_CONFIG']}\n{sandbox}"
-    return with_new_home(
-        dataclasses.replace(any_nix, environment={**any_nix.environment, "NIX_CONFIG": config}),
-        tmp_path / "first-home",
-    )
-
-
-def with_new_home(nix: Nix, home: Path) -> Nix:
-    """The same Nix of a user who has never run it."""
-    home.mkdir()
-    directories = {f"XDG_{name}_HOME": str(home / name.lower()) for name in ("CACHE", "CONFIG")}
-    return dataclasses.replace(
-        nix, environment={**nix.environment, **directories, "HOME": str(home)}
-    )
-
-
-async def needs_of(
-    nix: Nix, store: StoreLocation, directory: Path, line: str
-) -> tuple[Evaluated, EvaluationNeeds]:
-    (target,) = parse_list(f"it = {line}", file="hosts.txt", directory=directory)
-    await open_store(nix, store)
-    evaluated = await evaluate(nix, target, store=store, system=SYSTEM)
-    async with daemon.connect(nix, store) as connection:
-        needs = await evaluation_needs(nix, evaluated, store=store, connection=connection)
-    assert all(each in needs.references for names in needs.references.values() for each in names)
-    return evaluated, needs
-
-
-def feed(nix: Nix, elsewhere: ScratchStore, store: StoreLocation, needs: EvaluationNeeds) -> None:
-    """Copy what is needed, and nothing else, from the store of the evaluation."""
-    copy = ("nix", "copy", "--no-check-sigs", "--no-recursive", "--from", store.url)
-    if needs.paths:
-        run(nix, *copy, "--to", elsewhere.url, *sorted(needs.paths))
-
-
-def evaluate_offline(nix: Nix, elsewhere: ScratchStore, *arguments: str) -> str:
-    """Evaluate to a derivation where there is no network, with no cache of Nix's own."""
-    command = ("nix", "eval", "--raw", "--no-write-lock-file", *arguments)
-    return run(nix, *command, store=elsewhere, offline=True).stdout
-
-
 def archive(tree: Path, file: Path) -> None:
     subprocess.run(["tar", "-czf", file, "-C", tree.parent, tree.name], check=True)
-
-
-def flake(directory: Path, text: str) -> Path:
-    directory.mkdir(parents=True, exist_ok=True)
-    (directory / "flake.nix").write_text(text)
-    return directory
-
-
-def lock(nix: Nix, directory: Path, store: ScratchStore) -> None:
-    run(nix, "nix", "flake", "lock", f"path:{directory}", store=store)
 
 
 def many_inputs(tmp_path: Path, served: tuple[Path, str]) -> tuple[Path, list[Path]]:
