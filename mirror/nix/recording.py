@@ -18,6 +18,7 @@ import contextlib
 import re
 import struct
 import tempfile
+import urllib.parse
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -44,6 +45,9 @@ _BUILDING: Final = frozenset({9, 10, 36, 40, 46})
 """BuildPaths, EnsurePath, BuildDerivation, QueryMissing, BuildPathsWithResults: the answers tell of
 all that is built and substituted on the way."""
 
+_IMPORTING: Final = frozenset({39, 44})
+"""AddToStoreNar and AddMultipleToStore, which name what they bring, as the answers of others do."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Touched:
@@ -62,20 +66,30 @@ class Recording:
     """What has been asked so far of ``store``, which is the one to give to Nix."""
 
     store: StoreLocation
-    _paths: set[StorePath] = field(default_factory=set)
+    _asked: set[StorePath] = field(default_factory=set)
+    _added: set[StorePath] = field(default_factory=set)
     _built: set[StorePath] = field(default_factory=set)
 
     @property
     def touched(self) -> Touched:
-        """What was named up to now."""
-        return Touched(paths=frozenset(self._paths), built=frozenset(self._built))
+        """What was named up to now. Looks at the store's files."""
+        paths = self._asked | self._added
+        archives = {path for path in self._added - self._asked if self._is_archive(path, paths)}
+        return Touched(paths=frozenset(paths - archives), built=frozenset(self._built))
 
-    def note(self, path: StorePath, *, outputs: bool) -> None:
+    def note(self, path: StorePath, *, is_asked: bool, outputs: bool) -> None:
         """Take down that ``path`` was named, or the outputs of the derivation that it is."""
         if not path.is_derivation:
-            self._paths.add(path)
+            (self._asked if is_asked else self._added).add(path)
         elif outputs:
             self._built.add(path)
+
+    def _is_archive(self, path: StorePath, paths: Collection[StorePath]) -> bool:
+        """Whether it is what an older Nix downloads, unpacks under the same name, and forgets."""
+        trees = [each for each in paths if each.name == path.name and each != path]
+        return any(self.store.real(tree).is_dir() for tree in trees) and (
+            self.store.real(path).is_file()
+        )
 
 
 @contextlib.asynccontextmanager
@@ -93,7 +107,7 @@ async def recording(
     """
     with tempfile.TemporaryDirectory(prefix="prefetch-") as directory:
         socket = Path(directory) / "socket"
-        root = "" if store.root == Path("/") else f"?root={store.root}"
+        root = "" if store.root == Path("/") else f"?root={urllib.parse.quote(str(store.root))}"
         recorded = Recording(StoreLocation(f"unix://{socket}{root}", store.root))
         conversations: set[asyncio.Task[None]] = set()
 
@@ -151,16 +165,17 @@ class _Conversation:
         while data := await reader.read(_READ_SIZE):
             if is_request and self._answering:
                 self._operation = int.from_bytes(data[: _UNIT.size], "little")
+                rest = b""
             self._answering = not is_request
             if is_request or self._operation not in _BUILDING:
                 rest += data
-                self._note(rest)
+                self._note(rest, is_request=is_request)
                 rest = rest[-_LONGEST:]
             writer.write(data)
             await writer.drain()
         writer.close()
 
-    def _note(self, data: bytes) -> None:
+    def _note(self, data: bytes, *, is_request: bool) -> None:
         for match in _NAMED.finditer(data):
             start, end = match.span()
             if start < _UNIT.size:
@@ -170,6 +185,7 @@ class _Conversation:
                 continue
             path = StorePath(match[1].decode())
             is_wish = match[2] is not None
-            self._recorded.note(path, outputs=is_wish)
+            is_asked = is_request and self._operation not in _IMPORTING
+            self._recorded.note(path, is_asked=is_asked, outputs=is_wish)
             if is_wish and self._buildable is not None and path not in self._buildable:
                 raise ConnectionAbortedError(f"{path} is not to be built")

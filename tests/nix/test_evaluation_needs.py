@@ -331,3 +331,49 @@ async def test_a_derivation_needs_no_evaluation(
     root = run(nix, "nix-instantiate", str(tmp_path / "it.nix"), store=scratch_store)
     _, needs = await needs_of(nix, store, tmp_path, root.stdout.strip())
     assert needs == EvaluationNeeds()
+
+
+async def test_what_nix_remembers_hides_nothing(
+    nix: Nix,
+    store: StoreLocation,
+    scratch_store: ScratchStore,
+    tmp_path: Path,
+    served: tuple[Path, str],
+) -> None:
+    """A second evaluation, with all caches of Nix filled, tells the same as the first."""
+    directory, url = served
+    library = flake(directory / "library", '{ outputs = { self }: { x = "library"; }; }')
+    (library / "default.nix").write_text('"fetched"')
+    archive(library, directory / "library.tar.gz")
+    shutil.copy(directory / "library.tar.gz", directory / "again.tar.gz")
+    tree_hash = run(nix, "nix", "hash", "path", str(library)).stdout.strip()
+    top = flake(
+        tmp_path / "top",
+        f"""{{ inputs.library.url = "{url}/library.tar.gz";
+        outputs = {{ self, library }}: let {MADE} in {{
+          packages.x86_64-linux.it = made "it" {{
+            library = library.x;
+            fetched = import (builtins.fetchTarball {{
+              name = "fetched"; url = "{url}/library.tar.gz"; sha256 = "{tree_hash}";
+            }});
+            value = import (made "generated" {{ args = [ "-c" "echo '\\"value\\"' > $out" ]; }});
+          }};
+        }}; }}""",
+    )
+    (tmp_path / "it.nix").write_text(
+        f'let {MADE} in {{ it = made "it" {{ x = import (fetchTarball "{url}/again.tar.gz"); }}; }}'
+    )
+    lock(nix, top, scratch_store)
+    subprocess.run(["git", "init", "--quiet", str(top)], check=True)
+    subprocess.run(["git", "-C", str(top), "add", "."], check=True)
+    git = ["git", "-C", str(top), "-c", "user.name=t", "-c", "user.email=t@localhost"]
+    subprocess.run([*git, "commit", "--quiet", "-m", "first"], check=True)
+    expected = {
+        f"git+file://{top}#it": {"fetched", "generated", "source"},
+        "./it.nix#it": {"source"},
+    }
+    for line, names in expected.items():
+        _, first = await needs_of(nix, store, tmp_path, f"'{line}'")
+        _, second = await needs_of(nix, store, tmp_path, f"'{line}'")
+        assert first == second
+        assert {path.name for path in first.paths} == names
