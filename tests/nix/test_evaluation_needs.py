@@ -128,7 +128,11 @@ async def test_a_flake_is_evaluated_offline_from_what_it_needs(
     fresh = with_new_home(nix, tmp_path / "second-home")
     attribute = f"path:{top}#packages.x86_64-linux.it.drvPath"
     assert evaluate_offline(fresh, elsewhere, attribute) == evaluated.root
-    inputs = await flake_inputs(fresh, f"path:{top}", store=StoreLocation.parse(elsewhere.url))
+    # And finding out what is needed does not need the network either.
+    offline, there = fresh.without_network(), StoreLocation.parse(elsewhere.url)
+    _, needs_there = await needs_of(offline, there, top, "'path:.#it'")
+    assert needs_there == needs
+    inputs = await flake_inputs(offline, f"path:{top}", store=there)
     assert inputs.paths <= needs.paths
     assert len(inputs.paths) == 5
 
