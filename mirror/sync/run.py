@@ -16,7 +16,8 @@ from mirror.errors import DestinationError
 from mirror.sources import Wanted
 from mirror.sync.build import build_targets
 from mirror.sync.engine import Item, obtain
-from mirror.sync.prepare import evaluate_targets, make_plan
+from mirror.sync.planner import make_plan
+from mirror.sync.prepare import evaluate_targets
 from mirror.sync.report import Outcome
 
 if TYPE_CHECKING:

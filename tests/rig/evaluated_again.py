@@ -53,7 +53,7 @@ def with_new_home(nix: Nix, home: Path) -> Nix:
 async def needs_of(
     nix: Nix, store: StoreLocation, directory: Path, line: str
 ) -> tuple[Evaluated, EvaluationNeeds]:
-    (target,) = parse_list(f"it = {line}", file="hosts.txt", directory=directory)
+    (target,) = parse_list(f"it = {line}", file="hosts.txt", directory=directory, shipped_edits={})
     await open_store(nix, store)
     evaluated = await evaluate(nix, target, store=store, system=SYSTEM)
     async with daemon.connect(nix, store) as connection:

@@ -11,7 +11,8 @@ from mirror.formats.store_path import StorePath
 from mirror.planning.fixed_output_index import FixedOutputs
 from mirror.planning.graph import Graph
 from mirror.planning.wants import Rules, Wants
-from mirror.sync.prepare import EvaluatedTargets, _Planner
+from mirror.sync.planner import _Planner
+from mirror.sync.prepare import EvaluatedTargets
 
 if TYPE_CHECKING:
     from mirror.destinations import Destination
@@ -40,7 +41,12 @@ async def test_a_destination_that_fails_while_it_is_asked_is_reported_as_such() 
     graph = Graph({})
     fixed_outputs = FixedOutputs(graph, overrides={}, system="x86_64-linux")
     targets = EvaluatedTargets(
-        evaluated=(), failures=(), graph=graph, references={}, fixed_outputs=fixed_outputs
+        evaluated=(),
+        failures=(),
+        graph=graph,
+        references={},
+        needs={},
+        fixed_outputs=fixed_outputs,
     )
     planner = _Planner(
         targets,

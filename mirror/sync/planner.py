@@ -1,0 +1,185 @@
+"""From what targets are made of to a plan: ask the destination and the caches, decide.
+
+Nothing is written anywhere. ``plan`` stops here; ``sync`` goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from mirror.errors import PrefetchError, first_of
+from mirror.planning import plan as planning
+from mirror.planning.availability import Availability
+from mirror.planning.graph import in_order
+from mirror.planning.plan import EditPlan
+from mirror.planning.wants import Rules
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from mirror.destinations import Destination
+    from mirror.formats.path_info import PathInfo
+    from mirror.formats.store_path import StorePath
+    from mirror.nix.evaluate import Evaluated
+    from mirror.planning.plan import Plan, TargetPlan
+    from mirror.planning.targets import Target
+    from mirror.planning.wants import Unobtainable, Wants
+    from mirror.sources.caches import Caches
+    from mirror.sync.prepare import EvaluatedTargets
+    from mirror.sync.report import Observer
+    from mirror.sync.workshop import Workshop
+
+_LOOKUPS: Final = 64
+
+
+async def make_plan(
+    targets: EvaluatedTargets, workshop: Workshop, destination: Destination, observer: Observer
+) -> Plan:
+    """Plan the targets for the destination.
+
+    Raises:
+        DestinationError: the destination cannot be read.
+
+    """
+    graph = targets.graph
+    needed = {path for each in targets.needs.values() for path in each.references}
+    held = await destination.held({*graph.makers, *targets.references, *needed})
+    if workshop.caches.names:
+        observer.step(f"asking {', '.join(workshop.caches.names)}")
+    planner = _Planner(targets, workshop, destination, held)
+    plans = [await planner.plan(each) for each in targets.evaluated]
+    _tell_of_caches(workshop.caches, observer)
+    return planning.merge(plans, graph, held)
+
+
+class _Planner:
+    """Plans one target after the other, with one memory of what was asked."""
+
+    def __init__(
+        self,
+        targets: EvaluatedTargets,
+        workshop: Workshop,
+        destination: Destination,
+        held: Mapping[StorePath, PathInfo],
+    ) -> None:
+        self._graph = targets.graph
+        self._references = targets.references
+        self._needs = targets.needs
+        self._fixed_outputs = targets.fixed_outputs
+        self._workshop = workshop
+        self._destination = destination
+        self._held = held
+        self._availability: dict[StorePath, Availability] = {}
+        self._rules = Rules(
+            fixed_output=targets.fixed_outputs.__getitem__,
+            builder_refusal=workshop.builder_refusal,
+            always_substitute=workshop.settings.always_allow_substitutes,
+        )
+
+    async def plan(self, evaluated: Evaluated) -> TargetPlan:
+        target, root = evaluated.target, evaluated.root
+        needs = self._needs[target.name]
+        roots = [*evaluated.roots, *sorted(needs.derivations)]
+        wants, notices = await self._wants(target, roots, self._rules)
+        lasting, _ = await self._wants(target, roots, replace(self._rules, with_fetchers=False))
+        chosen = f"evaluated as {evaluated.chosen}" if evaluated.chosen else None
+        unobtainable = {path: self._with_refusal(each) for path, each in wants.unobtainable.items()}
+        closure = in_order([root], lambda path: self._references.get(path, ()))
+        return planning.finish(
+            target,
+            root,
+            wants=wants,
+            unobtainable=unobtainable,
+            lasting=lasting,
+            evaluated={**{path: self._references[path] for path in closure}, **needs.references},
+            edits=await self._edits(evaluated),
+            notices=(*((chosen,) if chosen else ()), *needs.notices, *notices),
+        )
+
+    async def _wants(
+        self, target: Target, roots: Sequence[StorePath], rules: Rules
+    ) -> tuple[Wants, tuple[str, ...]]:
+        wants, notices = planning.start(target, roots, self._graph, rules, self._held)
+        await self._answer(wants)
+        return wants, notices
+
+    async def _edits(self, evaluated: Evaluated) -> tuple[EditPlan, ...]:
+        """What each edit alone adds. All answers are known by now: nothing is asked again."""
+        if not evaluated.edits:
+            return ()
+        base, _ = await self._wants(evaluated.target, [evaluated.root], self._rules)
+        planned = []
+        for each in evaluated.edits:
+            added: set[StorePath] = set()
+            size = 0
+            if each.root is not None:
+                roots = [evaluated.root, each.root]
+                wants, _ = await self._wants(evaluated.target, roots, self._rules)
+                added = (wants.paths.keys() - base.paths) | (wants.fetch.keys() - base.fetch)
+                infos = (wants.paths[path].info for path in added & wants.paths.keys())
+                size = sum(info.nar_size for info in infos if info is not None)
+            planned.append(
+                EditPlan(
+                    name=each.edit.name,
+                    root=each.root,
+                    problem=each.problem,
+                    is_applicable=each.is_applicable,
+                    paths=len(added),
+                    nar_bytes=size,
+                )
+            )
+        return tuple(planned)
+
+    def _with_refusal(self, missing: Unobtainable) -> Unobtainable:
+        refusal = self._workshop.caches.refusals.get(missing.path)
+        if refusal is None:
+            return missing
+        return replace(missing, reason=f"{missing.reason} (refused: {refusal})")
+
+    async def _answer(self, wants: Wants) -> None:
+        """Look up what the wants ask, many paths at once, until they ask no more."""
+        questions: asyncio.Queue[StorePath] = asyncio.Queue()
+
+        def take_questions() -> None:
+            for path in wants.questions():
+                questions.put_nowait(path)
+
+        async def work() -> None:
+            while True:
+                path = await questions.get()
+                wants.answer(path, await self._look_up(path))
+                take_questions()
+                questions.task_done()
+
+        take_questions()
+        try:
+            async with asyncio.TaskGroup() as group:
+                workers = [group.create_task(work()) for _ in range(_LOOKUPS)]
+                await questions.join()
+                for worker in workers:
+                    worker.cancel()
+        except* PrefetchError as errors:
+            raise first_of(errors) from None
+
+    async def _look_up(self, path: StorePath) -> Availability:
+        known = self._availability.get(path)
+        if known is None:
+            held = self._held.get(path) or (await self._destination.held([path])).get(path)
+            offer = await self._workshop.caches.offer(
+                path, is_fixed_output=path in self._fixed_outputs
+            )
+            known = self._availability[path] = Availability(held=held, offer=offer)
+        return known
+
+
+def _tell_of_caches(caches: Caches, observer: Observer) -> None:
+    """Say what the caches did that makes the plan larger than it would have to be."""
+    for name, failure in caches.failures.items():
+        observer.notice(f"{name} failed, and counts as having nothing: {failure}")
+    if caches.refusals:
+        path, refusal = min(caches.refusals.items())
+        others = len(caches.refusals) - 1
+        also = f", and so are {others} more paths" if others else ""
+        observer.notice(f"refused: {refusal} ({path.name}{also}); name its key with --trusted-key")
