@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,10 +15,20 @@ from rig.running import ScratchStore
 from mirror.demo.upstream import Upstream, remove_store, serve_upstream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
     from pathlib import Path
 
     from mirror.nix.command import Nix
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Where nothing may be skipped (continuous integration), a skip is a failure."""
+    report = yield
+    if report.skipped and os.environ.get("PREFETCH_NO_SKIP") == "1":
+        report.outcome = "failed"
+        report.longrepr = f"skipped, where nothing may be: {report.longrepr}"
+    return report
 
 
 @pytest.fixture(scope="session")
