@@ -10,10 +10,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from mirror.errors import PrefetchError, first_of
+from mirror.planning import budget
 from mirror.planning import plan as planning
 from mirror.planning.availability import Availability
 from mirror.planning.graph import in_order
 from mirror.planning.plan import EditPlan
+from mirror.planning.targets import Level
 from mirror.planning.wants import Rules
 
 if TYPE_CHECKING:
@@ -79,6 +81,26 @@ class _Planner:
         )
 
     async def plan(self, evaluated: Evaluated) -> TargetPlan:
+        """Plan a target within its budget, if it has one."""
+        planned = await self._whole(evaluated)
+        limit = evaluated.target.budget
+        if limit is None or budget.nar_bytes(planned) <= limit:
+            return planned
+        least = replace(evaluated.target, raised=(), level=min(planned.level, Level.REBUILD))
+        essential = (await self._whole(replace(evaluated, target=least))).paths
+        planned = budget.without_packages(planned, essential, self._graph, limit)
+        notices = planned.notices
+        while budget.nar_bytes(planned) > limit and (dear := budget.dearest(planned.edits)):
+            named = f"the edit {dear.name}, which would add {dear.nar_bytes:,} bytes"
+            notices += (f"left out for the budget of {limit:,} bytes: {named}",)
+            edits = tuple(each for each in evaluated.edits if each.edit.name != dear.name)
+            evaluated = replace(evaluated, edits=edits, target=least)
+            planned = replace(await self._whole(evaluated), level=planned.level)
+        if (size := budget.nar_bytes(planned)) > limit:
+            notices += (f"it takes {size:,} bytes, more than the budget of {limit:,}",)
+        return replace(planned, notices=notices)
+
+    async def _whole(self, evaluated: Evaluated) -> TargetPlan:
         target, root = evaluated.target, evaluated.root
         needs = self._needs[target.name]
         roots = [*evaluated.roots, *sorted(needs.derivations)]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from mirror.destinations import CacheDirectory
 from mirror.nix.derivations import read_closure
 from mirror.nix.stores import StoreLocation
+from mirror.planning import budget
 from mirror.planning.targets import Level
 from mirror.sync.run import plan
 
@@ -97,3 +98,48 @@ async def test_one_path_of_several_targets_is_planned_once(bench: Bench, nix_sta
     paths = [each.path for each in made.substitute] + [each.path for each in made.fetch]
     assert len(paths) == len(set(paths))
     assert len(made.targets) == 3
+
+
+def size(made: Plan) -> int:
+    return budget.nar_bytes(made.targets[0])
+
+
+async def test_a_budget_leaves_out_raised_packages_first_and_says_so(
+    bench: Bench, nix_stable: Nix
+) -> None:
+    base = await planned(bench, nix_stable, "DEMO#laptop")
+    whole = await planned(bench, nix_stable, "DEMO#laptop level=full")
+    limit = (size(base) + size(whole)) // 2
+    fitting = await planned(bench, nix_stable, f"DEMO#laptop level=full budget={limit}")
+    assert size(base) <= size(fitting) <= limit
+    assert had(base) < had(fitting) < had(whole)
+    (notice,) = [each for each in fitting.targets[0].notices if "left out" in each]
+    largest = max(had(whole) - had(base), key=lambda path: sizes(whole).get(path, 0))
+    assert package_of(largest) in notice
+    # What is kept is closed under references all the same.
+    target = fitting.targets[0]
+    for path, each in target.wanted.items():
+        assert each.info is not None
+        assert target.paths.issuperset(each.info.references), path
+
+
+async def test_a_budget_leaves_out_the_dearest_edit_and_never_the_base(
+    bench: Bench, nix_stable: Nix
+) -> None:
+    line = "DEMO#laptop edits=dnsmasq,timer"
+    base = await planned(bench, nix_stable, "DEMO#laptop")
+    whole = await planned(bench, nix_stable, line)
+    fitting = await planned(bench, nix_stable, f"{line} budget={size(whole) - 1}")
+    assert [each.name for each in fitting.targets[0].edits] == ["timer"]
+    assert any("the edit dnsmasq" in each for each in fitting.targets[0].notices)
+    tiny = await planned(bench, nix_stable, f"{line} budget=1k")
+    assert had(tiny) >= had(base)
+    assert any("more than the budget" in each for each in tiny.targets[0].notices)
+
+
+def sizes(made: Plan) -> dict[StorePath, int]:
+    return {each.path: each.offer.info.nar_size for each in made.substitute}
+
+
+def package_of(path: StorePath) -> str:
+    return path.name.split("-")[0]
