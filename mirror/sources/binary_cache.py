@@ -31,7 +31,7 @@ from mirror.formats.cache_info import FILE_NAME, parse_cache_info
 from mirror.formats.narinfo import NarInfo, parse_narinfo
 from mirror.formats.signing import TrustedKeys
 from mirror.formats.verify import Claim, matching_content_address
-from mirror.sources.http_errors import MissingError
+from mirror.sources.http.errors import MissingError
 from mirror.sources.interface import Nar
 
 if TYPE_CHECKING:

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Final
 
 from mirror.errors import FormatError, IntegrityError, TransientError
 from mirror.formats.compression import decompressor
-from mirror.sources.http_errors import MissingError
+from mirror.sources.http.errors import MissingError
 from mirror.threads import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterator
     from pathlib import Path
 
-    from mirror.sources.body import Body
+    from mirror.sources.http.body import Body
 
 CHUNK_SIZE: Final = 1 << 20
 """The size, in bytes, at which a chunk is handed on."""

@@ -22,9 +22,9 @@ from mirror.planning.fixed_outputs import (
     Unpack,
 )
 from mirror.sources import git
-from mirror.sources.archive_tree import Limits
+from mirror.sources.archives.tree import Limits
+from mirror.sources.archives.unpack import strip_root, undo_compression, unpack
 from mirror.sources.made import DOWNLOAD_CAP, Made, download, first_good, offered, scratch
-from mirror.sources.unpack import strip_root, undo_compression, unpack
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

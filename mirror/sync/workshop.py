@@ -20,9 +20,9 @@ from mirror.sources.builder import Builder
 from mirror.sources.caches import Caches
 from mirror.sources.hashed_mirror import TARBALLS, HashedMirrors
 from mirror.sources.http import HttpClient, HttpSettings
+from mirror.sources.http.pace import RateLimiter
 from mirror.sources.local_store import LocalStore
 from mirror.sources.origin import Origins
-from mirror.sources.pace import RateLimiter
 from mirror.sources.software_heritage import SoftwareHeritage
 
 if TYPE_CHECKING:

@@ -27,8 +27,8 @@ from mirror.errors import (
 )
 from mirror.sources.chunks import CHUNK_SIZE
 from mirror.sources.http import HttpClient, HttpSettings
-from mirror.sources.http_errors import FOREIGN, MissingError, translate
-from mirror.sources.pace import RateLimiter
+from mirror.sources.http.errors import FOREIGN, MissingError, translate
+from mirror.sources.http.pace import RateLimiter
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, cast
 from mirror.errors import IntegrityError
 from mirror.formats.nar import Node, Regular, Symlink
 from mirror.formats.nar_strings import show
-from mirror.sources.archive_tree import ArchiveTree
+from mirror.sources.archives.tree import ArchiveTree
 from mirror.sources.filesystem import file_contents
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import IO
 
-    from mirror.sources.archive_tree import Limits
+    from mirror.sources.archives.tree import Limits
 
 _HEADER_CAP: Final = 1 << 20
 """The most that one extended header may have: they are read into memory."""

@@ -23,11 +23,11 @@ from urllib.parse import unquote, urlsplit
 import httpx
 
 from mirror.errors import IntegrityError, NotAvailableError, RequestError, TransientError
-from mirror.sources.body import Body, content_length
 from mirror.sources.chunks import decoded, file_chunks
-from mirror.sources.http_errors import FOREIGN, MissingError, TimedOutError, of_status, translate
-from mirror.sources.pace import RateLimiter
-from mirror.sources.transport import TransportClient
+from mirror.sources.http.body import Body, content_length
+from mirror.sources.http.errors import FOREIGN, MissingError, TimedOutError, of_status, translate
+from mirror.sources.http.pace import RateLimiter
+from mirror.sources.http.transport import TransportClient
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 from mirror.errors import IntegrityError
 from mirror.formats.nar import Node, Regular, Symlink
 from mirror.formats.nar_strings import MAXIMUM_TARGET, show
-from mirror.sources.archive_tree import ArchiveTree
+from mirror.sources.archives.tree import ArchiveTree
 from mirror.sources.filesystem import file_contents
 from mirror.sources.made import room_in
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import IO
 
-    from mirror.sources.archive_tree import Limits
+    from mirror.sources.archives.tree import Limits
 
 _DOS: Final = 0
 _UNIX: Final = 3

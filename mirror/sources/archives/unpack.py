@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Final
 from mirror.errors import FormatError, IntegrityError
 from mirror.formats.compression import PIECE_SIZE, Decompressor, decompressor
 from mirror.formats.nar import Directory, Node, Regular
-from mirror.sources.archive_tree import Limits
+from mirror.sources.archives.tar import is_tar, read_tar
+from mirror.sources.archives.tree import Limits
+from mirror.sources.archives.zip import is_zip, read_zip
 from mirror.sources.filesystem import file_contents
 from mirror.sources.made import write
-from mirror.sources.tar import is_tar, read_tar
-from mirror.sources.zip import is_zip, read_zip
 from mirror.threads import in_thread
 
 if TYPE_CHECKING:

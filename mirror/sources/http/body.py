@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final, Self
 
 from mirror.errors import IntegrityError, NotAvailableError, TransientError
 from mirror.sources.chunks import CHUNK_SIZE
-from mirror.sources.http_errors import FOREIGN, TimedOutError, translate
-from mirror.sources.pace import MinimumSpeed
+from mirror.sources.http.errors import FOREIGN, TimedOutError, translate
+from mirror.sources.http.pace import MinimumSpeed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
