@@ -1,8 +1,9 @@
 """Why a path is wanted: the shortest chain from a target to it.
 
 A step is *built with* (an input of a derivation that is built) or *refers to* (a path that is
-there at run time, too). A chain may go from a derivation to its output and on along references, as
-wants do: what is built needs its inputs, and those need what they refer to.
+there at run time, too). A chain goes as wants do: what is built needs its inputs, an input that is
+there needs what it refers to, and one that is not there has to be built itself. What only a raised
+level wants (a source of what is never built here) is found by asking for the whole build graph.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from mirror.formats.store_path import StorePath
     from mirror.planning.graph import Graph
@@ -31,15 +32,20 @@ class Step:
 class Chains:
     """The ways from one root derivation.
 
-    ``references`` gives what a path refers to, as far as that is known (a destination knows it of
-    what it holds).
+    ``references`` are those of the paths that are there. With ``whole``, chains lead through the
+    derivations of what is there, too.
     """
 
     def __init__(
-        self, graph: Graph, references: Callable[[StorePath], Iterable[StorePath]]
+        self,
+        graph: Graph,
+        references: Mapping[StorePath, Iterable[StorePath]],
+        *,
+        whole: bool = False,
     ) -> None:
         self._graph = graph
         self._references = references
+        self._whole = whole
 
     def shortest(self, root: StorePath, path: StorePath) -> tuple[Step, ...] | None:
         """The chain with the fewest steps, None if nothing leads to the path."""
@@ -64,23 +70,26 @@ class Chains:
     def _steps(self, path: StorePath) -> Iterator[tuple[Relation, StorePath]]:
         derivation = self._graph.derivations.get(path)
         if derivation is None:
-            for reference in sorted(self._references(path)):
+            for reference in sorted(self._references.get(path, ())):
                 if reference != path:
                     yield "refers to", reference
             return
         for source in derivation.input_sources:
             yield "is built with", source
         for each, names in sorted(derivation.input_derivations.items()):
-            yield "is built with", each
-            outputs = self._graph[each].outputs
-            for name in names:
-                output = outputs[name].path if name in outputs else None
-                if output is not None:
-                    yield "is built with", output
-        for name in sorted(derivation.outputs):
-            output = derivation.outputs[name].path
-            if output is not None:
-                yield "makes", output
+            outputs = self._outputs(each, names)
+            for output in outputs:
+                yield "is built with", output
+            if self._whole or not all(output in self._references for output in outputs):
+                yield "is built with", each
+        for output in self._outputs(path, sorted(derivation.outputs)):
+            yield "makes", output
+
+    def _outputs(self, derivation: StorePath, names: Iterable[str]) -> list[StorePath]:
+        """The named outputs' paths, without those that are known only after the build."""
+        outputs = self._graph[derivation].outputs
+        paths = (outputs[name].path for name in names if name in outputs)
+        return [path for path in paths if path is not None]
 
     def _chain(
         self, before: dict[StorePath, tuple[StorePath, Relation] | None], end: StorePath

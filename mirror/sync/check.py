@@ -148,8 +148,11 @@ async def why(
             f"nothing that {target.name} is made of is called {wanted}",
             hint="give a store path, its name, or a package's name",
         )
-    chains = Chains(graph, lambda path: held.get(path, ()))
-    found = [chain for path in paths for chain in chains.every(result.root, path)]
+    for whole in (False, True):
+        chains = Chains(graph, held, whole=whole)
+        found = [chain for path in paths for chain in chains.every(result.root, path)]
+        if found:
+            break
     return sorted(found, key=len)
 
 
