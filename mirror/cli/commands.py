@@ -123,7 +123,7 @@ async def check(request: Request, valid_paths: Path | None, *, json: bool) -> in
     if json:
         _print_json(documents.check_document(checked))
     else:
-        write_lines(render.checked_lines(checked, _mending(request)))
+        _Show().checked(checked, _mending(request))
     return 0 if all(each.is_ready for each in checked) else 1
 
 
@@ -331,6 +331,9 @@ class _Show:
 
     def plan(self, plan: Plan) -> None:
         write_lines(render.plan_lines(plan))
+
+    def checked(self, checked: Sequence[checking.Checked], mending: str) -> None:
+        write_lines(render.checked_lines(checked, mending))
 
     def synced(self, synced: Synced, destination: str) -> None:
         write_lines(render.synced_lines(synced, destination))

@@ -23,6 +23,7 @@ from mirror.nix.command import Nix
 from mirror.nix.stores import StoreLocation
 from mirror.planning.list_file import parse_list
 from mirror.shipped import lists_directory, shipped_edits
+from mirror.sync.check import check
 from mirror.sync.run import plan, sync
 from mirror.sync.workshop import WorkshopOptions, open_workshop
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from mirror.formats.store_path import StorePath
     from mirror.planning.plan import Plan
     from mirror.planning.targets import Target
+    from mirror.sync.check import Checked
     from mirror.sync.report import Observer
     from mirror.sync.run import Synced
     from mirror.sync.workshop import Workshop
@@ -54,6 +56,10 @@ class Show(Protocol):
 
     def synced(self, synced: Synced, destination: str) -> None:
         """Show what a sync ended with, as ``prefetch sync`` does."""
+        ...
+
+    def checked(self, checked: Sequence[Checked], mending: str) -> None:
+        """Show what is ready, as ``prefetch check`` does."""
         ...
 
 
@@ -83,6 +89,7 @@ async def tell(
             await story.sync_to_directory()
         say(f"\n=== The network is gone: the upstream is stopped. ({place})")
         await story.collect_garbage()
+        await story.check()
         await story.build_from_store()
         await story.build_from_directory()
         say(f"\nAll of it came true, in {time.monotonic() - started:.0f} seconds.")
@@ -173,6 +180,21 @@ class _Story:
             left = await client.held(self._kept)
         self._expect(len(left) == len(self._kept), "garbage collection took what was kept")
         self._say(f"all {len(self._kept)} kept paths are still there")
+
+    async def check(self) -> None:
+        """Ask what is ready, with each of the edits."""
+        command = f"demo.txt --to {self._client.url}"
+        self._say(f"\n=== Is it ready, and with which edits? prefetch check {command}")
+        async with NixStore.open(self._nix, self._client, exclusive=False) as client:
+            checked = await check(
+                _targets(self._place / "demo.txt"),
+                self._nix,
+                self._observer,
+                store=self._evaluation.url,
+                destination=client,
+            )
+        self._show.checked(checked, f"prefetch sync {command}")
+        self._expect(all(each.is_ready for each in checked), "something is not ready")
 
     async def build_from_store(self) -> None:
         """Build the system in the client's store, without any network interface."""
