@@ -12,7 +12,8 @@ from rig.generated import Generated, generate
 from rig.nixes import find_newest, find_stable
 from rig.running import ScratchStore
 
-from mirror.demo.upstream import Upstream, remove_store, serve_upstream
+from mirror.demo.upstream import Upstream, serve_upstream
+from mirror.nix.stores import remove_store
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator

@@ -16,11 +16,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
-from mirror.demo.upstream import remove_store, serve_upstream
+from mirror.demo.upstream import serve_upstream
 from mirror.destinations import CacheDirectory, NixStore
 from mirror.errors import IncompleteError, RequestError, ToolError
 from mirror.nix.command import Nix
-from mirror.nix.stores import StoreLocation
+from mirror.nix.stores import StoreLocation, remove_store
 from mirror.planning.list_file import parse_list
 from mirror.shipped import lists_directory, shipped_edits
 from mirror.sync.check import check

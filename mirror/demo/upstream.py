@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from mirror.demo.busybox import find_busybox
 from mirror.demo.sources import write_sources
 from mirror.demo.web import WebServer, serve_directory
 from mirror.errors import ToolError
+from mirror.nix.stores import remove_store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -130,14 +130,6 @@ def write_distribution(target: Path, origin_url: str, pins_file: Path) -> None:
     shutil.copytree(DISTRIBUTION, target)
     pins = {"origin": origin_url, "sources": json.loads(pins_file.read_bytes())}
     (target / "pins.json").write_text(json.dumps(pins, indent=1, sort_keys=True))
-
-
-def remove_store(directory: Path) -> None:
-    """Remove a directory with a scratch store in it: what a store holds is read-only."""
-    for parent, _, _ in os.walk(directory):
-        Path(parent).chmod(0o755)
-    if directory.exists():
-        shutil.rmtree(directory)
 
 
 def _fresh_scratch(directory: Path) -> Path:

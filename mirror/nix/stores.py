@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import urllib.parse
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,3 +118,11 @@ async def open_store(nix: Nix, store: StoreLocation) -> Completed:
             "store of your own (--store local?root=/some/directory) and a destination (--to DEST)",
         )
     return completed
+
+
+def remove_store(directory: Path) -> None:
+    """Remove a directory with a scratch store in it: what a store holds is read-only."""
+    for parent, _, _ in os.walk(directory):
+        Path(parent).chmod(0o755)
+    if directory.exists():
+        shutil.rmtree(directory)

@@ -13,9 +13,9 @@ import pytest
 
 from mirror.demo.busybox import find_busybox, is_static
 from mirror.demo.trees import Archive, pack, source_tree
-from mirror.demo.upstream import remove_store
 from mirror.demo.web import serve_directory
 from mirror.errors import ToolError
+from mirror.nix.stores import remove_store
 
 if TYPE_CHECKING:
     from mirror.nix.command import Nix

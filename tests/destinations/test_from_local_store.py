@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 import pytest
 from rig.made_paths import input_addressed, text
 
-from mirror.demo.upstream import remove_store
 from mirror.destinations.cache_directory import CacheDirectory
 from mirror.destinations.nix_store import NixStore
 from mirror.errors import IntegrityError, NotAvailableError
 from mirror.formats.store_path import StorePath
 from mirror.formats.verify import NarVerifier
 from mirror.nix.daemon import connect
-from mirror.nix.stores import StoreLocation
+from mirror.nix.stores import StoreLocation, remove_store
 from mirror.sources.interface import Wanted
 from mirror.sources.local_store import LocalStore
 

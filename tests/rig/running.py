@@ -9,7 +9,7 @@ import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from mirror.demo.upstream import remove_store
+from mirror.nix.stores import remove_store
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
