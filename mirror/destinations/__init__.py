@@ -6,5 +6,6 @@ Each is a :class:`Destination`; one conformance suite runs against all of them.
 from mirror.destinations.cache_directory import CacheDirectory
 from mirror.destinations.interface import Destination, Generation, Staging
 from mirror.destinations.nix_store import NixStore
+from mirror.destinations.receipt import Receipt
 
-__all__ = ["CacheDirectory", "Destination", "Generation", "NixStore", "Staging"]
+__all__ = ["CacheDirectory", "Destination", "Generation", "NixStore", "Receipt", "Staging"]

@@ -6,6 +6,7 @@
     <hash part>.narinfo                 what the cache holds
     nar/<file hash>.nar[.<ext>]         the NARs, as upstream compressed them
     generations/<target>/<number>.json  manifests
+    receipts/<target>.json              what rehearsals came to
     .prefetch/lock, .prefetch/staging/  one run's; what a killed run left there is removed
 
 What was compressed upstream is kept byte for byte, with upstream's signatures and no other. What
@@ -37,6 +38,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from mirror.destinations import files, manifest
 from mirror.destinations.cache_staging import CacheStaging, StagedNar
+from mirror.destinations.receipt import Receipts
 from mirror.errors import DestinationError, FormatError
 from mirror.formats import cache_info
 from mirror.formats.cache_info import CacheInfo, parse_cache_info, print_cache_info
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mirror.destinations.interface import Generation
+    from mirror.destinations.receipt import Receipt
     from mirror.formats.narinfo import NarInfo
     from mirror.formats.path_info import PathInfo
     from mirror.formats.signing import SecretKey
@@ -67,6 +70,7 @@ class CacheDirectory:
         self._signing_key = signing_key
         self._staging = self.path / ".prefetch/staging"
         self._generations = self.path / "generations"
+        self._receipts = Receipts(self.path / "receipts")
         self._known: set[StorePath] = set()
         self._read: dict[StorePath, tuple[tuple[int, ...], NarInfo]] = {}
         """The narinfos that were read, each with what :func:`_state` says of its file."""
@@ -79,7 +83,7 @@ class CacheDirectory:
         """Open a cache directory, made if it is missing, and hold its lock.
 
         With ``exclusive`` false nothing is made and no lock taken: it is for looking only
-        (:meth:`held`, :meth:`generations`), also while another run writes.
+        (:meth:`held`, :meth:`generations`) and for receipts, also while another run writes.
 
         Raises:
             LockedError: another run holds the lock.
@@ -144,6 +148,14 @@ class CacheDirectory:
     async def forget(self, generation: Generation) -> None:
         """Remove the generation's manifest; its paths stay."""
         await in_thread(self._remove_manifest, generation)
+
+    async def record(self, receipt: Receipt) -> None:
+        """Write a receipt; it takes no lock."""
+        await in_thread(self._receipts.write, receipt)
+
+    async def receipts(self) -> list[Receipt]:
+        """The receipt of each target that was rehearsed."""
+        return await asyncio.to_thread(self._receipts.read)
 
     def _prepare(self) -> None:
         with files.explained(self.path):

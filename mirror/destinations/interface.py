@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from datetime import datetime
 
+    from mirror.destinations.receipt import Receipt
     from mirror.formats.path_info import PathInfo
     from mirror.formats.store_path import StorePath
     from mirror.formats.verify import Claim, VerifiedPath
@@ -96,4 +97,12 @@ class Destination(Protocol):
 
     async def forget(self, generation: Generation) -> None:
         """Drop the generation and its root; its paths stay until they are collected."""
+        ...
+
+    async def record(self, receipt: Receipt) -> None:
+        """Keep what a rehearsal came to, instead of the target's earlier one. Needs no lock."""
+        ...
+
+    async def receipts(self) -> list[Receipt]:
+        """What the newest rehearsal of each target came to, by target."""
         ...

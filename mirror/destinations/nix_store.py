@@ -23,6 +23,7 @@ from typing import IO, TYPE_CHECKING, Final, Literal, Self
 
 from mirror.destinations import files, manifest
 from mirror.destinations.generation_links import GenerationLinks
+from mirror.destinations.receipt import Receipts
 from mirror.errors import DestinationError
 from mirror.formats import nar
 from mirror.formats.content_address import text_path
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 
     from mirror.destinations.interface import Generation
+    from mirror.destinations.receipt import Receipt
     from mirror.formats.store_path import StorePath
     from mirror.formats.verify import Claim, VerifiedPath
     from mirror.nix.command import Nix
@@ -56,11 +58,13 @@ class NixStore:
         connection: daemon.Connection,
         store: StoreLocation,
         links: GenerationLinks,
+        receipts: Receipts,
         temporary: Path,
     ) -> None:
         self._connection = connection
         self._store = store
         self._links = links
+        self._receipts = receipts
         self._temporary = temporary
 
     @classmethod
@@ -70,7 +74,8 @@ class NixStore:
     ) -> AsyncIterator[Self]:
         """Connect to a store and, unless ``exclusive`` is false, hold its lock.
 
-        Without the lock it is for looking only: :meth:`held` and :meth:`generations`.
+        Without the lock it is for looking only (:meth:`held`, :meth:`generations`)
+        and for receipts.
 
         Raises:
             LockedError: another run of this user holds the lock.
@@ -97,6 +102,7 @@ class NixStore:
                 connection=await stack.enter_async_context(daemon.connect(nix, store)),
                 store=store,
                 links=GenerationLinks(store=store, indirect=roots),
+                receipts=Receipts(state / "receipts" / name),
                 temporary=temporary,
             )
 
@@ -161,6 +167,14 @@ class NixStore:
     async def forget(self, generation: Generation) -> None:
         """Remove the generation's root; Nix collects what no other root protects."""
         await asyncio.to_thread(self._links.remove, generation)
+
+    async def record(self, receipt: Receipt) -> None:
+        """Write a receipt to the user's own state directory; it takes no lock."""
+        await in_thread(self._receipts.write, receipt)
+
+    async def receipts(self) -> list[Receipt]:
+        """The receipt of each target that this user rehearsed."""
+        return await asyncio.to_thread(self._receipts.read)
 
 
 class StoreStaging:
