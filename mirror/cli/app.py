@@ -209,6 +209,14 @@ def check(
 
 
 @app.command()
+def rehearse(lists: Lists, *, to: To = None, store: Store = None, json: Json = False) -> None:
+    """Evaluate and build each target from what was kept alone, with real Nix and no network."""
+    from mirror.cli import commands  # noqa: PLC0415 - start-up time
+
+    run(commands.rehearse(commands.Request(lists=tuple(lists), to=to, store=store), json=json))
+
+
+@app.command()
 def why(
     target: Annotated[str, typer.Argument(help="A target, as in a list: .#laptop")],
     path: Annotated[str, typer.Argument(help="A store path, its name, or a package's name.")],

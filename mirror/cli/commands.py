@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json as json_module
 import os
@@ -26,7 +27,9 @@ from mirror.planning.list_file import decode_list, parse_list
 from mirror.planning.targets import Level, Target
 from mirror.shipped import shipped_edits
 from mirror.sync import check as checking
+from mirror.sync import rehearse as rehearsing
 from mirror.sync import run as pipeline
+from mirror.sync.freshness import rehearsals
 from mirror.sync.workshop import WorkshopOptions, open_workshop
 
 if TYPE_CHECKING:
@@ -127,6 +130,22 @@ async def check(request: Request, valid_paths: Path | None, *, json: bool) -> in
     return 0 if all(each.is_ready for each in checked) else 1
 
 
+async def rehearse(request: Request, *, json: bool) -> int:
+    """``prefetch rehearse``."""
+    targets = await read_lists(request)
+    nix = await Nix.find()
+    async with open_destination(request.to, exclusive=False) as destination:
+        rehearsed = await rehearsing.rehearse(targets, nix, observer(), destination)
+    if json:
+        _print_json(documents.rehearsal_document(rehearsed))
+    else:
+        write_lines(render.rehearsal_lines(rehearsed))
+    for each in rehearsed:
+        if not each.has_passed and each.problem is not None:
+            explain(each.problem, about=render.rehearsed_name(each))
+    return 0 if all(each.has_passed for each in rehearsed) else 1
+
+
 async def why(target: str, path: str, *, to: str | None, store: str | None, every: bool) -> int:
     """``prefetch why``."""
     (parsed,) = parse_list(
@@ -148,10 +167,12 @@ async def roots(to: str | None, *, json: bool) -> int:
     """``prefetch roots``."""
     async with open_destination(to, exclusive=False) as destination:
         generations = await destination.generations()
+        receipts = await destination.receipts()
+    known = await asyncio.to_thread(rehearsals, generations, receipts)
     if json:
-        _print_json(documents.generations_document(generations))
+        _print_json(documents.generations_document(generations, known))
     else:
-        write_lines(render.generation_lines(generations, destination.name))
+        write_lines(render.generation_lines(generations, destination.name, known))
     return 0
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from mirror.destinations import Generation
     from mirror.planning.plan import Plan
     from mirror.sync.check import Checked
+    from mirror.sync.freshness import Rehearsal
+    from mirror.sync.rehearse import Rehearsed
     from mirror.sync.report import Outcome
 
 VERSION: Final = 1
@@ -105,7 +107,27 @@ def check_document(checked: Iterable[Checked]) -> dict[str, Any]:
     }
 
 
-def generations_document(generations: Iterable[Generation]) -> dict[str, Any]:
+def rehearsal_document(rehearsed: Iterable[Rehearsed]) -> dict[str, Any]:
+    """``rehearse --json``."""
+    return {
+        "version": VERSION,
+        "targets": [
+            {
+                "name": each.target.name,
+                "edit": each.edit,
+                "passed": each.has_passed,
+                "applies": each.is_applicable,
+                "built": each.built,
+                "problem": each.problem.message if each.problem else None,
+            }
+            for each in rehearsed
+        ],
+    }
+
+
+def generations_document(
+    generations: Iterable[Generation], known: Mapping[tuple[str, int], Rehearsal]
+) -> dict[str, Any]:
     """``roots --json``."""
     return {
         "version": VERSION,
@@ -120,7 +142,24 @@ def generations_document(generations: Iterable[Generation]) -> dict[str, Any]:
                 "paths": len(each.paths),
                 "nar_bytes": each.nar_bytes,
                 "missing": list(each.missing),
+                "receipt": _receipt(known.get((each.target, each.number))),
             }
             for each in generations
         ],
+    }
+
+
+def _receipt(rehearsal: Rehearsal | None) -> dict[str, Any] | None:
+    if rehearsal is None:
+        return None
+    receipt = rehearsal.receipt
+    return {
+        "state": rehearsal.state,
+        "created": receipt.created.isoformat(),
+        "root": receipt.root,
+        "nix_version": receipt.nix_version,
+        "lock_file": None if receipt.lock_file is None else str(receipt.lock_file),
+        "lock_hash": receipt.lock_hash,
+        "problem": receipt.problem,
+        "edits": dict(receipt.edits),
     }

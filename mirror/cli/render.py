@@ -9,7 +9,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from mirror.destinations import Generation
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from mirror.planning.plan import Plan, TargetPlan
     from mirror.planning.readiness import Missing
     from mirror.sync.check import Checked
+    from mirror.sync.freshness import Rehearsal
+    from mirror.sync.rehearse import Rehearsed
     from mirror.sync.report import Outcome
     from mirror.sync.run import Synced
 
@@ -167,12 +169,16 @@ def _derivation_line(derivation: StorePath | None) -> Iterator[str]:
         yield f"  made by {derivation}"
 
 
-def generation_lines(generations: Sequence[Generation], destination: str) -> Iterator[str]:
+def generation_lines(
+    generations: Sequence[Generation],
+    destination: str,
+    known: Mapping[tuple[str, int], Rehearsal],
+) -> Iterator[str]:
     """``roots``: what is kept, for which target, since when, how big."""
     if not generations:
         yield f"{destination} keeps nothing yet: `prefetch sync LIST` makes the first generation"
         return
-    rows = [("target", "generation", "since", "level", "paths", "size", "")]
+    rows = [("target", "generation", "since", "level", "paths", "size", "", "")]
     rows += [
         (
             each.target,
@@ -182,6 +188,7 @@ def generation_lines(generations: Sequence[Generation], destination: str) -> Ite
             f"{len(each.paths):,}",
             size(each.nar_bytes),
             f"incomplete: {number(len(each.missing), 'path')} missing" if each.missing else "",
+            rehearsal_state(known.get((each.target, each.number))),
         )
         for each in generations
     ]
@@ -254,3 +261,30 @@ def chain_lines(target: str, chain: Iterable[Step]) -> Iterator[str]:
     yield target
     for depth, step in enumerate(chain, start=1):
         yield f"{'  ' * depth}{step.relation} {step.path}"
+
+
+def rehearsal_state(rehearsal: Rehearsal | None) -> str:
+    """What ``roots`` says of a generation's rehearsal."""
+    if rehearsal is None:
+        return ""
+    if rehearsal.state == "rehearsed":
+        return f"rehearsed {moment(rehearsal.receipt.created)}"
+    return f"rehearsal {rehearsal.state}"
+
+
+def rehearsed_name(rehearsed: Rehearsed) -> str:
+    """``laptop with dnsmasq``."""
+    return rehearsed.target.name + (f" with {rehearsed.edit}" if rehearsed.edit else "")
+
+
+def rehearsal_lines(rehearsed: Iterable[Rehearsed]) -> Iterator[str]:
+    """``rehearse``: one line for a target and for each edit."""
+    for each in rehearsed:
+        name = rehearsed_name(each)
+        if each.problem is None:
+            built = number(each.built, "derivation")
+            yield f"{name}: rehearsed, builds without a network ({built} built)"
+        elif each.is_applicable:
+            yield f"{name}: rehearsal failed"
+        else:
+            yield f"{name}: does not apply, {each.problem.message}"

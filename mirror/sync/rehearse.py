@@ -1,0 +1,376 @@
+"""``rehearse``: evaluate and build what was kept, for real, where there is nothing else.
+
+An empty scratch store is fed from the newest generation alone, every path verified on its way; Nix
+collects its garbage; then real Nix evaluates the target and its edits and builds them, by a user
+who never ran Nix before and where no network interface is up. What comes of it is recorded at the
+destination as a receipt. The scratch store is removed however it ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import tempfile
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
+
+from mirror.destinations import NixStore, Receipt
+from mirror.destinations.receipt import DOES_NOT_APPLY
+from mirror.errors import (
+    DestinationError,
+    EvaluationError,
+    IncompleteError,
+    IntegrityError,
+    PrefetchError,
+    SourceError,
+)
+from mirror.nix import daemon
+from mirror.nix.derivations import read_closure
+from mirror.nix.evaluate import Evaluated, evaluate_all
+from mirror.nix.realise import realise
+from mirror.nix.settings import read_settings
+from mirror.nix.stores import StoreLocation, open_store, remove_store
+from mirror.planning.graph import Graph, in_order
+from mirror.sources import Wanted
+from mirror.sources.binary_cache import BinaryCache
+from mirror.sources.http import HttpClient, HttpSettings
+from mirror.sources.local_store import LocalStore
+from mirror.sync.engine import Item, obtain
+from mirror.sync.freshness import lock_file, lock_hash
+from mirror.threads import in_thread
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+    from contextlib import AbstractAsyncContextManager
+
+    from mirror.destinations import CacheDirectory, Generation
+    from mirror.formats.store_path import StorePath
+    from mirror.nix.command import Nix
+    from mirror.planning.targets import Target
+    from mirror.sources import Nar, Source
+    from mirror.sync.report import Observer
+
+_EVALUATIONS: Final = 2
+_JOBS: Final = 8
+_SHOWN: Final = 8
+_ALONE: Final = """
+substituters =
+extra-substituters =
+substitute = false
+builders =
+flake-registry =
+"""
+"""Settings with which Nix asks nobody, whoever may be reached."""
+_NO_SUBSTITUTES: Final = {"substitute": "false"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rehearsed:
+    """How it went with one target, or with one edit of it.
+
+    ``problem`` is why it failed, or why the edit does not apply; ``built`` counts the derivations
+    that Nix built for it, beyond those that it had built for what came before.
+    """
+
+    target: Target
+    edit: str | None = None
+    built: int = 0
+    problem: PrefetchError | None = None
+    is_applicable: bool = True
+
+    @property
+    def has_passed(self) -> bool:
+        """Whether it was built (what does not apply needs nothing)."""
+        return not self.is_applicable or self.problem is None
+
+
+async def rehearse(
+    targets: Sequence[Target],
+    nix: Nix,
+    observer: Observer,
+    destination: CacheDirectory | NixStore,
+) -> list[Rehearsed]:
+    """Rehearse the newest generation of each target; one that fails stops no other.
+
+    Raises:
+        ToolError: Nix cannot be used, or its network cannot be taken away.
+        DestinationError: there is not enough room for a scratch store.
+
+    """
+    isolated = await nix.isolated()
+    newest = {each.target: each for each in await destination.generations()}
+    place = Path(nix.environment.get("TMPDIR") or tempfile.gettempdir())
+    for target in targets:
+        if target.name in newest:
+            _expect_room(place, newest[target.name])
+    rehearsed: list[Rehearsed] = []
+    for target in targets:
+        generation = newest.get(target.name)
+        if generation is None:
+            problem = IncompleteError(
+                f"{destination.name} has no generation of {target.name}",
+                hint="make one first: prefetch sync LIST, with the same --to",
+            )
+            rehearsed.append(Rehearsed(target=target, problem=problem))
+            continue
+        file = lock_file(target)
+        locked = await asyncio.to_thread(lock_hash, file)
+        async with _scratch(place) as directory:
+            rehearsal = _Rehearsal(target, generation, isolated, directory, observer)
+            parts = await rehearsal.run(destination)
+        rehearsed += parts
+        await destination.record(
+            Receipt(
+                target=target.name,
+                number=generation.number,
+                root=rehearsal.root,
+                nix_version=nix.version_text,
+                created=datetime.now(UTC).replace(microsecond=0),
+                lock_file=file,
+                lock_hash=locked,
+                problem=_text(parts[0]),
+                edits={each.edit: _text(each) for each in parts if each.edit is not None},
+            )
+        )
+    return rehearsed
+
+
+class _Rehearsal:
+    """One target's rehearsal, in a scratch directory of its own."""
+
+    def __init__(
+        self,
+        target: Target,
+        generation: Generation,
+        isolated: Nix,
+        directory: Path,
+        observer: Observer,
+    ) -> None:
+        self._target = target
+        self._generation = generation
+        self._observer = observer
+        self._nix = _newcomer(isolated, directory / "home")
+        self._store = StoreLocation.parse(f"local?root={quote(str(directory / 'store'))}")
+        self.root = generation.root
+        """The derivation that was rehearsed: the generation's, unless the target has changed."""
+
+    async def run(self, destination: CacheDirectory | NixStore) -> list[Rehearsed]:
+        """Rehearse the target, and then each edit; the target itself comes first."""
+        try:
+            await self._feed(destination)
+            await self._collect_garbage()
+            evaluated = await self._evaluate()
+        except (SourceError, EvaluationError) as error:
+            return [Rehearsed(target=self._target, problem=error)]
+        self.root = evaluated.root
+        if self.root != self._generation.root:
+            self._observer.notice(
+                f"{self._target.name} has changed since generation {self._generation.number} was "
+                "kept: what is rehearsed is what it is now"
+            )
+        graph = Graph(await asyncio.to_thread(read_closure, self._store, evaluated.roots))
+        parts = [await self._build(None, evaluated.root, graph)]
+        for each in evaluated.edits:
+            if each.root is not None:
+                parts.append(await self._build(each.edit.name, each.root, graph))
+                continue
+            parts.append(
+                Rehearsed(
+                    target=self._target,
+                    edit=each.edit.name,
+                    problem=EvaluationError(each.problem or ""),
+                    is_applicable=each.is_applicable,
+                )
+            )
+        return parts
+
+    async def _feed(self, destination: CacheDirectory | NixStore) -> None:
+        """Copy the generation to the scratch store, and root it there."""
+        paths = self._generation.paths
+        self._observer.step(f"copying {len(paths)} kept paths of {self._target.name}")
+        held = await destination.held(paths)
+        if lost := [path for path in paths if path not in held]:
+            raise IntegrityError(
+                f"{destination.name} does not have what it keeps:\n{_listed(lost)}",
+                hint="sync it again: what is damaged or lost is fetched anew",
+            )
+        await open_store(self._nix, self._store)
+        async with (
+            _kept(destination, self._nix) as source,
+            NixStore.open(self._nix, self._store) as scratch,
+        ):
+            outcomes = await obtain(
+                [
+                    Item(wanted=Wanted(path=path), sources=[source])
+                    for path in in_order(paths, lambda path: held[path].references)
+                ],
+                scratch,
+                self._observer,
+                present=(),
+                download_bytes=self._generation.nar_bytes,
+                jobs=_JOBS,
+                keep_going=True,
+            )
+            damaged = [
+                f"{path}\n    {attempt.error}"
+                for path, outcome in outcomes.items()
+                if outcome.result == "failed"
+                for attempt in outcome.attempts
+                if attempt.source == source.name
+            ]
+            if damaged:
+                raise IntegrityError(
+                    f"what {destination.name} keeps is damaged:\n{_listed(damaged)}",
+                    hint="`nix-store --verify --check-contents --repair` mends a Nix store; "
+                    "in a cache directory, remove the narinfo, and sync again",
+                )
+            await scratch.keep(self._generation)
+
+    async def _collect_garbage(self) -> None:
+        self._observer.step("collecting garbage")
+        # No connection is open, so that nothing but the generation's root protects anything.
+        collected = await self._nix.run(["nix-store", "--gc", "--store", self._store.url])
+        if collected.returncode != 0:
+            raise SourceError(f"Nix could not collect garbage:\n{collected.last_words}")
+        paths = self._generation.paths
+        async with daemon.connect(self._nix, self._store) as connection:
+            valid = await connection.query_valid_paths(paths)
+        if lost := [path for path in paths if path not in valid]:
+            raise SourceError(f"these were kept, and collected all the same:\n{_listed(lost)}")
+
+    async def _evaluate(self) -> Evaluated:
+        self._observer.step(f"evaluating {self._target.name} without a network")
+        settings = await read_settings(self._nix)
+        (result,) = await evaluate_all(
+            self._nix,
+            [self._target],
+            store=self._store,
+            system=settings.system,
+            limit=_EVALUATIONS,
+        )
+        if not isinstance(result, Evaluated):
+            raise result
+        return result
+
+    async def _build(self, edit: str | None, root: StorePath, graph: Graph) -> Rehearsed:
+        name = self._target.name + (f" with {edit}" if edit else "")
+        self._observer.step(f"building {name} without a network")
+        outputs = list(graph.makers)
+        async with daemon.connect(self._nix, self._store) as connection:
+            before = await connection.query_valid_paths(outputs)
+            problem = None
+            try:
+                await realise(self._nix, [root], store=self._store, options=_NO_SUBSTITUTES)
+            except SourceError as error:
+                problem = error
+            added = await connection.query_valid_paths(outputs) - before
+        return Rehearsed(
+            target=self._target,
+            edit=edit,
+            built=len({graph.makers[path][0] for path in added}),
+            problem=problem,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _KeptHere:
+    """A source of which every path is asked for, however many are damaged."""
+
+    source: Source
+    name: str = field(init=False)
+    is_one_party: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", self.source.name)
+
+    def open(self, wanted: Wanted) -> AbstractAsyncContextManager[Nar]:
+        return self.source.open(wanted)
+
+
+@contextlib.asynccontextmanager
+async def _kept(destination: CacheDirectory | NixStore, nix: Nix) -> AsyncIterator[Source]:
+    """Open the destination as a source."""
+    if isinstance(destination, NixStore):
+        async with daemon.connect(nix, destination.store) as connection:
+            yield LocalStore(connection, destination.store)
+        return
+    async with HttpClient(HttpSettings()) as client:
+        url = f"file://{quote(str(destination.path))}?trusted=true"
+        yield _KeptHere(await BinaryCache.connect(url, client))
+
+
+@contextlib.asynccontextmanager
+async def _scratch(place: Path) -> AsyncIterator[Path]:
+    """Make a directory for a scratch store, and remove it with all that is in it."""
+    try:
+        directory = Path(
+            await asyncio.to_thread(tempfile.mkdtemp, "", "prefetch-rehearsal-", place)
+        )
+    except OSError as error:
+        raise DestinationError(
+            f"{place}: {error.strerror}", hint="name a directory for temporary files with TMPDIR"
+        ) from error
+    try:
+        # Builders that are other users have to get through.
+        directory.chmod(0o711)
+        yield directory
+    finally:
+        await in_thread(remove_store, directory)
+
+
+def _expect_room(place: Path, generation: Generation) -> None:
+    """See that a generation fits into a scratch store.
+
+    Raises:
+        DestinationError: it does not.
+
+    """
+    try:
+        free = shutil.disk_usage(place).free
+    except OSError as error:
+        raise DestinationError(f"{place}: {error.strerror}", hint="set TMPDIR") from error
+    if free < generation.nar_bytes:
+        more = generation.nar_bytes - free
+        raise DestinationError(
+            f"rehearsing {generation.target} takes {generation.nar_bytes:,} bytes in {place}, "
+            f"{more:,} more than there are",
+            hint="make room there, or name another directory with TMPDIR",
+        )
+
+
+def _newcomer(nix: Nix, home: Path) -> Nix:
+    """The same Nix of a user who never ran it: no caches, no profile, nobody to ask.
+
+    The user's settings and registry of flakes are files like the list itself, and stay.
+    """
+    environment = dict(nix.environment)
+    old_home = Path(environment.get("HOME") or Path.home())
+    old = Path(environment.get("XDG_CONFIG_HOME") or old_home / ".config") / "nix"
+    home.mkdir()
+    for kind in ("CACHE", "CONFIG", "DATA", "STATE"):
+        directory = home / kind.lower()
+        directory.mkdir()
+        environment[f"XDG_{kind}_HOME"] = str(directory)
+    settings = home / "config/nix"
+    settings.mkdir()
+    for name in ("nix.conf", "registry.json"):
+        with contextlib.suppress(FileNotFoundError):
+            shutil.copy(old / name, settings / name)
+    environment["HOME"] = str(home)
+    environment["NIX_CONFIG"] = f"{environment.get('NIX_CONFIG', '')}\n{_ALONE}"
+    return replace(nix, environment=environment)
+
+
+def _text(part: Rehearsed) -> str | None:
+    if part.problem is None:
+        return None
+    return f"{'' if part.is_applicable else DOES_NOT_APPLY}{part.problem.message}"
+
+
+def _listed(lines: Sequence[str]) -> str:
+    more = [f"and {len(lines) - _SHOWN:,} more"] if len(lines) > _SHOWN else []
+    return "\n".join(f"  {line}" for line in [*lines[:_SHOWN], *more])

@@ -1,0 +1,74 @@
+"""``rehearse`` as a person meets it: its lines, its receipt, and what Ctrl-C leaves behind."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from rig.shell import Shell
+
+
+def rehearse(shell: Shell, *words: str) -> list[str]:
+    return [*shell.command, "rehearse", "hosts.txt", "--to", "cache", *words]
+
+
+def test_a_rehearsal_says_how_it_went_and_roots_shows_it(shell: Shell) -> None:
+    shell.write_list("laptop = DEMO#laptop edits=hosts,wireguard")
+    missing = shell.run(rehearse(shell), expect=1)
+    assert "prefetch sync" in missing.stderr
+    shell.run(shell.arguments("sync", "hosts.txt", "--to", "cache"))
+    roots = [*shell.command, "roots", "--to", "cache"]
+    assert "rehears" not in shell.run(roots).stdout
+    lines = shell.run(rehearse(shell)).stdout.splitlines()
+    assert lines[0].startswith("laptop: rehearsed, builds without a network (")
+    assert lines[1].startswith("laptop with hosts: rehearsed, builds without a network (")
+    assert lines[2].startswith("laptop with wireguard: does not apply")
+    assert "rehearsed 20" in shell.run(roots).stdout
+    (kept,) = shell.json([*roots, "--json"])["generations"]
+    assert kept["receipt"]["state"] == "rehearsed"
+    assert kept["receipt"]["edits"]["hosts"] is None
+
+
+def test_what_fails_is_told_in_nix_s_words_and_exits_with_1(shell: Shell) -> None:
+    shell.write_list("laptop = DEMO#laptop")
+    shell.run(shell.arguments("sync", "hosts.txt", "--to", "cache"))
+    shell.write_list("laptop = DEMO#laptop edits=dnsmasq")
+    failed = shell.run(rehearse(shell, "--json"), expect=1)
+    base, edit = json.loads(failed.stdout)["targets"]
+    assert base["passed"]
+    assert not edit["passed"]
+    assert "laptop with dnsmasq" in failed.stderr
+    assert "rehearsal failed" in shell.run([*shell.command, "roots", "--to", "cache"]).stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_rehearsal_leaves_nothing(shell: Shell, number: int) -> None:
+    shell.write_list("laptop = DEMO#laptop")
+    shell.run(shell.arguments("sync", "hosts.txt", "--to", "cache"))
+    scratch = shell.directory / "temporary"
+    scratch.mkdir()
+    process = subprocess.Popen(
+        rehearse(shell),
+        cwd=shell.directory,
+        env=shell.environment(TMPDIR=str(scratch)),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while not list(scratch.glob("prefetch-rehearsal-*/store/nix/store/*-gettext*")):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "Traceback" not in said
+    assert list(scratch.iterdir()) == []
