@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shutil
 import tempfile
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -21,7 +20,6 @@ from urllib.parse import quote
 from mirror.destinations import NixStore, Receipt
 from mirror.destinations.receipt import DOES_NOT_APPLY
 from mirror.errors import (
-    DestinationError,
     EvaluationError,
     IncompleteError,
     IntegrityError,
@@ -33,15 +31,15 @@ from mirror.nix.derivations import read_closure
 from mirror.nix.evaluate import Evaluated, evaluate_all
 from mirror.nix.realise import realise
 from mirror.nix.settings import read_settings
-from mirror.nix.stores import StoreLocation, open_store, remove_store
+from mirror.nix.stores import StoreLocation, open_store
 from mirror.planning.graph import Graph, in_order
 from mirror.sources import Wanted
 from mirror.sources.binary_cache import BinaryCache
 from mirror.sources.http import HttpClient, HttpSettings
 from mirror.sources.local_store import LocalStore
+from mirror.sync.alone import expect_room, newcomer, scratch_directory
 from mirror.sync.engine import Item, obtain
 from mirror.sync.freshness import lock_file, lock_hash
-from mirror.threads import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -57,14 +55,6 @@ if TYPE_CHECKING:
 _EVALUATIONS: Final = 2
 _JOBS: Final = 8
 _SHOWN: Final = 8
-_ALONE: Final = """
-substituters =
-extra-substituters =
-substitute = false
-builders =
-flake-registry =
-"""
-"""Settings with which Nix asks nobody, whoever may be reached."""
 _NO_SUBSTITUTES: Final = {"substitute": "false"}
 
 
@@ -106,7 +96,7 @@ async def rehearse(
     place = Path(nix.environment.get("TMPDIR") or tempfile.gettempdir())
     for target in targets:
         if target.name in newest:
-            _expect_room(place, newest[target.name])
+            expect_room(place, newest[target.name])
     rehearsed: list[Rehearsed] = []
     for target in targets:
         generation = newest.get(target.name)
@@ -119,7 +109,7 @@ async def rehearse(
             continue
         file = lock_file(target)
         locked = await asyncio.to_thread(lock_hash, file)
-        async with _scratch(place) as directory:
+        async with scratch_directory(place) as directory:
             rehearsal = _Rehearsal(target, generation, isolated, directory, observer)
             parts = await rehearsal.run(destination)
         rehearsed += parts
@@ -153,7 +143,7 @@ class _Rehearsal:
         self._target = target
         self._generation = generation
         self._observer = observer
-        self._nix = _newcomer(isolated, directory / "home")
+        self._nix = newcomer(isolated, directory / "home")
         self._store = StoreLocation.parse(f"local?root={quote(str(directory / 'store'))}")
         self.root = generation.root
         """The derivation that was rehearsed: the generation's, unless the target has changed."""
@@ -301,68 +291,6 @@ async def _kept(destination: CacheDirectory | NixStore, nix: Nix) -> AsyncIterat
     async with HttpClient(HttpSettings()) as client:
         url = f"file://{quote(str(destination.path))}?trusted=true"
         yield _KeptHere(await BinaryCache.connect(url, client))
-
-
-@contextlib.asynccontextmanager
-async def _scratch(place: Path) -> AsyncIterator[Path]:
-    """Make a directory for a scratch store, and remove it with all that is in it."""
-    try:
-        directory = Path(
-            await asyncio.to_thread(tempfile.mkdtemp, "", "prefetch-rehearsal-", place)
-        )
-    except OSError as error:
-        raise DestinationError(
-            f"{place}: {error.strerror}", hint="name a directory for temporary files with TMPDIR"
-        ) from error
-    try:
-        # Builders that are other users have to get through.
-        directory.chmod(0o711)
-        yield directory
-    finally:
-        await in_thread(remove_store, directory)
-
-
-def _expect_room(place: Path, generation: Generation) -> None:
-    """See that a generation fits into a scratch store.
-
-    Raises:
-        DestinationError: it does not.
-
-    """
-    try:
-        free = shutil.disk_usage(place).free
-    except OSError as error:
-        raise DestinationError(f"{place}: {error.strerror}", hint="set TMPDIR") from error
-    if free < generation.nar_bytes:
-        more = generation.nar_bytes - free
-        raise DestinationError(
-            f"rehearsing {generation.target} takes {generation.nar_bytes:,} bytes in {place}, "
-            f"{more:,} more than there are",
-            hint="make room there, or name another directory with TMPDIR",
-        )
-
-
-def _newcomer(nix: Nix, home: Path) -> Nix:
-    """The same Nix of a user who never ran it: no caches, no profile, nobody to ask.
-
-    The user's settings and registry of flakes are files like the list itself, and stay.
-    """
-    environment = dict(nix.environment)
-    old_home = Path(environment.get("HOME") or Path.home())
-    old = Path(environment.get("XDG_CONFIG_HOME") or old_home / ".config") / "nix"
-    home.mkdir()
-    for kind in ("CACHE", "CONFIG", "DATA", "STATE"):
-        directory = home / kind.lower()
-        directory.mkdir()
-        environment[f"XDG_{kind}_HOME"] = str(directory)
-    settings = home / "config/nix"
-    settings.mkdir()
-    for name in ("nix.conf", "registry.json"):
-        with contextlib.suppress(FileNotFoundError):
-            shutil.copy(old / name, settings / name)
-    environment["HOME"] = str(home)
-    environment["NIX_CONFIG"] = f"{environment.get('NIX_CONFIG', '')}\n{_ALONE}"
-    return replace(nix, environment=environment)
 
 
 def _text(part: Rehearsed) -> str | None:

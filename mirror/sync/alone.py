@@ -1,0 +1,99 @@
+"""Where a rehearsal takes place: room for a scratch store, and a user who has nothing else."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from mirror.errors import DestinationError
+from mirror.nix.stores import remove_store
+from mirror.threads import in_thread
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from mirror.destinations import Generation
+    from mirror.nix.command import Nix
+
+_ALONE: Final = """
+substituters =
+extra-substituters =
+substitute = false
+builders =
+flake-registry =
+"""
+"""Settings with which Nix asks nobody, whoever may be reached."""
+
+
+@contextlib.asynccontextmanager
+async def scratch_directory(place: Path) -> AsyncIterator[Path]:
+    """Make a directory for a scratch store, and remove it with all that is in it."""
+    directory = _make_scratch(place)
+    try:
+        yield directory
+    finally:
+        await in_thread(remove_store, directory)
+
+
+def _make_scratch(place: Path) -> Path:
+    try:
+        directory = Path(tempfile.mkdtemp(prefix="prefetch-rehearsal-", dir=place))
+        # Builders that are other users have to get through.
+        directory.chmod(0o711)
+    except OSError as error:
+        raise DestinationError(
+            f"{place}: {error.strerror}", hint="name a directory for temporary files with TMPDIR"
+        ) from error
+    return directory
+
+
+def expect_room(place: Path, generation: Generation) -> None:
+    """See that a generation fits into a scratch store.
+
+    Raises:
+        DestinationError: it does not.
+
+    """
+    try:
+        free = shutil.disk_usage(place).free
+    except OSError as error:
+        raise DestinationError(f"{place}: {error.strerror}", hint="set TMPDIR") from error
+    if free < generation.nar_bytes:
+        more = generation.nar_bytes - free
+        raise DestinationError(
+            f"rehearsing {generation.target} takes {generation.nar_bytes:,} bytes in {place}, "
+            f"{more:,} more than there are",
+            hint="make room there, or name another directory with TMPDIR",
+        )
+
+
+def newcomer(nix: Nix, home: Path) -> Nix:
+    """The same Nix of a user who never ran it: no caches, no profile, nobody to ask.
+
+    The user's settings, channels and registry of flakes are files like the list itself, and stay.
+    """
+    environment = dict(nix.environment)
+    old_home = Path(environment.get("HOME") or Path.home())
+    old = environment.get("XDG_CONFIG_HOME") or f"{old_home}/.config"
+    further = environment.get("XDG_CONFIG_DIRS") or "/etc/xdg"
+    environment.setdefault(
+        "NIX_USER_CONF_FILES",
+        ":".join(f"{directory}/nix/nix.conf" for directory in (old, *further.split(":"))),
+    )
+    home.mkdir()
+    if (old_home / ".nix-defexpr").exists():
+        (home / ".nix-defexpr").symlink_to(old_home / ".nix-defexpr")
+    for kind in ("CACHE", "CONFIG", "DATA", "STATE"):
+        directory = home / kind.lower()
+        directory.mkdir()
+        environment[f"XDG_{kind}_HOME"] = str(directory)
+    (home / "config/nix").mkdir()
+    with contextlib.suppress(FileNotFoundError):
+        shutil.copy(f"{old}/nix/registry.json", home / "config/nix")
+    environment["HOME"] = str(home)
+    environment["NIX_CONFIG"] = f"{environment.get('NIX_CONFIG', '')}\n{_ALONE}"
+    return replace(nix, environment=environment)
