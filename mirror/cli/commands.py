@@ -135,7 +135,9 @@ async def rehearse(request: Request, *, json: bool) -> int:
     targets = await read_lists(request)
     nix = await Nix.find()
     async with open_destination(request.to, exclusive=False) as destination:
-        rehearsed = await rehearsing.rehearse(targets, nix, observer(), destination)
+        rehearsed = await rehearsing.rehearse(
+            targets, nix, observer(), destination, store=request.store
+        )
     if json:
         _print_json(documents.rehearsal_document(rehearsed))
     else:

@@ -29,10 +29,12 @@ from mirror.errors import (
 from mirror.nix import daemon
 from mirror.nix.derivations import read_closure
 from mirror.nix.evaluate import Evaluated, evaluate_all
+from mirror.nix.origin_of_path import derivation_of
 from mirror.nix.realise import realise
 from mirror.nix.settings import read_settings
-from mirror.nix.stores import StoreLocation, open_store
+from mirror.nix.stores import StoreLocation, locate, open_store
 from mirror.planning.graph import Graph, in_order
+from mirror.planning.targets import PathInstallable
 from mirror.sources import Wanted
 from mirror.sources.binary_cache import BinaryCache
 from mirror.sources.http import HttpClient, HttpSettings
@@ -83,8 +85,13 @@ async def rehearse(
     nix: Nix,
     observer: Observer,
     destination: CacheDirectory | NixStore,
+    *,
+    store: str | None,
 ) -> list[Rehearsed]:
     """Rehearse the newest generation of each target; one that fails stops no other.
+
+    ``store`` is asked only for the derivation of a path that is a target itself, such as a profile;
+    all else is evaluated in a scratch store.
 
     Raises:
         ToolError: Nix cannot be used, or its network cannot be taken away.
@@ -110,7 +117,14 @@ async def rehearse(
         file = lock_file(target)
         locked = await asyncio.to_thread(lock_hash, file)
         async with scratch_directory(place) as directory:
-            rehearsal = _Rehearsal(target, generation, isolated, directory, observer)
+            rehearsal = _Rehearsal(
+                target,
+                generation,
+                isolated=isolated,
+                directory=directory,
+                observer=observer,
+                store=store,
+            )
             parts = await rehearsal.run(destination)
         rehearsed += parts
         await destination.record(
@@ -136,11 +150,15 @@ class _Rehearsal:
         self,
         target: Target,
         generation: Generation,
+        *,
         isolated: Nix,
         directory: Path,
         observer: Observer,
+        store: str | None,
     ) -> None:
         self._target = target
+        self._user = isolated
+        self._user_store = store
         self._generation = generation
         self._observer = observer
         self._nix = newcomer(isolated, directory / "home")
@@ -153,7 +171,7 @@ class _Rehearsal:
         try:
             await self._feed(destination)
             await self._collect_garbage()
-            evaluated = await self._evaluate()
+            evaluated = await self._evaluated()
         except (SourceError, EvaluationError) as error:
             return [Rehearsed(target=self._target, problem=error)]
         self.root = evaluated.root
@@ -215,8 +233,7 @@ class _Rehearsal:
             if damaged:
                 raise IntegrityError(
                     f"what {destination.name} keeps is damaged:\n{_listed(damaged)}",
-                    hint="`nix-store --verify --check-contents --repair` mends a Nix store; "
-                    "in a cache directory, remove the narinfo, and sync again",
+                    hint=_mending(destination),
                 )
             await scratch.keep(self._generation)
 
@@ -231,6 +248,19 @@ class _Rehearsal:
             valid = await connection.query_valid_paths(paths)
         if lost := [path for path in paths if path not in valid]:
             raise SourceError(f"these were kept, and collected all the same:\n{_listed(lost)}")
+
+    async def _evaluated(self) -> Evaluated:
+        installable = self._target.installable
+        if not isinstance(installable, PathInstallable):
+            return await self._evaluate()
+        place = await locate(self._user, self._user_store)
+        root = await derivation_of(self._user, self._target.name, installable.path, place)
+        if root not in self._generation.paths:
+            raise EvaluationError(
+                f"{installable.path} is made by {root}, which is not kept",
+                hint="it has changed since: sync it again",
+            )
+        return Evaluated(target=self._target, root=root)
 
     async def _evaluate(self) -> Evaluated:
         self._observer.step(f"evaluating {self._target.name} without a network")
@@ -291,6 +321,12 @@ async def _kept(destination: CacheDirectory | NixStore, nix: Nix) -> AsyncIterat
     async with HttpClient(HttpSettings()) as client:
         url = f"file://{quote(str(destination.path))}?trusted=true"
         yield _KeptHere(await BinaryCache.connect(url, client))
+
+
+def _mending(destination: CacheDirectory | NixStore) -> str:
+    if isinstance(destination, NixStore):
+        return f"nix-store --verify --check-contents --repair --store '{destination.name}' mends it"
+    return f"remove their .narinfo files from {destination.name}, and sync again"
 
 
 def _text(part: Rehearsed) -> str | None:

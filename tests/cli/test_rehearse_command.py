@@ -47,9 +47,23 @@ def test_what_fails_is_told_in_nix_s_words_and_exits_with_1(shell: Shell) -> Non
     assert "rehearsal failed" in shell.run([*shell.command, "roots", "--to", "cache"]).stdout
 
 
+SLOW = """
+let demo = import %s { }; in
+{ it = derivation {
+  name = "slow"; system = "x86_64-linux";
+  builder = "${demo.packages.x86_64-linux.busybox}/bin/sh";
+  args = [ "-c" "while :; do :; done" ]; }; }
+"""
+BUILDING = "prefetch-rehearsal-*/store/nix/store/*-slow.drv.chroot"
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_rehearsal_leaves_nothing(shell: Shell, number: int) -> None:
-    shell.write_list("laptop = DEMO#laptop")
+@pytest.mark.parametrize("while_there_is", ["prefetch-rehearsal-*/store/nix/store/*", BUILDING])
+def test_an_interrupted_rehearsal_leaves_nothing(
+    shell: Shell, number: int, while_there_is: str
+) -> None:
+    (shell.directory / "slow.nix").write_text(SLOW % shell.upstream.distribution)
+    shell.write_list("slow = ./slow.nix#it")
     shell.run(shell.arguments("sync", "hosts.txt", "--to", "cache"))
     scratch = shell.directory / "temporary"
     scratch.mkdir()
@@ -63,7 +77,7 @@ def test_an_interrupted_rehearsal_leaves_nothing(shell: Shell, number: int) -> N
         text=True,
     )
     deadline = time.monotonic() + 60
-    while not list(scratch.glob("prefetch-rehearsal-*/store/nix/store/*-gettext*")):
+    while not list(scratch.glob(while_there_is)):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -72,3 +86,4 @@ def test_an_interrupted_rehearsal_leaves_nothing(shell: Shell, number: int) -> N
     assert process.returncode == 130, said
     assert "Traceback" not in said
     assert list(scratch.iterdir()) == []
+    assert not (shell.directory / "cache/receipts").exists()

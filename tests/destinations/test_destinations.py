@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from rig.made_paths import chain, generation, input_addressed, numbered, put, text
 
+from mirror.destinations import Receipt
+from mirror.destinations.receipt import DOES_NOT_APPLY, Receipts
 from mirror.errors import DestinationError, LockedError
 from mirror.formats.verify import Claim, NarVerifier
 
@@ -124,6 +129,43 @@ async def test_one_run_at_a_time_holds_the_lock(open_destination: Open) -> None:
         await put(destination, text("still-working"))
     async with open_destination():
         pass
+
+
+async def test_the_newest_receipt_of_each_target_is_kept_without_a_lock(
+    open_destination: Open,
+) -> None:
+    first = Receipt(
+        target="../a target?",
+        number=1,
+        root=text("root.drv").path,
+        nix_version="2.8.0",
+        created=datetime(2026, 11, 22, 10, 30, tzinfo=UTC),
+        lock_file=Path("/etc/nixos/flake.lock"),
+        lock_hash="sha256-AAAA",
+        problem=None,
+        edits={"hosts": None, "wifi": f"{DOES_NOT_APPLY}it has no wifi"},
+    )
+    second = replace(first, problem="it does not build", lock_file=None, lock_hash=None)
+    assert first.has_passed
+    assert not second.has_passed
+    async with (
+        open_destination(),
+        open_destination(exclusive=False) as onlooker,
+    ):
+        assert not await onlooker.receipts()
+        await onlooker.record(first)
+        assert await onlooker.receipts() == [first]
+        await onlooker.record(second)
+        await onlooker.record(replace(first, target="another"))
+        assert await onlooker.receipts() == [second, replace(first, target="another")]
+
+
+@pytest.mark.parametrize("damaged", [b"", b"[]", b'{"version": 2}', b'{"version": 1}'])
+def test_a_receipt_that_cannot_be_read_is_named(tmp_path: Path, damaged: bytes) -> None:
+    (tmp_path / "laptop.json").write_bytes(damaged)
+    with pytest.raises(DestinationError, match=r"laptop\.json") as raised:
+        Receipts(tmp_path).read()
+    assert "rehearse again" in str(raised.value.hint)
 
 
 async def test_looking_needs_no_lock(open_destination: Open) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
-from rig.running import ScratchStore
+from rig.running import ScratchStore, run
 
 from mirror.destinations import CacheDirectory, NixStore
 from mirror.errors import DestinationError, IntegrityError
@@ -53,7 +53,9 @@ async def rehearsed(
     scratch.mkdir(exist_ok=True)
     nix = replace(nix, environment={**nix.environment, "TMPDIR": str(scratch)})
     async with opened(nix, to) as destination:
-        found = await rehearse(bench.targets(text), nix, bench.recorder, destination)
+        found = await rehearse(
+            bench.targets(text), nix, bench.recorder, destination, store=bench.evaluation.url
+        )
     assert list(scratch.iterdir()) == []
     return {each.edit: each for each in found}
 
@@ -217,3 +219,80 @@ async def test_a_receipt_goes_stale_with_the_lock_file_and_with_another_generati
     (flake / "flake.nix").write_text(FLAKE.replace('"1"', '"2"'))
     await bench.sync(nix_stable, line, to)
     assert (await state(nix_stable, to)).state == "stale"
+
+
+async def test_a_derivation_that_is_a_target_itself_is_built(bench: Bench, nix_stable: Nix) -> None:
+    to = bench.directory / "cache"
+    (generation,) = (await bench.sync(nix_stable, LINE, to)).kept
+    line = f"it = {generation.root}"
+    await bench.sync(nix_stable, line, to)
+    assert (await rehearsed(bench, nix_stable, to, line))[None].has_passed
+
+
+MIDDLE = """
+{
+  inputs.data = { url = "path:%s"; flake = false; };
+  outputs = { self, data }: { text = import data; };
+}
+"""
+OUTER = """
+{
+  inputs.middle.url = "path:%s";
+  inputs.demo.url = "path:%s";
+  outputs = { self, middle, demo }: {
+    nixosConfigurations = demo.nixosConfigurations;
+    inherit (middle) text;
+  };
+}
+"""
+
+
+async def test_a_flake_whose_inputs_are_gone_rehearses(bench: Bench, any_nix: Nix) -> None:
+    sources = bench.directory / "sources"
+    for name in ("outer", "middle", "data"):
+        (sources / name).mkdir(parents=True)
+    shutil.copytree(bench.upstream.distribution, sources / "demo")
+    (sources / "data/default.nix").write_text('"from data"\n')
+    (sources / "middle/flake.nix").write_text(MIDDLE % (sources / "data"))
+    (sources / "outer/flake.nix").write_text(OUTER % (sources / "middle", sources / "demo"))
+    run(any_nix, "nix", "flake", "lock", f"path:{sources}/outer", store=bench.evaluation)
+    line = f"laptop = path:{sources}/outer#laptop edits=hosts"
+    to = bench.directory / "cache"
+    assert (await bench.sync(any_nix, line, to)).is_complete
+    for name in ("middle", "data", "demo"):
+        shutil.rmtree(sources / name)
+    found = await rehearsed(bench, any_nix, to, line)
+    assert all(each.has_passed for each in found.values()), found
+    rehearsal = await state(any_nix, to)
+    assert rehearsal.state == "rehearsed"
+    assert rehearsal.receipt.lock_hash is not None
+    lock = sources / "outer/flake.lock"
+    lock.write_text(lock.read_text() + "\n")
+    assert (await state(any_nix, to)).state == "stale"
+
+
+IMPORTING = """
+let
+  demo = import %s { };
+  inherit (demo.packages.x86_64-linux) busybox hello;
+in
+{ it = derivation {
+  name = "it"; system = "x86_64-linux";
+  said = builtins.readFile "${hello}/share/greeting";
+  builder = "${busybox}/bin/sh";
+  args = [ "-c" "echo $said > $out" ]; }; }
+"""
+
+
+async def test_import_from_derivation_rehearses(bench: Bench, any_nix: Nix) -> None:
+    file = bench.directory / "importing.nix"
+    file.write_text(IMPORTING % bench.upstream.distribution)
+    settings = any_nix.environment["NIX_CONFIG"]
+    settings += f"\nsubstituters = {bench.upstream.cache_url}"
+    settings += f"\ntrusted-public-keys = {bench.upstream.public_key}"
+    nix = replace(any_nix, environment={**any_nix.environment, "NIX_CONFIG": settings})
+    to = bench.directory / "cache"
+    await bench.sync(nix, f"it = {file}#it", to)
+    found = await rehearsed(bench, nix, to, f"it = {file}#it")
+    assert found[None].has_passed, found
+    assert found[None].built == 1
