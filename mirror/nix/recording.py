@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import re
 import struct
 import tempfile
@@ -41,6 +42,9 @@ _LONGEST: Final = 1024
 """More than any such string has, with its length."""
 _READ_SIZE: Final = 1 << 18
 _FAREWELL_SECONDS: Final = 5.0
+_LONGEST_PLACE: Final = 80
+_SHORT_PLACE: Final = "/tmp"  # noqa: S108 - what is made there has a name of its own
+"""A socket's name has 107 bytes at most, and that of its directory is to come."""
 _BUILDING: Final = frozenset({9, 10, 36, 40, 46})
 """BuildPaths, EnsurePath, BuildDerivation, QueryMissing, BuildPathsWithResults: the answers tell of
 all that is built and substituted on the way."""
@@ -92,6 +96,12 @@ class Recording:
         )
 
 
+def _place() -> str | None:
+    """Where the socket's directory goes: not into one whose name is too long for a socket's."""
+    usual = tempfile.gettempdir()
+    return None if len(os.fsencode(usual)) <= _LONGEST_PLACE else _SHORT_PLACE
+
+
 @contextlib.asynccontextmanager
 async def recording(
     nix: Nix, store: StoreLocation, *, buildable: Collection[StorePath] | None = None
@@ -105,7 +115,7 @@ async def recording(
         ToolError: the store cannot be opened (raised by the first that asks it something).
 
     """
-    with tempfile.TemporaryDirectory(prefix="prefetch-") as directory:
+    with tempfile.TemporaryDirectory(prefix="prefetch-", dir=_place()) as directory:
         socket = Path(directory) / "socket"
         root = "" if store.root == Path("/") else f"?root={urllib.parse.quote(str(store.root))}"
         recorded = Recording(StoreLocation(f"unix://{socket}{root}", store.root))
