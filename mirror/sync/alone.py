@@ -1,23 +1,31 @@
-"""Where a rehearsal takes place: room for a scratch store, and a user who has nothing else."""
+"""Where a rehearsal takes place: a scratch store's room and source, a user who has nothing else."""
 
 from __future__ import annotations
 
 import contextlib
 import shutil
 import tempfile
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
 
+from mirror.destinations import NixStore
 from mirror.errors import DestinationError
+from mirror.nix import daemon
 from mirror.nix.stores import remove_store
+from mirror.sources.binary_cache import BinaryCache
+from mirror.sources.http import HttpClient, HttpSettings
+from mirror.sources.local_store import LocalStore
 from mirror.threads import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from contextlib import AbstractAsyncContextManager
 
-    from mirror.destinations import Generation
+    from mirror.destinations import CacheDirectory, Generation
     from mirror.nix.command import Nix
+    from mirror.sources import Nar, Source, Wanted
 
 _ALONE: Final = """
 substituters =
@@ -97,3 +105,30 @@ def newcomer(nix: Nix, home: Path) -> Nix:
     environment["HOME"] = str(home)
     environment["NIX_CONFIG"] = f"{environment.get('NIX_CONFIG', '')}\n{_ALONE}"
     return replace(nix, environment=environment)
+
+
+@dataclass(frozen=True, slots=True)
+class _KeptHere:
+    """A source of which every path is asked for, however many are damaged."""
+
+    source: Source
+    name: str = field(init=False)
+    is_one_party: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", self.source.name)
+
+    def open(self, wanted: Wanted) -> AbstractAsyncContextManager[Nar]:
+        return self.source.open(wanted)
+
+
+@contextlib.asynccontextmanager
+async def kept(destination: CacheDirectory | NixStore, nix: Nix) -> AsyncIterator[Source]:
+    """Open the destination as a source."""
+    if isinstance(destination, NixStore):
+        async with daemon.connect(nix, destination.store) as connection:
+            yield LocalStore(connection, destination.store)
+        return
+    async with HttpClient(HttpSettings()) as client:
+        url = f"file://{quote(str(destination.path))}?trusted=true"
+        yield _KeptHere(await BinaryCache.connect(url, client))

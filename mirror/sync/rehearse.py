@@ -9,9 +9,8 @@ destination as a receipt. The scratch store is removed however it ends.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -20,6 +19,7 @@ from urllib.parse import quote
 from mirror.destinations import NixStore, Receipt
 from mirror.destinations.receipt import DOES_NOT_APPLY
 from mirror.errors import (
+    DestinationError,
     EvaluationError,
     IncompleteError,
     IntegrityError,
@@ -36,22 +36,17 @@ from mirror.nix.stores import StoreLocation, locate, open_store
 from mirror.planning.graph import Graph, in_order
 from mirror.planning.targets import PathInstallable
 from mirror.sources import Wanted
-from mirror.sources.binary_cache import BinaryCache
-from mirror.sources.http import HttpClient, HttpSettings
-from mirror.sources.local_store import LocalStore
-from mirror.sync.alone import expect_room, newcomer, scratch_directory
+from mirror.sync.alone import expect_room, kept, newcomer, scratch_directory
 from mirror.sync.engine import Item, obtain
 from mirror.sync.freshness import lock_file, lock_hash
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
-    from contextlib import AbstractAsyncContextManager
+    from collections.abc import Sequence
 
     from mirror.destinations import CacheDirectory, Generation
     from mirror.formats.store_path import StorePath
     from mirror.nix.command import Nix
     from mirror.planning.targets import Target
-    from mirror.sources import Nar, Source
     from mirror.sync.report import Observer
 
 _EVALUATIONS: Final = 2
@@ -127,19 +122,22 @@ async def rehearse(
             )
             parts = await rehearsal.run(destination)
         rehearsed += parts
-        await destination.record(
-            Receipt(
-                target=target.name,
-                number=generation.number,
-                root=rehearsal.root,
-                nix_version=nix.version_text,
-                created=datetime.now(UTC).replace(microsecond=0),
-                lock_file=file,
-                lock_hash=locked,
-                problem=_text(parts[0]),
-                edits={each.edit: _text(each) for each in parts if each.edit is not None},
-            )
+        receipt = Receipt(
+            target=target.name,
+            number=generation.number,
+            root=rehearsal.root,
+            nix_version=nix.version_text,
+            created=datetime.now(UTC).replace(microsecond=0),
+            lock_file=file,
+            lock_hash=locked,
+            problem=_text(parts[0]),
+            edits={each.edit: _text(each) for each in parts if each.edit is not None},
         )
+        try:
+            await destination.record(receipt)
+        except DestinationError as error:
+            # What was found out still counts, also for one who may only read the destination.
+            observer.notice(f"the receipt of {target.name} cannot be kept: {error.message}")
     return rehearsed
 
 
@@ -208,7 +206,7 @@ class _Rehearsal:
             )
         await open_store(self._nix, self._store)
         async with (
-            _kept(destination, self._nix) as source,
+            kept(destination, self._nix) as source,
             NixStore.open(self._nix, self._store) as scratch,
         ):
             outcomes = await obtain(
@@ -294,33 +292,6 @@ class _Rehearsal:
             built=len({graph.makers[path][0] for path in added}),
             problem=problem,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _KeptHere:
-    """A source of which every path is asked for, however many are damaged."""
-
-    source: Source
-    name: str = field(init=False)
-    is_one_party: bool = False
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "name", self.source.name)
-
-    def open(self, wanted: Wanted) -> AbstractAsyncContextManager[Nar]:
-        return self.source.open(wanted)
-
-
-@contextlib.asynccontextmanager
-async def _kept(destination: CacheDirectory | NixStore, nix: Nix) -> AsyncIterator[Source]:
-    """Open the destination as a source."""
-    if isinstance(destination, NixStore):
-        async with daemon.connect(nix, destination.store) as connection:
-            yield LocalStore(connection, destination.store)
-        return
-    async with HttpClient(HttpSettings()) as client:
-        url = f"file://{quote(str(destination.path))}?trusted=true"
-        yield _KeptHere(await BinaryCache.connect(url, client))
 
 
 def _mending(destination: CacheDirectory | NixStore) -> str:

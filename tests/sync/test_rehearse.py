@@ -187,6 +187,16 @@ async def test_too_little_room_is_said_before_anything_is_copied(
     assert "TMPDIR" in str(raised.value.hint)
 
 
+async def test_a_receipt_that_cannot_be_kept_costs_no_rehearsal(
+    bench: Bench, nix_stable: Nix
+) -> None:
+    to = bench.directory / "cache"
+    await bench.sync(nix_stable, LINE, to)
+    (to / "receipts").touch()
+    assert (await rehearsed(bench, nix_stable, to, LINE))[None].has_passed
+    assert any("cannot be kept" in notice for notice in bench.recorder.notices)
+
+
 FLAKE = """
 {
   outputs = { self }: {
