@@ -97,7 +97,7 @@ def check_document(checked: Iterable[Checked]) -> dict[str, Any]:
                         "path": missing.paths[0],
                         "needed_by": list(missing.chain),
                         "cascade": missing.cascade,
-                        "attribute": None,
+                        "attribute": missing.names.get(missing.paths[0]),
                     }
                     for missing in (each.readiness.missing if each.readiness else ())
                 ],

@@ -244,7 +244,7 @@ def _missing_lines(missing: Sequence[Missing]) -> Iterator[str]:
     ordered = sorted(missing, key=lambda each: -each.cascade)
     for each in ordered[:_SHOWN]:
         for path in each.paths:
-            yield f"  {path}"
+            yield f"  {path}" + (f" ({each.names[path]})" if path in each.names else "")
         needed = " > ".join(path.name.removesuffix(".drv") for path in each.chain)
         yield f"    needed by {needed}" if needed else "    it is the target itself"
         if each.cascade > 1:

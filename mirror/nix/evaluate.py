@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from mirror.nix.stores import StoreLocation
     from mirror.planning.targets import Edit, Target
 
-__all__ = ["Evaluated", "EvaluatedEdit", "evaluate", "evaluate_all"]
+__all__ = ["Evaluated", "EvaluatedEdit", "evaluate", "evaluate_all", "flake_outputs"]
 
 _Result = TypeVar("_Result")
 
@@ -140,6 +140,17 @@ async def evaluate(
         return replace(evaluated, touched=recorded.touched)
 
 
+@contextlib.contextmanager
+def flake_outputs(nix: Nix, flake: str) -> Iterator[tuple[str, ...]]:
+    """Give the arguments of ``nix eval`` that stand for all outputs of a flake."""
+    if nix.version >= _ALL_OUTPUTS:
+        yield (f"{flake}#.",)
+        return
+    with tempfile.TemporaryDirectory(prefix="prefetch-") as directory:
+        (Path(directory) / "flake.nix").write_text(expressions.OUTPUTS_OF_INPUT)
+        yield (f"path:{directory}#all", "--override-input", "target", flake)
+
+
 @dataclass(frozen=True, slots=True)
 class _Code:
     """What Nix is to evaluate: the ``function`` of what ``arguments`` say, or its ``attribute``."""
@@ -160,7 +171,7 @@ class _Evaluation:
     processes: asyncio.Semaphore
 
     async def flake(self, flake: str, name: str, system: str) -> Evaluated:
-        with self._outputs(flake) as outputs:
+        with flake_outputs(self.nix, flake) as outputs:
             value = await self._value(_Code(outputs, expressions.choose(name, system)))
             if "available" in value:
                 names = [expressions.attribute_path(path) for path in value["available"]]
@@ -222,16 +233,6 @@ class _Evaluation:
     @property
     def _label(self) -> str:
         return f"{self.target.name} ({self.target.installable_text})"
-
-    @contextlib.contextmanager
-    def _outputs(self, flake: str) -> Iterator[tuple[str, ...]]:
-        """Give the arguments that stand for all outputs of a flake."""
-        if self.nix.version >= _ALL_OUTPUTS:
-            yield (f"{flake}#.",)
-            return
-        with tempfile.TemporaryDirectory(prefix="prefetch-") as directory:
-            (Path(directory) / "flake.nix").write_text(expressions.OUTPUTS_OF_INPUT)
-            yield (f"path:{directory}#all", "--override-input", "target", flake)
 
     async def _value(self, code: _Code) -> dict[str, Any]:
         completed = await self._run(code)

@@ -25,7 +25,9 @@ OUTPUTS_OF_INPUT: Final = """{
 """
 """A flake that hands on the outputs of another, for a Nix which cannot name all of them."""
 
-_IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_'-]*")
+_IDENTIFIER: Final = re.compile(
+    r"(?!(?:assert|else|if|in|inherit|let|rec|then|with|or)\Z)[A-Za-z_][A-Za-z0-9_'-]*"
+)
 
 # `at` must exist for a place to be chosen; what is `inside` must exist once it is chosen. Nothing
 # but the names on the way is evaluated of the places that are not chosen.
@@ -95,6 +97,35 @@ then file (%(arguments)s // import %(edit)s)
 else throw %(no_function)s
 """
 
+# What is not there, no package, or refused (unfree, broken, an alias that throws) is null.
+_PACKAGES: Final = """given:
+let
+  pkgs = (%(set)s) given;
+  get = value: names:
+    if names == [ ] then value
+    else if builtins.isAttrs value && builtins.hasAttr (builtins.head names) value
+    then get (builtins.getAttr (builtins.head names) value) (builtins.tail names)
+    else null;
+  pathOf = value: builtins.unsafeDiscardStringContext "${value.outPath}";
+  describe = value:
+    if builtins.isAttrs value && (value.type or null) == "derivation" then {
+      first = pathOf value;
+      outputs = builtins.listToAttrs (map
+        (name: { inherit name; value = pathOf (builtins.getAttr name value); })
+        (builtins.filter (name: builtins.hasAttr name value) (value.outputs or [ ])));
+    } else null;
+  attempt = names:
+    let
+      described = describe (get pkgs names);
+      tried = builtins.tryEval (builtins.deepSeq described described);
+    in
+    if tried.success then tried.value else null;
+in
+map attempt [
+%(wanted)s
+]
+"""
+
 
 def string(text: str) -> str:
     """Write a string as Nix reads it, quotes and antiquotations escaped."""
@@ -106,9 +137,9 @@ def path(file: Path) -> str:
     return f"(/. + {string(str(file))})"
 
 
-def attribute_path(names: Sequence[str]) -> str:
+def attribute_path(parts: Sequence[str]) -> str:
     """Write an attribute path, with quotes where Nix wants them."""
-    return ".".join(name if _IDENTIFIER.fullmatch(name) else string(name) for name in names)
+    return ".".join(name if _IDENTIFIER.fullmatch(name) else string(name) for name in parts)
 
 
 def choose(name: str, system: str) -> str:
@@ -117,18 +148,18 @@ def choose(name: str, system: str) -> str:
     A configuration's name is taken whole (``alice@host.example``, with or without quotes around
     it); elsewhere it is an attribute path.
     """
-    names = split_attribute_path(name)
+    parts = split_attribute_path(name)
     return _CHOOSE % {
         "system": string(system),
-        "whole": string(names[0] if len(names) == 1 else name),
-        "path": _names(names),
+        "whole": string(parts[0] if len(parts) == 1 else name),
+        "path": names(parts),
         "describe": DESCRIBE,
     }
 
 
 def edited_output(chosen: Sequence[str], module: str) -> str:
     """Make the function that finds what was chosen in a flake's outputs, edited by ``module``."""
-    return _EDIT % {"chosen": _names(chosen), "module": module, "describe": DESCRIBE}
+    return _EDIT % {"chosen": names(chosen), "module": module, "describe": DESCRIBE}
 
 
 def edited_configuration(file: Path, module: str) -> str:
@@ -147,5 +178,28 @@ def edited_call(file: Path, arguments: Path | None, edit: str) -> str:
     }
 
 
-def _names(names: Sequence[str]) -> str:
-    return f"[ {' '.join(string(name) for name in names)} ]"
+def packages_of_configuration(place: Sequence[str]) -> str:
+    """Make the function that finds the package set of a flake's configuration."""
+    return f"outputs: outputs.{attribute_path(place)}.pkgs or {{ }}"
+
+
+def packages_of_flake(system: str) -> str:
+    """Make the function that finds a flake's packages for a system."""
+    of_system = string(system)
+    return (
+        f"outputs: (outputs.legacyPackages.{of_system} or {{ }}) "
+        f"// (outputs.packages.{of_system} or {{ }})"
+    )
+
+
+def described_packages(package_set: str, attributes: Sequence[Sequence[str]]) -> str:
+    """Make the function that says of attributes of a package set which paths they are.
+
+    ``package_set`` is the function that makes the set.
+    """
+    return _PACKAGES % {"set": package_set, "wanted": "\n".join(names(each) for each in attributes)}
+
+
+def names(parts: Sequence[str]) -> str:
+    """Write a list of strings."""
+    return f"[ {' '.join(string(name) for name in parts)} ]"

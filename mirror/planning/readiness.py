@@ -12,13 +12,13 @@ its wrappers) is no such cause; the first ones below it that it would not build 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from mirror.planning.graph import is_machine_specific, substitutes_allowed
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Container, Iterable
+    from collections.abc import Collection, Container, Iterable, Mapping
 
     from mirror.formats.store_path import StorePath
     from mirror.planning.graph import Graph
@@ -31,12 +31,14 @@ class Missing:
     ``paths`` are the missing outputs of one derivation, or one source; ``derivation`` makes them,
     None for a source that only evaluation makes. ``chain`` are the derivations from the root down
     to the one that needs it; ``cascade`` is how many derivations Nix would build in its stead.
+    ``names`` are Nix expressions of ``paths``, where such are known: ``pkgs.gettext``.
     """
 
     paths: tuple[StorePath, ...]
     derivation: StorePath | None
     chain: tuple[StorePath, ...]
     cascade: int
+    names: Mapping[StorePath, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +55,10 @@ class Readiness:
     def is_ready(self) -> bool:
         """Whether it can be built."""
         return not self.missing
+
+    def with_names(self, names: Mapping[StorePath, str]) -> Readiness:
+        """The same, with names of what is missing."""
+        return replace(self, missing=tuple(replace(each, names=names) for each in self.missing))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

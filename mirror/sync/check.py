@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Final
 
 from mirror.destinations import NixStore
 from mirror.errors import EvaluationError, RequestError
+from mirror.nix.attributes import attribute_names
 from mirror.nix.derivations import read_closure
 from mirror.nix.evaluate import Evaluated, evaluate_all
 from mirror.nix.settings import read_settings
 from mirror.nix.stores import locate
 from mirror.planning.chains import Chains
 from mirror.planning.graph import Graph, package_name
+from mirror.planning.names import candidates
 from mirror.planning.readiness import Offline
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from mirror.errors import PrefetchError
     from mirror.formats.store_path import StorePath
     from mirror.nix.command import Nix
+    from mirror.nix.stores import StoreLocation
     from mirror.planning.chains import Step
     from mirror.planning.readiness import Readiness
     from mirror.planning.targets import Target
@@ -61,10 +64,16 @@ class Checked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """The targets as they were evaluated offline, or the errors, and their common graph."""
+    """The targets as they were evaluated offline, or the errors, and their common graph.
+
+    ``nix`` is the one without a network that evaluated them into ``store``.
+    """
 
     results: tuple[tuple[Target, Evaluated | PrefetchError], ...]
     graph: Graph
+    nix: Nix
+    store: StoreLocation
+    system: str
 
 
 async def check(
@@ -100,10 +109,10 @@ async def check(
         if not isinstance(result, Evaluated):
             checked.append(Checked(target=target, problem=result))
             continue
-        checked.append(Checked(target=target, readiness=offline.readiness(result.root)))
+        of_target = [Checked(target=target, readiness=offline.readiness(result.root))]
         for each in result.edits:
             readiness = edited.readiness(each.root) if each.root is not None else None
-            checked.append(
+            of_target.append(
                 Checked(
                     target=target,
                     edit=each.edit.name,
@@ -112,6 +121,7 @@ async def check(
                     is_applicable=each.is_applicable,
                 )
             )
+        checked += await _named(of_target, result, evaluation)
     return checked
 
 
@@ -177,7 +187,31 @@ async def evaluate_offline(
     )
     roots = [root for each in results if isinstance(each, Evaluated) for root in each.roots]
     graph = Graph(await asyncio.to_thread(read_closure, location, roots))
-    return Evaluation(results=tuple(zip(targets, results, strict=True)), graph=graph)
+    return Evaluation(
+        results=tuple(zip(targets, results, strict=True)),
+        graph=graph,
+        nix=isolated,
+        store=location,
+        system=settings.system,
+    )
+
+
+async def _named(
+    checked: Sequence[Checked], evaluated: Evaluated, evaluation: Evaluation
+) -> list[Checked]:
+    """Give what a target and its edits miss the names that it has in the target's packages."""
+    causes = [cause for each in checked if each.readiness for cause in each.readiness.missing]
+    missing = sorted({path for cause in causes for path in cause.paths})
+    wanted = candidates(evaluation.graph, missing)
+    if not wanted:
+        return list(checked)
+    names = await attribute_names(
+        evaluation.nix, evaluated, wanted, store=evaluation.store, system=evaluation.system
+    )
+    return [
+        replace(each, readiness=each.readiness.with_names(names)) if each.readiness else each
+        for each in checked
+    ]
 
 
 async def _local_derivations(graph: Graph, destination: Destination | None) -> frozenset[StorePath]:

@@ -46,6 +46,8 @@ def test_a_tool_that_is_gone_is_named_with_its_chain_and_its_cascade(shell: Shel
     assert [each["path"] for each in target["missing"]] == [tool]
     (missing,) = target["missing"]
     assert missing["path"] == tool
+    assert missing["attribute"] == "pkgs.gettext"
+    assert f"{tool} (pkgs.gettext)" in shell.run(check[:-1], expect=1).stdout
     assert [StorePath.parse(path).name for path in missing["needed_by"]] == [
         "nixos-system-laptop.drv",
         "activate.drv",
