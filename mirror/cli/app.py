@@ -5,6 +5,7 @@ Only what parsing needs is imported here, so that ``prefetch --help`` answers at
 
 from __future__ import annotations
 
+import enum
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +27,15 @@ key_app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(key_app, name="key")
+
+
+class ExportForm(enum.Enum):
+    """What ``export`` prints."""
+
+    CLOSURE_INFO = "closure-info"
+    PATHS = "paths"
+    DOT = "dot"
+
 
 Lists = Annotated[
     list[Path], typer.Argument(metavar="LIST", help="Files that list targets, one a line.")
@@ -229,6 +239,41 @@ def why(
     from mirror.cli import commands  # noqa: PLC0415 - start-up time
 
     run(commands.why(target, path, to=to, store=store, every=every))
+
+
+@app.command()
+def export(
+    lists: Lists,
+    *,
+    form: Annotated[
+        ExportForm,
+        typer.Option(
+            "--format",
+            help="closure-info: a Nix expression of the root paths, for rootPaths of closureInfo; "
+            "paths: all store paths, one a line; dot: the graph, for Graphviz.",
+        ),
+    ] = ExportForm.PATHS,
+    level: Level = None,
+    store: Store = None,
+    substituter: Substituters = None,
+    trusted_key: TrustedKeys = None,
+    no_builder: NoBuilder = False,
+    no_archives: NoArchives = False,
+) -> None:
+    """Print what a hermetic test must hold, so that the targets can be rebuilt in it."""
+    from mirror.cli import commands  # noqa: PLC0415 - start-up time
+
+    request = commands.Request(
+        lists=tuple(lists),
+        to=None,
+        level=level,
+        store=store,
+        substituters=_given(substituter),
+        trusted_keys=_given(trusted_key),
+        builder=not no_builder,
+        archives=not no_archives,
+    )
+    run(commands.export(request, form=form.value))
 
 
 @app.command()

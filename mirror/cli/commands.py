@@ -10,7 +10,7 @@ import re
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import aiofiles
 
@@ -23,10 +23,12 @@ from mirror.formats.signing import SecretKey
 from mirror.formats.store_path import StorePath, is_store_path
 from mirror.nix.command import Nix
 from mirror.nix.stores import locate
+from mirror.planning.export import closure_info_lines, dot_lines
 from mirror.planning.list_file import decode_list, parse_list
 from mirror.planning.targets import Level, Target
 from mirror.shipped import shipped_edits
 from mirror.sync import check as checking
+from mirror.sync import export as exporting
 from mirror.sync import rehearse as rehearsing
 from mirror.sync import run as pipeline
 from mirror.sync.freshness import rehearsals
@@ -163,6 +165,26 @@ async def why(target: str, path: str, *, to: str | None, store: str | None, ever
     for chain in chains if every else chains[:1]:
         write_lines(render.chain_lines(target, chain))
     return 0
+
+
+async def export(request: Request, *, form: Literal["closure-info", "paths", "dot"]) -> int:
+    """``prefetch export``."""
+    targets = await read_lists(request)
+    shown = observer()
+    async with open_workshop(await Nix.find(), _options(request), shown) as workshop:
+        found = await exporting.export(targets, workshop, shown, named=form == "closure-info")
+    match form:
+        case "closure-info":
+            write_lines(closure_info_lines(found.export, found.names))
+        case "paths":
+            write_lines(found.export.references)
+        case "dot":
+            write_lines(dot_lines(found.export))
+    _explain_failures(found.failures)
+    unobtainable = found.export.plan.unobtainable
+    for line in render.failure_lines((), found.export.plan):
+        write_error(line)
+    return 1 if found.failures or unobtainable else 0
 
 
 async def roots(to: str | None, *, json: bool) -> int:
