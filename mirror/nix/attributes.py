@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections import deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from mirror.nix import expressions
@@ -30,6 +32,9 @@ _BY_SYSTEM: Final = ("devShells", "packages", "legacyPackages")
 _LONGEST_ARGUMENT: Final = 100_000
 """Bytes of names for one process: Linux allows an argument of 128 KiB."""
 
+_MOST_FAILURES: Final = 12
+"""Enough to find one bad name among a thousand."""
+
 
 async def attribute_names(
     nix: Nix,
@@ -48,18 +53,11 @@ async def attribute_names(
         ToolError: Nix itself cannot be used.
 
     """
-    guesses = list(dict.fromkeys(each for one in wanted.values() for each in one.attributes))
-    known: dict[AttributePath, Any] = {}
+    guesses = dict.fromkeys(each for one in wanted.values() for each in one.attributes)
     with _package_set(nix, evaluated, system) as code:
-        if code is None:
+        if code is None or not guesses:
             return {}
-        function, arguments, environment = code
-        for some in _portions(guesses):
-            command = ["nix", "eval", "--json", "--no-write-lock-file", "--store", store.url]
-            command += ["--apply", expressions.described_packages(function, some), *arguments]
-            completed = await nix.run(command, environment=environment)
-            if completed.returncode == 0:
-                known |= zip(some, json.loads(completed.stdout), strict=True)
+        known = await _packages(nix, code, list(guesses), store)
     names = {}
     for path, sought in wanted.items():
         for each in sought.attributes:
@@ -75,8 +73,39 @@ async def attribute_names(
     return names
 
 
-_Code = tuple[str, tuple[str, ...], dict[str, str]]
-"""A function that makes the package set, the arguments for Nix of what to give it, environment."""
+@dataclass(frozen=True, slots=True)
+class _Code:
+    """A ``function`` that makes the package set of what ``arguments`` say to Nix."""
+
+    function: str
+    arguments: tuple[str, ...]
+    environment: Mapping[str, str] | None = None
+
+
+async def _packages(
+    nix: Nix, code: _Code, guesses: Sequence[AttributePath], store: StoreLocation
+) -> dict[AttributePath, Any]:
+    """Look up all guesses at once: their paths, or None for what is no package.
+
+    Not every error can be caught within an evaluation. The halves of what failed are tried by
+    themselves, a few times.
+    """
+    known: dict[AttributePath, Any] = {}
+    portions = deque(_portions(guesses))
+    failures = 0
+    while portions and failures < _MOST_FAILURES:
+        some = portions.popleft()
+        command = ["nix", "eval", "--json", "--no-write-lock-file", "--store", store.url]
+        command += ["--apply", expressions.described_packages(code.function, some)]
+        completed = await nix.run([*command, *code.arguments], environment=code.environment)
+        if completed.returncode == 0:
+            known |= zip(some, json.loads(completed.stdout), strict=True)
+            continue
+        failures += 1
+        if len(some) > 1:
+            middle = len(some) // 2
+            portions += [some[:middle], some[middle:]]
+    return known
 
 
 @contextlib.contextmanager
@@ -90,15 +119,16 @@ def _package_set(nix: Nix, evaluated: Evaluated, system: str) -> Iterator[_Code 
                 of_system = chosen[1] if chosen[0] in _BY_SYSTEM else system
                 function = expressions.packages_of_flake(of_system)
             with flake_outputs(nix, flake) as outputs:
-                yield function, outputs, {}
+                yield _Code(function, outputs)
         case FileInstallable(file=file, attribute=None):
             include = ("-I", f"nixos-config={file}", "--expr", "import <nixpkgs/nixos> { }")
             # As when the target itself is evaluated.
-            yield "pkgs: pkgs", ("--impure", *include, "--", "pkgs"), {"NIXOS_CONFIG": ""}
+            environment = {"NIXOS_CONFIG": ""}
+            yield _Code(expressions.PACKAGES_OF_FILE, ("--impure", *include), environment)
         case FileInstallable(file=file, arguments=arguments):
             call = "" if arguments is None else f" (import {expressions.path(arguments)})"
             expression = f"import {expressions.path(file)}{call}"
-            yield "pkgs: pkgs", ("--impure", "--expr", expression, "--", "pkgs"), {}
+            yield _Code(expressions.PACKAGES_OF_FILE, ("--impure", "--expr", expression))
         case _:
             yield None
 

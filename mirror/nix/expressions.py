@@ -63,6 +63,11 @@ if found == [ ] then {
 } else describe (get outputs chosen) // { inherit chosen; }
 """
 
+PACKAGES_OF_FILE: Final = (
+    "value: (if builtins.isFunction value then value { } else value).pkgs or { }"
+)
+"""The function that finds the package set of what a file has; one with defaults is called."""
+
 NO_FUNCTION: Final = "the file is no function, so that it has no arguments to change"
 """What evaluation throws where arguments are given to a file that takes none."""
 

@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from mirror.formats.store_path import StorePath, is_store_path
 from mirror.planning.attributes import Attributes
 from mirror.planning.graph import package_name
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from mirror.formats.derivation import Derivation
-    from mirror.formats.store_path import StorePath
     from mirror.planning.graph import Graph
 
 AttributePath = tuple[str, ...]
@@ -43,14 +43,21 @@ class Candidates:
 
 def candidates(graph: Graph, paths: Iterable[StorePath]) -> Mapping[StorePath, Candidates]:
     """Guess names for those of ``paths`` that a derivation of the graph makes."""
+    paths = set(paths)
+    sources: dict[StorePath, list[AttributePath]] = {}
+    for derivation in graph.derivations.values():
+        source = Attributes.of(derivation).text("src")
+        if is_store_path(source) and source in paths:
+            of_package = [(*each, "src") for each in _attributes(derivation)]
+            sources.setdefault(StorePath.parse(source), []).extend(of_package)
     found = {}
-    for path in paths:
+    for path in sorted(paths):
         makers = graph.makers.get(path)
         if makers:
             derivation = graph[makers[0]]
             output = next(name for name, each in derivation.outputs.items() if each.path == path)
-            attributes = tuple(dict.fromkeys(_attributes(derivation)))
-            found[path] = Candidates(attributes, output)
+            attributes = [*sources.get(path, ()), *_attributes(derivation)]
+            found[path] = Candidates(tuple(dict.fromkeys(attributes)), output)
     return found
 
 
