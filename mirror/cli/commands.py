@@ -173,13 +173,14 @@ async def export(request: Request, *, form: Literal["closure-info", "paths", "do
     shown = observer()
     async with open_workshop(await Nix.find(), _options(request), shown) as workshop:
         found = await exporting.export(targets, workshop, shown, named=form == "closure-info")
-    match form:
-        case "closure-info":
-            write_lines(closure_info_lines(found.export, found.names))
-        case "paths":
-            write_lines(found.export.references)
-        case "dot":
-            write_lines(dot_lines(found.export))
+    if found.export.plan.targets:
+        match form:
+            case "closure-info":
+                write_lines(closure_info_lines(found.export, found.names))
+            case "paths":
+                write_lines(found.export.references)
+            case "dot":
+                write_lines(dot_lines(found.export))
     _explain_failures(found.failures)
     unobtainable = found.export.plan.unobtainable
     for line in render.failure_lines((), found.export.plan):

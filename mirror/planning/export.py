@@ -72,11 +72,16 @@ class Export:
 def closure_info_lines(export: Export, names: Mapping[StorePath, str]) -> Iterator[str]:
     """Write the roots as a Nix list, or as a function of ``pkgs`` to one if any has a name there.
 
-    ``names`` are expressions that are known to be paths: ``pkgs.openssh.dev``.
+    ``names`` are expressions in the first target's package set, ``pkgs.openssh.dev``, that are
+    known to be paths.
     """
-    targets = ", ".join(_words(each.target.name) for each in export.plan.targets)
-    yield f"# what {targets or 'nothing'} is rebuilt from without a network"
-    yield "pkgs: [" if any(path in names for path in export.roots) else "["
+    targets = [_words(each.target.name) for each in export.plan.targets]
+    yield f"# to rebuild {', '.join(targets)} without a network"
+    if any(path in names for path in export.roots):
+        yield f"# pkgs is the package set of {targets[0]}"
+        yield "pkgs: ["
+    else:
+        yield "["
     lines = []
     for path in export.roots:
         if path in names:
@@ -159,5 +164,5 @@ def _words(text: str) -> str:
 
 def _quoted(text: str) -> str:
     """Write a string as Graphviz reads it; in a label it takes a backslash for an escape."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    escaped = _words(text).replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'

@@ -12,8 +12,13 @@ def test_closure_info_is_a_list_of_verified_names_and_store_paths(shell: Shell) 
     shell.write_list("laptop = DEMO#laptop")
     printed = shell.run(shell.arguments("export", "hosts.txt", "--format", "closure-info")).stdout
     lines = printed.splitlines()
-    assert lines[:2] == ["# what laptop is rebuilt from without a network", "pkgs: ["]
+    assert lines[:3] == [
+        "# to rebuild laptop without a network",
+        "# pkgs is the package set of laptop",
+        "pkgs: [",
+    ]
     assert "  pkgs.make-etc" in lines
+    assert "  pkgs.printer-driver.src" in lines, printed
     assert any(line.endswith("-banner.sh) # banner.sh") for line in lines)
     assert lines[-1] == "]"
 
@@ -29,3 +34,24 @@ def test_paths_are_the_default_sorted_and_each_once(shell: Shell) -> None:
 def test_an_unknown_format_is_an_error_of_the_request(shell: Shell) -> None:
     shell.write_list("laptop = DEMO#laptop")
     shell.run(shell.arguments("export", "hosts.txt", "--format", "svg"), expect=2)
+
+
+def test_several_targets_are_exported_together_with_the_names_of_the_first(shell: Shell) -> None:
+    shell.write_list("laptop = DEMO#laptop", "pi = DEMO#pi", "gone = DEMO#no-such-host")
+    export = [*shell.arguments("export", "hosts.txt"), "--format"]
+    listed = shell.run([*export, "closure-info"], expect=1)
+    assert "no-such-host" in listed.stderr
+    lines = listed.stdout.splitlines()
+    assert lines[0] == "# to rebuild laptop, pi without a network"
+    assert lines.count("  pkgs.make-etc") == 1
+    assert any(line.endswith("-make-etc-1.0) # make-etc") for line in lines), "of the other system"
+    graph = shell.run([*export, "dot"], expect=1).stdout
+    paths = shell.run([*export, "paths"], expect=1).stdout.splitlines()
+    for path in paths:
+        assert graph.count(f'"{path}" [label=') == 1
+
+
+def test_nothing_is_printed_where_nothing_could_be_evaluated(shell: Shell) -> None:
+    shell.write_list("gone = DEMO#no-such-host")
+    export = shell.arguments("export", "hosts.txt", "--format", "closure-info")
+    assert shell.run(export, expect=1).stdout == ""
