@@ -36,7 +36,7 @@ class LineObserver:
 
     def transfer_begins(self, paths: int, download_bytes: int) -> None:
         """Write how much is to come."""
-        _write(f"fetching {number(paths, 'path')}, {size(download_bytes)} from caches")
+        _write(f"fetching {number(paths, 'path')}, {size(download_bytes)}")
 
     def started(self, path: StorePath, source: str) -> None:
         """Say nothing."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from mirror.errors import IntegrityError, SourceError
@@ -17,6 +18,10 @@ _HASH_MISMATCH: Final = 102
 """What nix-store exits with when a fixed output was not what it should have been."""
 
 _LINES_TOLD: Final = 20
+_ANNOUNCED: Final = re.compile(
+    r"(this|these) .*(built|fetched|copied).*:$|  /nix/store/\S+$|copying "
+)
+"""What Nix says it is about to do."""
 
 
 async def realise(
@@ -48,6 +53,7 @@ async def realise(
         what = paths[0] if len(paths) == 1 else f"{len(paths)} paths ({paths[0]} and others)"
         kind = IntegrityError if completed.returncode == _HASH_MISMATCH else SourceError
         # Not from "error:" on: what a builder says comes before it.
-        words = "\n".join(completed.stderr.strip().splitlines()[-_LINES_TOLD:])
+        lines = (line for line in completed.stderr.splitlines() if not _ANNOUNCED.match(line))
+        words = "\n".join(list(lines)[-_LINES_TOLD:])
         raise kind(f"Nix could not make {what}:\n{words}")
     return tuple(StorePath.parse(line) for line in completed.stdout.decode().split())

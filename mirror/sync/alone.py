@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import grp
 import shutil
 import tempfile
 from dataclasses import dataclass, field, replace
@@ -103,8 +104,17 @@ def newcomer(nix: Nix, home: Path) -> Nix:
     with contextlib.suppress(FileNotFoundError):
         shutil.copy(f"{old}/nix/registry.json", home / "config/nix")
     environment["HOME"] = str(home)
-    environment["NIX_CONFIG"] = f"{environment.get('NIX_CONFIG', '')}\n{_ALONE}"
+    environment["NIX_CONFIG"] = f"{environment.get('NIX_CONFIG', '')}\n{_ALONE}{_build_users()}"
     return replace(nix, environment=environment)
+
+
+def _build_users() -> str:
+    """Let root build as itself where its Nix has no users for that: else it builds nothing."""
+    try:
+        grp.getgrnam("nixbld")
+    except KeyError:
+        return "build-users-group =\n"
+    return ""
 
 
 @dataclass(frozen=True, slots=True)
