@@ -4,7 +4,8 @@ Each is a :class:`Destination`; one conformance suite runs against all of them.
 """
 
 from mirror.destinations.cache_directory import CacheDirectory
-from mirror.destinations.interface import Destination, Generation, Staging
+from mirror.destinations.generation import Generation
+from mirror.destinations.interface import Destination, Staging
 from mirror.destinations.nix_store import NixStore
 from mirror.destinations.receipt import Receipt
 

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Iterable, Mapping
     from pathlib import Path
 
-    from mirror.destinations.interface import Generation
+    from mirror.destinations.generation import Generation
     from mirror.destinations.receipt import Receipt
     from mirror.formats.narinfo import NarInfo
     from mirror.formats.path_info import PathInfo

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from mirror.destinations.interface import Generation
+    from mirror.destinations.generation import Generation
     from mirror.nix.stores import StoreLocation
 
 

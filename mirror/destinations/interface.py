@@ -1,40 +1,18 @@
-"""The interface of every destination, and the generations that it keeps."""
+"""The interface of every destination."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from contextlib import AbstractAsyncContextManager
-    from datetime import datetime
 
+    from mirror.destinations.generation import Generation
     from mirror.destinations.receipt import Receipt
     from mirror.formats.path_info import PathInfo
     from mirror.formats.store_path import StorePath
     from mirror.formats.verify import Claim, VerifiedPath
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Generation:
-    """What one sync of one target made ready: the manifest.
-
-    ``number`` counts from 1 for each target; ``root`` is the target's root derivation;
-    ``paths`` (sorted) are all the paths that the generation keeps, closed under references;
-    ``nar_bytes`` is the sum of their NARs' sizes; ``created`` is in UTC. ``missing`` (sorted) are
-    the paths that were wanted and could not be had: with any, the generation is incomplete.
-    """
-
-    target: str
-    number: int
-    installable: str
-    level: str
-    root: StorePath
-    created: datetime
-    paths: tuple[StorePath, ...]
-    nar_bytes: int
-    missing: tuple[StorePath, ...] = ()
 
 
 class Staging(Protocol):

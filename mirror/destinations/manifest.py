@@ -1,7 +1,7 @@
 """Manifests: a generation as JSON, the same in every destination.
 
 One object; ``version`` is 1, the other members are those of
-:class:`~mirror.destinations.interface.Generation`, ``created`` in ISO 8601.
+:class:`~mirror.destinations.generation.Generation`, ``created`` in ISO 8601.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import urllib.parse
 from datetime import datetime
 from typing import Final
 
-from mirror.destinations.interface import Generation
+from mirror.destinations.generation import Generation
 from mirror.errors import FormatError
 from mirror.formats.store_path import StorePath
 

@@ -35,7 +35,7 @@ from mirror.threads import in_thread
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 
-    from mirror.destinations.interface import Generation
+    from mirror.destinations.generation import Generation
     from mirror.destinations.receipt import Receipt
     from mirror.formats.store_path import StorePath
     from mirror.formats.verify import Claim, VerifiedPath

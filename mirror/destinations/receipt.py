@@ -20,7 +20,7 @@ from mirror.formats.store_path import StorePath
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mirror.destinations.interface import Generation
+    from mirror.destinations.generation import Generation
 
 DOES_NOT_APPLY: Final = "does not apply: "
 """What the text of an edit begins with that its target has no use for: no failure."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from mirror.destinations.interface import Generation
+from mirror.destinations.generation import Generation
 from mirror.formats import nar
 from mirror.formats.content_address import text_path
 from mirror.formats.hashes import Hash

@@ -1,0 +1,32 @@
+"""Generations: what one sync of one target made ready, as every destination keeps it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from mirror.formats.store_path import StorePath
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generation:
+    """What one sync of one target made ready: the manifest.
+
+    ``number`` counts from 1 for each target; ``root`` is the target's root derivation;
+    ``paths`` (sorted) are all the paths that the generation keeps, closed under references;
+    ``nar_bytes`` is the sum of their NARs' sizes; ``created`` is in UTC. ``missing`` (sorted) are
+    the paths that were wanted and could not be had: with any, the generation is incomplete.
+    """
+
+    target: str
+    number: int
+    installable: str
+    level: str
+    root: StorePath
+    created: datetime
+    paths: tuple[StorePath, ...]
+    nar_bytes: int
+    missing: tuple[StorePath, ...] = ()
