@@ -23,9 +23,10 @@ from urllib.parse import unquote, urlsplit
 import httpx
 
 from mirror.errors import IntegrityError, NotAvailableError, RequestError, TransientError
-from mirror.sources.chunks import decoded, file_chunks
 from mirror.sources.http.body import Body, content_length
+from mirror.sources.http.decoding import decoded
 from mirror.sources.http.errors import FOREIGN, MissingError, TimedOutError, of_status, translate
+from mirror.sources.http.files import file_chunks
 from mirror.sources.http.pace import RateLimiter
 from mirror.sources.http.transport import TransportClient
 

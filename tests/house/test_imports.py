@@ -1,0 +1,31 @@
+"""Each module can be the first one that is imported: no circle depends on who comes first."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[2]
+IMPORT_EACH_FIRST = """
+import importlib, sys
+for name in sys.argv[1:]:
+    for known in [each for each in sys.modules if each.partition(".")[0] == "mirror"]:
+        del sys.modules[known]
+    importlib.import_module(name)
+"""
+
+
+def test_each_module_can_be_imported_first() -> None:
+    files = sorted((PROJECT / "mirror").rglob("*.py"))
+    names = [".".join(file.relative_to(PROJECT).with_suffix("").parts) for file in files]
+    modules = [name.removesuffix(".__init__") for name in names if not name.endswith("__main__")]
+    assert "mirror.sources.local_store" in modules
+    completed = subprocess.run(
+        [sys.executable, "-c", IMPORT_EACH_FIRST, *modules],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert completed.returncode == 0, completed.stderr
