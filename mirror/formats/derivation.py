@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from mirror.formats.store_path import StorePath
 
@@ -48,3 +48,17 @@ class Derivation:
     environment: Mapping[str, str] = field(repr=False)
     version: str | None = None
     """The argument of ``DrvWithVersion``, None for the usual ``Derive``."""
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether it is a fixed-output derivation: a fetch, whose result is known beforehand."""
+        return any(output.is_fixed for output in self.outputs.values())
+
+    def output_paths(self, names: Iterable[str] | None = None) -> list[StorePath]:
+        """The paths of the named outputs (None: of all), without those known only when built.
+
+        A name that it does not have gives nothing.
+        """
+        wanted = self.outputs if names is None else names
+        paths = (self.outputs[name].path for name in wanted if name in self.outputs)
+        return [path for path in paths if path is not None]

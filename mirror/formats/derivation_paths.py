@@ -112,7 +112,7 @@ def _fixed_output(derivation: Derivation) -> Output | None:
         FormatError: it has a fixed output among others, or one that is not called ``out``.
 
     """
-    if not any(output.is_fixed for output in derivation.outputs.values()):
+    if not derivation.is_fixed:
         return None
     if list(derivation.outputs) != ["out"]:
         raise FormatError(f"{derivation.path} has a fixed output and is not one alone, `out`")

@@ -135,7 +135,7 @@ class _Needs:
             outputs = set()
             for path in derivations:
                 derivation = parse_derivation(path, self.store.real(path).read_bytes())
-                outputs |= {each.path for each in derivation.outputs.values() if each.path}
+                outputs.update(derivation.output_paths())
             return outputs
 
         return await asyncio.to_thread(read)

@@ -77,19 +77,13 @@ class Chains:
         for source in derivation.input_sources:
             yield "is built with", source
         for each, names in sorted(derivation.input_derivations.items()):
-            outputs = self._outputs(each, names)
+            outputs = self._graph[each].output_paths(names)
             for output in outputs:
                 yield "is built with", output
             if self._whole or not all(output in self._references for output in outputs):
                 yield "is built with", each
-        for output in self._outputs(path, sorted(derivation.outputs)):
+        for output in derivation.output_paths(sorted(derivation.outputs)):
             yield "makes", output
-
-    def _outputs(self, derivation: StorePath, names: Iterable[str]) -> list[StorePath]:
-        """The named outputs' paths, without those that are known only after the build."""
-        outputs = self._graph[derivation].outputs
-        paths = (outputs[name].path for name in names if name in outputs)
-        return [path for path in paths if path is not None]
 
     def _chain(
         self, before: dict[StorePath, tuple[StorePath, Relation] | None], end: StorePath

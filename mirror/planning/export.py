@@ -145,10 +145,8 @@ def _made(export: Export, derivation: StorePath, names: Iterable[str]) -> Iterat
     if derivation in export.build:
         yield derivation
         return
-    outputs = export.graph[derivation].outputs
-    for name in names:
-        path = outputs[name].path if name in outputs else None
-        if path is not None and path in export.references:
+    for path in export.graph[derivation].output_paths(names):
+        if path in export.references:
             yield path
 
 

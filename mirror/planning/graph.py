@@ -43,9 +43,8 @@ class Graph:
         """
         makers: dict[StorePath, list[StorePath]] = {}
         for path, derivation in sorted(self.derivations.items()):
-            for output in derivation.outputs.values():
-                if output.path is not None:
-                    makers.setdefault(output.path, []).append(path)
+            for output in derivation.output_paths():
+                makers.setdefault(output, []).append(path)
         return {path: tuple(derivations) for path, derivations in makers.items()}
 
     @functools.cached_property

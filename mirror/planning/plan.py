@@ -144,13 +144,12 @@ def start(
     root, *edited_roots = roots
     for edited in edited_roots:
         wants.want_outputs(edited, graph[edited].outputs)
-    outputs = graph[root].outputs
-    output_paths = [output.path for output in outputs.values() if output.path is not None]
+    output_paths = graph[root].output_paths()
     if target.level is Level.RUNTIME and all(path in held for path in output_paths):
         for path in output_paths:
             wants.want_path(path)
     else:
-        wants.want_outputs(root, outputs)
+        wants.want_outputs(root, graph[root].outputs)
     _want_level(target.level, roots, graph, wants)
     notices = []
     if target.raised:

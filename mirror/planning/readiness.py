@@ -125,7 +125,7 @@ class Offline:
             if path not in build:
                 continue
             if (
-                self._is_fixed(path)
+                self.graph[path].is_fixed
                 or self._absent_sources(path)
                 or any(
                     each in stuck and self._absent(each, names)
@@ -146,7 +146,7 @@ class Offline:
         todo = deque([root])
         while todo:
             path = todo.popleft()
-            if self._is_fixed(path) or (path != root and not self._is_own(path)):
+            if self.graph[path].is_fixed or (path != root and not self._is_own(path)):
                 first.append(path)
                 continue
             below = (*chains[path], path)
@@ -195,9 +195,6 @@ class Offline:
     def _is_own(self, path: StorePath) -> bool:
         """Whether the machine builds it itself also when nothing is missing."""
         return path in self.local or is_machine_specific(self.graph[path])
-
-    def _is_fixed(self, path: StorePath) -> bool:
-        return any(output.is_fixed for output in self.graph[path].outputs.values())
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,7 +159,7 @@ class Wants:
         if whole and (offered or (held and not self._is_rebuilt_by_edits(want.path))):
             for path in paths:
                 self.want_path(path)
-        elif any(output.is_fixed for output in derivation.outputs.values()):
+        elif derivation.is_fixed:
             self._want_fetch(paths[0])
         else:
             self.build.add(want.path)
@@ -179,7 +179,7 @@ class Wants:
         makers = self._graph.makers.get(path, ())
         if path in self._graph.input_sources:
             self.evaluated.add(path)
-        elif makers and self._is_fixed(makers[0]):
+        elif makers and self._graph[makers[0]].is_fixed:
             self._want_fetch(path)
         else:
             referrer = self._referrers.get(path)
@@ -222,16 +222,10 @@ class Wants:
             self.want_outputs(path, outputs)
 
     def _output_paths(self, want: _Want) -> list[StorePath]:
-        """The wanted outputs' paths, without those that are known only after the build."""
-        outputs = self._graph[want.path].outputs
-        paths = (outputs[name].path for name in want.outputs if name in outputs)
-        return [path for path in paths if path is not None]
+        return self._graph[want.path].output_paths(want.outputs)
 
     def _substitutes_allowed(self, derivation: StorePath) -> bool:
         return self._rules.always_substitute or substitutes_allowed(self._graph[derivation])
 
     def _is_rebuilt_by_edits(self, derivation: StorePath) -> bool:
-        return not self._is_fixed(derivation) and is_machine_specific(self._graph[derivation])
-
-    def _is_fixed(self, derivation: StorePath) -> bool:
-        return any(output.is_fixed for output in self._graph[derivation].outputs.values())
+        return not self._graph[derivation].is_fixed and is_machine_specific(self._graph[derivation])

@@ -53,12 +53,7 @@ async def build_targets(
         DestinationError: the destination cannot take what was built.
 
     """
-    outputs = [
-        output.path
-        for path in plan.build
-        for output in evaluated.graph[path].outputs.values()
-        if output.path is not None
-    ]
+    outputs = [each for path in plan.build for each in evaluated.graph[path].output_paths()]
     await destination.protect(outputs)
     await workshop.evaluation.add_temp_roots(outputs)
     before = await destination.held(outputs)

@@ -19,7 +19,7 @@ from mirror.nix.evaluate import Evaluated, evaluate_all
 from mirror.nix.settings import read_settings
 from mirror.nix.stores import locate
 from mirror.planning.chains import Chains
-from mirror.planning.graph import Graph, package_name
+from mirror.planning.graph import Graph
 from mirror.planning.names import candidates
 from mirror.planning.readiness import Offline
 
@@ -150,9 +150,8 @@ async def why(
     known = {*graph.derivations, *graph.makers, *graph.input_sources, *held}
     paths = sorted(path for path in known if wanted in {path, path.name, path.hash_part})
     if not paths:
-        named = {path for path in graph.derivations if package_name(graph[path]) == wanted}
-        outputs = (output.path for path in named for output in graph[path].outputs.values())
-        paths = sorted(path for path in outputs if path is not None)
+        named = graph.named(wanted, graph.derivations)
+        paths = sorted(each for path in named for each in graph[path].output_paths())
     if not paths:
         raise RequestError(
             f"nothing that {target.name} is made of is called {wanted}",
@@ -228,7 +227,7 @@ async def _local_derivations(graph: Graph, destination: Destination | None) -> f
         local |= {
             path
             for path in graph.derivations.keys() & kept
-            if not any(output.path in kept for output in graph[path].outputs.values())
+            if kept.isdisjoint(graph[path].output_paths())
         }
     return frozenset(local)
 
