@@ -84,6 +84,7 @@ def newcomer(nix: Nix, home: Path) -> Nix:
     """The same Nix of a user who never ran it: no caches, no profile, nobody to ask.
 
     The user's settings, channels and registry of flakes are files like the list itself, and stay.
+    Temporary files go below ``home``: a builder that has to be killed leaves its own behind.
     """
     environment = dict(nix.environment)
     old_home = Path(environment.get("HOME") or Path.home())
@@ -93,7 +94,11 @@ def newcomer(nix: Nix, home: Path) -> Nix:
         "NIX_USER_CONF_FILES",
         ":".join(f"{directory}/nix/nix.conf" for directory in (old, *further.split(":"))),
     )
-    home.mkdir()
+    temporary = home / "tmp"
+    for directory in (home, temporary):
+        directory.mkdir()
+        # Builders that are other users have to get through, whatever the umask is.
+        directory.chmod(0o711)
     if (old_home / ".nix-defexpr").exists():
         (home / ".nix-defexpr").symlink_to(old_home / ".nix-defexpr")
     for kind in ("CACHE", "CONFIG", "DATA", "STATE"):
@@ -103,6 +108,7 @@ def newcomer(nix: Nix, home: Path) -> Nix:
     (home / "config/nix").mkdir()
     with contextlib.suppress(FileNotFoundError):
         shutil.copy(f"{old}/nix/registry.json", home / "config/nix")
+    environment["TMPDIR"] = str(temporary)
     environment["HOME"] = str(home)
     environment["NIX_CONFIG"] = f"{environment.get('NIX_CONFIG', '')}\n{_ALONE}{_build_users()}"
     return replace(nix, environment=environment)
