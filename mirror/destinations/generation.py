@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
+    from mirror.formats.hashes import Hash
     from mirror.formats.store_path import StorePath
+    from mirror.nix.flake_inputs import LockedInput
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +22,9 @@ class Generation:
     ``paths`` (sorted) are all the paths that the generation keeps, closed under references;
     ``nar_bytes`` is the sum of their NARs' sizes; ``created`` is in UTC. ``missing`` (sorted) are
     the paths that were wanted and could not be had: with any, the generation is incomplete.
+
+    ``sources`` are those of the paths that are plain files known by their hash, as a hashed mirror
+    is asked for them; ``inputs`` are those that are inputs of the target's flake.
     """
 
     target: str
@@ -30,3 +36,5 @@ class Generation:
     paths: tuple[StorePath, ...]
     nar_bytes: int
     missing: tuple[StorePath, ...] = ()
+    sources: Mapping[StorePath, Hash] = field(default_factory=dict)
+    inputs: tuple[LockedInput, ...] = ()

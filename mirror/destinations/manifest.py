@@ -1,19 +1,22 @@
 """Manifests: a generation as JSON, the same in every destination.
 
 One object; ``version`` is 1, the other members are those of
-:class:`~mirror.destinations.generation.Generation`, ``created`` in ISO 8601.
+:class:`~mirror.destinations.generation.Generation`, ``created`` in ISO 8601, hashes in SRI.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import urllib.parse
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from mirror.destinations.generation import Generation
 from mirror.errors import FormatError
+from mirror.formats.hashes import Hash
 from mirror.formats.store_path import StorePath
+from mirror.nix.flake_inputs import LockedInput
 
 _VERSION: Final = 1
 
@@ -31,6 +34,8 @@ def render(generation: Generation) -> bytes:
         "nar_bytes": generation.nar_bytes,
         "paths": generation.paths,
         "missing": generation.missing,
+        "sources": {path: each.sri for path, each in generation.sources.items()},
+        "inputs": [dataclasses.asdict(each) for each in generation.inputs],
     }
     return json.dumps(document, indent=1).encode() + b"\n"
 
@@ -56,11 +61,25 @@ def parse(data: bytes) -> Generation:
             paths=tuple(StorePath.parse(path) for path in document["paths"]),
             nar_bytes=int(document["nar_bytes"]),
             missing=tuple(StorePath.parse(path) for path in document["missing"]),
+            sources={
+                StorePath.parse(path): Hash.parse(text)
+                for path, text in document["sources"].items()
+            },
+            inputs=tuple(_input(each) for each in document["inputs"]),
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, FormatError):
             raise
         raise FormatError(f"not a manifest: {error!r}") from error
+
+
+def _input(document: dict[str, Any]) -> LockedInput:
+    modified = document["last_modified"]
+    return LockedInput(
+        name=str(document["name"]),
+        path=StorePath.parse(document["path"]),
+        last_modified=None if modified is None else int(modified),
+    )
 
 
 def file_name(target: str) -> str:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from mirror.nix.command import Nix
     from mirror.nix.connection import Connection
     from mirror.nix.evaluate import Evaluated
+    from mirror.nix.flake_inputs import LockedInput
     from mirror.nix.stores import StoreLocation
 
 
@@ -38,12 +39,13 @@ class EvaluationNeeds:
 
     ``references`` are the paths, which the evaluating store holds, with what each refers to (itself
     left out): closed. ``derivations``, which are among them, are to be made ready as the target's
-    own is: those that ``nix develop`` builds. ``registry`` and ``lock_hash`` are as
+    own is: those that ``nix develop`` builds. ``locked``, ``registry`` and ``lock_hash`` are as
     :class:`~mirror.nix.flake_inputs.FlakeInputs` has them. ``notices`` are for the user.
     """
 
     references: Mapping[StorePath, tuple[StorePath, ...]] = field(default_factory=dict)
     derivations: frozenset[StorePath] = frozenset()
+    locked: tuple[LockedInput, ...] = ()
     registry: Mapping[str, str] = field(default_factory=dict)
     lock_hash: str | None = None
     notices: tuple[str, ...] = ()
@@ -109,6 +111,7 @@ class _Needs:
         return EvaluationNeeds(
             references=await self._closure({*paths, *await self._outputs(built)}),
             derivations=derivations,
+            locked=inputs.locked,
             registry=inputs.registry,
             lock_hash=inputs.lock_hash,
             notices=tuple(notices),

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mirror.errors import EvaluationError
+from mirror.formats.content_address import fixed_output_path
 from mirror.formats.hashes import Hash
 from mirror.formats.store_path import STORE_DIRECTORY, StorePath
 
@@ -24,11 +25,26 @@ if TYPE_CHECKING:
     from mirror.nix.stores import StoreLocation
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class LockedInput:
+    """An input whose content a lock file fixes.
+
+    ``name`` is what the flake calls it, from its own inputs down (``home-manager/nixpkgs``);
+    ``path`` is its source in the store; ``last_modified`` (seconds since 1970) is what the lock
+    file says, which Nix compares, None if it does not say.
+    """
+
+    name: str
+    path: StorePath
+    last_modified: int | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlakeInputs:
     """A flake and its inputs.
 
-    ``source`` is the flake's own; ``paths`` has it and all inputs. ``registry`` maps an indirect
+    ``source`` is the flake's own; ``paths`` has it and all inputs, ``locked`` (sorted) names those
+    that have a source of their own. ``registry`` maps an indirect
     reference (``flake:nixpkgs``) to the locked one that it stands for; it is empty for others.
     ``lock_hash`` is the SHA-256 of the lock file's bytes, None where there is none; ``unlocked``
     are the inputs of the flake itself that the lock file does not have.
@@ -36,6 +52,7 @@ class FlakeInputs:
 
     source: StorePath
     paths: frozenset[StorePath]
+    locked: tuple[LockedInput, ...]
     registry: Mapping[str, str]
     lock_hash: str | None
     unlocked: tuple[str, ...]
@@ -58,7 +75,8 @@ async def flake_inputs(nix: Nix, flake: str, *, store: StoreLocation) -> FlakeIn
     lock = await asyncio.to_thread(_read, store.real(source) / directory / "flake.lock")
     return FlakeInputs(
         source=source,
-        paths=frozenset(_paths(archive)),
+        paths=frozenset({source, *(path for _, path in _paths(archive))}),
+        locked=tuple(sorted(_locked(archive, source, metadata["locks"]))),
         registry={metadata["originalUrl"]: metadata["url"]} if indirect else {},
         lock_hash=None if lock is None else Hash.of(lock).base16,
         unlocked=tuple(sorted(_root_inputs(metadata["locks"]) - _locked_inputs(lock))),
@@ -76,14 +94,32 @@ async def _ask(nix: Nix, subcommand: str, flake: str, store: StoreLocation) -> d
     return answer
 
 
-def _paths(archive: Mapping[str, Any]) -> Iterator[StorePath]:
-    """Every path in the tree of inputs; one within another's source has that source's path."""
-    path = archive.get("path")
-    if path is not None:
-        base_name = path.removeprefix(f"{STORE_DIRECTORY}/").partition("/")[0]
-        yield StorePath.from_base_name(base_name)
-    for node in archive["inputs"].values():
-        yield from _paths(node)
+def _paths(archive: Mapping[str, Any], within: str = "") -> Iterator[tuple[str, StorePath]]:
+    """Every input in the tree, by name; one within another's source has that source's path."""
+    for word, node in archive["inputs"].items():
+        name = f"{within}/{word}" if within else word
+        if (path := node.get("path")) is not None:
+            base_name = path.removeprefix(f"{STORE_DIRECTORY}/").partition("/")[0]
+            yield name, StorePath.from_base_name(base_name)
+        yield from _paths(node, name)
+
+
+def _locked(
+    archive: Mapping[str, Any], source: StorePath, locks: Mapping[str, Any]
+) -> Iterator[LockedInput]:
+    """Each source of the tree but the flake's own, by the first of its shortest names."""
+    modified = {}
+    for node in locks["nodes"].values():
+        locked = node.get("locked", {})
+        if "narHash" in locked:
+            path = fixed_output_path("source", hash=Hash.parse(locked["narHash"]), recursive=True)
+            modified[path] = locked.get("lastModified")
+    names: dict[StorePath, str] = {}
+    for name, path in sorted(_paths(archive), key=lambda each: (each[0].count("/"), each[0])):
+        names.setdefault(path, name)
+    for path, name in names.items():
+        if path != source:
+            yield LockedInput(name=name, path=path, last_modified=modified.get(path))
 
 
 def _read(file: Path) -> bytes | None:

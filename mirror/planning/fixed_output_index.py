@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from mirror.formats.hashes import SIZES, Hash
 from mirror.planning.recognise import fixed_output, join
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from mirror.formats.store_path import StorePath
     from mirror.planning.fixed_outputs import FixedOutput
@@ -59,3 +60,13 @@ class FixedOutputs(Mapping["StorePath", "FixedOutput"]):
 
     def __len__(self) -> int:
         return len(self._makers)
+
+    def flat_hashes(self, paths: Iterable[StorePath]) -> dict[StorePath, Hash]:
+        """Those of ``paths`` that are plain files, each with the hash of its bytes."""
+        found = {}
+        for path in paths:
+            outputs = self._graph[self._makers[path][0]].outputs if path in self._makers else {}
+            for output in outputs.values():
+                if output.path == path and output.hash_algorithm in SIZES:
+                    found[path] = Hash.parse(output.hash, output.hash_algorithm)
+        return found

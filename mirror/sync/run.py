@@ -116,7 +116,7 @@ async def sync(
     else:
         plan_now = plan
     there = {*plan_now.present, *_stored(outcomes)}
-    kept, unchanged = await _keep(plan_now, there, destination)
+    kept, unchanged = await _keep(plan_now, evaluated, there, destination)
     return Synced(
         plan=plan,
         failures=tuple(failures),
@@ -158,7 +158,7 @@ def _items(plan: Plan, evaluated: EvaluatedTargets, workshop: Workshop) -> list[
 
 
 async def _keep(
-    plan: Plan, there: set[StorePath], destination: Destination
+    plan: Plan, evaluated: EvaluatedTargets, there: set[StorePath], destination: Destination
 ) -> tuple[tuple[Generation, ...], tuple[Generation, ...]]:
     """Record a generation for each target whose newest one says something else."""
     earlier = await destination.generations()
@@ -167,7 +167,7 @@ async def _keep(
     for target in plan.targets:
         of_target = [each for each in earlier if each.target == target.target.name]
         newest = of_target[-1] if of_target else None
-        generation = await _generation(target, there, destination, newest)
+        generation = await _generation(target, evaluated, there, destination, newest)
         if newest is not None and _say_the_same(newest, generation):
             unchanged.append(newest)
             continue
@@ -180,7 +180,11 @@ async def _keep(
 
 
 async def _generation(
-    plan: TargetPlan, there: set[StorePath], destination: Destination, newest: Generation | None
+    plan: TargetPlan,
+    evaluated: EvaluatedTargets,
+    there: set[StorePath],
+    destination: Destination,
+    newest: Generation | None,
 ) -> Generation:
     paths = tuple(sorted(plan.kept & there))
     infos = await destination.held(paths)
@@ -194,12 +198,19 @@ async def _generation(
         paths=paths,
         nar_bytes=sum(info.nar_size for info in infos.values()),
         missing=tuple(sorted((plan.kept - there) | plan.unobtainable.keys())),
+        sources=evaluated.fixed_outputs.flat_hashes(paths),
+        inputs=tuple(
+            each for each in evaluated.needs[plan.target.name].locked if each.path in plan.kept
+        ),
     )
 
 
 def _say_the_same(one: Generation, other: Generation) -> bool:
     def content(each: Generation) -> tuple[object, ...]:
-        return (each.installable, each.level, each.root, each.paths, each.missing)
+        return (
+            *(each.installable, each.level, each.root),
+            *(each.paths, each.missing, each.sources, each.inputs),
+        )
 
     return content(one) == content(other)
 
