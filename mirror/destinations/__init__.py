@@ -8,5 +8,14 @@ from mirror.destinations.generation import Generation
 from mirror.destinations.interface import Destination, Staging
 from mirror.destinations.nix_store import NixStore
 from mirror.destinations.receipt import Receipt
+from mirror.destinations.run_record import RunRecord
 
-__all__ = ["CacheDirectory", "Destination", "Generation", "NixStore", "Receipt", "Staging"]
+__all__ = [
+    "CacheDirectory",
+    "Destination",
+    "Generation",
+    "NixStore",
+    "Receipt",
+    "RunRecord",
+    "Staging",
+]

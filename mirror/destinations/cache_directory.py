@@ -7,6 +7,7 @@
     nar/<file hash>.nar[.<ext>]         the NARs, as upstream compressed them
     generations/<target>/<number>.json  manifests
     receipts/<target>.json              what rehearsals came to
+    runs/<target>.json                  what the last syncs came to
     .prefetch/lock, .prefetch/staging/  one run's; what a killed run left there is removed
 
 What was compressed upstream is kept byte for byte, with upstream's signatures and no other. What
@@ -36,9 +37,11 @@ import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Self
 
-from mirror.destinations import files, manifest
+from mirror.destinations import documents, files
 from mirror.destinations.cache_staging import CacheStaging, StagedNar
-from mirror.destinations.receipt import Receipts
+from mirror.destinations.manifest import MANIFEST
+from mirror.destinations.receipt import receipts_in
+from mirror.destinations.run_record import run_records_in
 from mirror.errors import DestinationError, FormatError
 from mirror.formats import cache_info
 from mirror.formats.cache_info import CacheInfo, parse_cache_info, print_cache_info
@@ -52,6 +55,7 @@ if TYPE_CHECKING:
 
     from mirror.destinations.generation import Generation
     from mirror.destinations.receipt import Receipt
+    from mirror.destinations.run_record import RunRecord
     from mirror.formats.narinfo import NarInfo
     from mirror.formats.path_info import PathInfo
     from mirror.formats.signing import SecretKey
@@ -70,7 +74,8 @@ class CacheDirectory:
         self._signing_key = signing_key
         self._staging = self.path / ".prefetch/staging"
         self._generations = self.path / "generations"
-        self._receipts = Receipts(self.path / "receipts")
+        self._receipts = receipts_in(self.path / "receipts")
+        self._runs = run_records_in(self.path / "runs")
         self._known: set[StorePath] = set()
         self._read: dict[StorePath, tuple[tuple[int, ...], NarInfo]] = {}
         """The narinfos that were read, each with what :func:`_state` says of its file."""
@@ -157,6 +162,14 @@ class CacheDirectory:
         """The receipt of each target that was rehearsed."""
         return await asyncio.to_thread(self._receipts.read)
 
+    async def record_run(self, record: RunRecord) -> None:
+        """Write a run record; it takes no lock."""
+        await in_thread(self._runs.write, record)
+
+    async def run_records(self) -> list[RunRecord]:
+        """The run record of each target that was synced, or was to be."""
+        return await asyncio.to_thread(self._runs.read)
+
     def _prepare(self) -> None:
         with files.explained(self.path):
             shutil.rmtree(self._staging, ignore_errors=True)
@@ -213,7 +226,7 @@ class CacheDirectory:
         self._known.add(path)
 
     def _manifest_path(self, generation: Generation) -> Path:
-        directory = self._generations / manifest.file_name(generation.target)
+        directory = self._generations / documents.file_name(generation.target)
         return directory / f"{generation.number}.json"
 
     def _write_manifest(self, generation: Generation) -> None:
@@ -222,21 +235,13 @@ class CacheDirectory:
             for directory in (self.path / "nar", self.path):
                 files.sync_directory(directory)
             files.make_directory(path.parent)
-            files.replace_file(path, manifest.render(generation), temporaries=self._staging)
+            files.replace_file(path, MANIFEST.render(generation), temporaries=self._staging)
             files.sync_directory(path.parent)
 
     def _read_manifests(self) -> list[Generation]:
-        found: list[Generation] = []
-        with files.explained(self._generations):
-            for path in self._generations.glob("*/*.json"):
-                try:
-                    found.append(manifest.parse(path.read_bytes()))
-                except FileNotFoundError:
-                    continue  # dropped just now
-                except FormatError as error:
-                    raise DestinationError(
-                        f"{path}: {error.message}", hint="remove the file if it is not yours"
-                    ) from error
+        found = documents.read_all(
+            self._generations, "*/*.json", MANIFEST, hint="remove the file if it is not yours"
+        )
         return sorted(found, key=lambda generation: (generation.target, generation.number))
 
     def _remove_manifest(self, generation: Generation) -> None:

@@ -11,7 +11,8 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mirror.destinations import files, manifest
+from mirror.destinations import documents, files
+from mirror.destinations.manifest import MANIFEST
 from mirror.errors import DestinationError, FormatError
 from mirror.formats.store_path import StorePath
 
@@ -88,7 +89,7 @@ class GenerationLinks:
                     with files.explained(link):
                         data = self._manifest(link)
                     if data is not None:
-                        yield link, manifest.parse(data)
+                        yield link, MANIFEST.parse(data)
                 except FormatError as error:
                     raise DestinationError(
                         f"{link}: {error.message}", hint="remove the link if you do not know it"
@@ -102,7 +103,7 @@ class GenerationLinks:
 
 
 def _link_name(generation: Generation) -> str:
-    return f"{manifest.file_name(generation.target)}-{generation.number}"
+    return f"{documents.file_name(generation.target)}-{generation.number}"
 
 
 def _is_writable(directory: Path) -> bool:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from mirror.destinations.generation import Generation
     from mirror.destinations.receipt import Receipt
+    from mirror.destinations.run_record import RunRecord
     from mirror.formats.path_info import PathInfo
     from mirror.formats.store_path import StorePath
     from mirror.formats.verify import Claim, VerifiedPath
@@ -83,4 +84,12 @@ class Destination(Protocol):
 
     async def receipts(self) -> list[Receipt]:
         """What the newest rehearsal of each target came to, by target."""
+        ...
+
+    async def record_run(self, record: RunRecord) -> None:
+        """Keep what a sync came to, instead of the target's earlier one. Needs no lock."""
+        ...
+
+    async def run_records(self) -> list[RunRecord]:
+        """What the last sync of each target came to, by target."""
         ...

@@ -1,30 +1,27 @@
 """Manifests: a generation as JSON, the same in every destination.
 
-One object; ``version`` is 1, the other members are those of
-:class:`~mirror.destinations.generation.Generation`, ``created`` in ISO 8601, hashes in SRI.
+The members are those of :class:`~mirror.destinations.generation.Generation`, ``created`` in ISO
+8601, hashes in SRI.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
-import urllib.parse
 from datetime import datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from mirror.destinations.documents import Kind
 from mirror.destinations.generation import Generation
-from mirror.errors import FormatError
 from mirror.formats.hashes import Hash
 from mirror.formats.store_path import StorePath
 from mirror.nix.flake_inputs import LockedInput
 
-_VERSION: Final = 1
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
-def render(generation: Generation) -> bytes:
-    """Write a manifest."""
-    document = {
-        "version": _VERSION,
+def _members(generation: Generation) -> dict[str, Any]:
+    return {
         "target": generation.target,
         "number": generation.number,
         "installable": generation.installable,
@@ -37,43 +34,27 @@ def render(generation: Generation) -> bytes:
         "sources": {path: each.sri for path, each in generation.sources.items()},
         "inputs": [dataclasses.asdict(each) for each in generation.inputs],
     }
-    return json.dumps(document, indent=1).encode() + b"\n"
 
 
-def parse(data: bytes) -> Generation:
-    """Read a manifest.
-
-    Raises:
-        FormatError: it is not one that this version wrote.
-
-    """
-    try:
-        document = json.loads(data)
-        if document["version"] != _VERSION:
-            raise FormatError(f"a manifest of version {document['version']!r}, not {_VERSION}")
-        return Generation(
-            target=str(document["target"]),
-            number=int(document["number"]),
-            installable=str(document["installable"]),
-            level=str(document["level"]),
-            root=StorePath.parse(document["root"]),
-            created=datetime.fromisoformat(document["created"]),
-            paths=tuple(StorePath.parse(path) for path in document["paths"]),
-            nar_bytes=int(document["nar_bytes"]),
-            missing=tuple(StorePath.parse(path) for path in document["missing"]),
-            sources={
-                StorePath.parse(path): Hash.parse(text)
-                for path, text in document["sources"].items()
-            },
-            inputs=tuple(_input(each) for each in document["inputs"]),
-        )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        if isinstance(error, FormatError):
-            raise
-        raise FormatError(f"not a manifest: {error!r}") from error
+def _generation(document: Mapping[str, Any]) -> Generation:
+    return Generation(
+        target=str(document["target"]),
+        number=int(document["number"]),
+        installable=str(document["installable"]),
+        level=str(document["level"]),
+        root=StorePath.parse(document["root"]),
+        created=datetime.fromisoformat(document["created"]),
+        paths=tuple(StorePath.parse(path) for path in document["paths"]),
+        nar_bytes=int(document["nar_bytes"]),
+        missing=tuple(StorePath.parse(path) for path in document["missing"]),
+        sources={
+            StorePath.parse(path): Hash.parse(text) for path, text in document["sources"].items()
+        },
+        inputs=tuple(_input(each) for each in document["inputs"]),
+    )
 
 
-def _input(document: dict[str, Any]) -> LockedInput:
+def _input(document: Mapping[str, Any]) -> LockedInput:
     modified = document["last_modified"]
     return LockedInput(
         name=str(document["name"]),
@@ -82,7 +63,4 @@ def _input(document: dict[str, Any]) -> LockedInput:
     )
 
 
-def file_name(target: str) -> str:
-    """``target`` as one component of a file name: no separator, never hidden, never special."""
-    quoted = urllib.parse.quote(target, safe="+@=,")
-    return f"%2E{quoted[1:]}" if quoted.startswith(".") else quoted
+MANIFEST: Final = Kind(noun="manifest", members=_members, value=_generation)

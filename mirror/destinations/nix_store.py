@@ -21,9 +21,11 @@ import tempfile
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, Literal, Self
 
-from mirror.destinations import files, manifest
+from mirror.destinations import files
 from mirror.destinations.generation_links import GenerationLinks
-from mirror.destinations.receipt import Receipts
+from mirror.destinations.manifest import MANIFEST
+from mirror.destinations.receipt import receipts_in
+from mirror.destinations.run_record import run_records_in
 from mirror.errors import DestinationError
 from mirror.formats import nar
 from mirror.formats.content_address import text_path
@@ -35,8 +37,10 @@ from mirror.threads import in_thread
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 
+    from mirror.destinations.documents import Documents
     from mirror.destinations.generation import Generation
     from mirror.destinations.receipt import Receipt
+    from mirror.destinations.run_record import RunRecord
     from mirror.formats.store_path import StorePath
     from mirror.formats.verify import Claim, VerifiedPath
     from mirror.nix.command import Nix
@@ -58,13 +62,15 @@ class NixStore:
         connection: daemon.Connection,
         store: StoreLocation,
         links: GenerationLinks,
-        receipts: Receipts,
+        receipts: Documents[Receipt],
+        runs: Documents[RunRecord],
         temporary: Path,
     ) -> None:
         self._connection = connection
         self._store = store
         self._links = links
         self._receipts = receipts
+        self._runs = runs
         self._temporary = temporary
 
     @classmethod
@@ -102,7 +108,8 @@ class NixStore:
                 connection=await stack.enter_async_context(daemon.connect(nix, store)),
                 store=store,
                 links=GenerationLinks(store=store, indirect=roots),
-                receipts=Receipts(state / "receipts" / name),
+                receipts=receipts_in(state / "receipts" / name),
+                runs=run_records_in(state / "runs" / name),
                 temporary=temporary,
             )
 
@@ -176,6 +183,14 @@ class NixStore:
         """The receipt of each target that this user rehearsed."""
         return await asyncio.to_thread(self._receipts.read)
 
+    async def record_run(self, record: RunRecord) -> None:
+        """Write a run record to the user's own state directory; it takes no lock."""
+        await in_thread(self._runs.write, record)
+
+    async def run_records(self) -> list[RunRecord]:
+        """The run record of each target that this user synced, or would have."""
+        return await asyncio.to_thread(self._runs.read)
+
 
 class StoreStaging:
     """A path's uncompressed NAR, in memory or in a nameless temporary file."""
@@ -219,7 +234,7 @@ class StoreStaging:
 
 def _manifest_object(generation: Generation) -> tuple[PathInfo, bytes]:
     """The manifest object of a generation, and its NAR."""
-    content = manifest.render(generation)
+    content = MANIFEST.render(generation)
     digest = Hash.of(content)
     target = _NOT_IN_A_NAME.sub("_", generation.target)[:_LONGEST_TARGET]
     references = tuple(sorted(set(generation.paths)))

@@ -1,20 +1,17 @@
 """Receipts: what rehearsing a target came to, as JSON beside its generations.
 
-One object a file; ``version`` is 1, the other members are those of :class:`Receipt`, ``created`` in
-ISO 8601. A target has one receipt, that of its newest rehearsal. Blocking, for use off the event
-loop; no lock is needed, since each file is replaced whole.
+The members are those of :class:`Receipt`, ``created`` in ISO 8601. A target has one receipt, that
+of its newest rehearsal.
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from mirror.destinations import files, manifest
-from mirror.errors import DestinationError, FormatError
+from mirror.destinations.documents import Documents, Kind
 from mirror.formats.store_path import StorePath
 
 if TYPE_CHECKING:
@@ -24,8 +21,6 @@ if TYPE_CHECKING:
 
 DOES_NOT_APPLY: Final = "does not apply: "
 """What the text of an edit begins with that its target has no use for: no failure."""
-
-_VERSION: Final = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,48 +59,13 @@ class Receipt:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Receipts:
-    """A directory of receipts, which need not be there yet."""
-
-    directory: Path
-
-    def write(self, receipt: Receipt) -> None:
-        """Put the receipt in the place of the target's earlier one, durably.
-
-        Raises:
-            DestinationError: it cannot be written.
-
-        """
-        path = self.directory / f"{manifest.file_name(receipt.target)}.json"
-        with files.explained(path):
-            files.make_directory(self.directory)
-            files.replace_file(path, render(receipt), temporaries=self.directory)
-            files.sync_directory(self.directory)
-
-    def read(self) -> list[Receipt]:
-        """Every target's receipt, by target.
-
-        Raises:
-            DestinationError: one cannot be read.
-
-        """
-        found = []
-        with files.explained(self.directory):
-            for path in self.directory.glob("*.json"):
-                try:
-                    found.append(parse(path.read_bytes()))
-                except FormatError as error:
-                    raise DestinationError(
-                        f"{path}: {error.message}", hint="remove the file, and rehearse again"
-                    ) from error
-        return sorted(found, key=lambda receipt: receipt.target)
+def receipts_in(directory: Path) -> Documents[Receipt]:
+    """Give the receipts of a directory, one a target."""
+    return Documents(directory=directory, kind=_RECEIPT, hint="remove the file, and rehearse again")
 
 
-def render(receipt: Receipt) -> bytes:
-    """Write a receipt."""
-    document = {
-        "version": _VERSION,
+def _members(receipt: Receipt) -> dict[str, Any]:
+    return {
         "target": receipt.target,
         "number": receipt.number,
         "root": receipt.root,
@@ -116,36 +76,24 @@ def render(receipt: Receipt) -> bytes:
         "problem": receipt.problem,
         "edits": dict(receipt.edits),
     }
-    return json.dumps(document, indent=1).encode() + b"\n"
 
 
-def parse(data: bytes) -> Receipt:
-    """Read a receipt.
-
-    Raises:
-        FormatError: it is not one that this version wrote.
-
-    """
-    try:
-        document = json.loads(data)
-        if document["version"] != _VERSION:
-            raise FormatError(f"a receipt of version {document['version']!r}, not {_VERSION}")
-        return Receipt(
-            target=str(document["target"]),
-            number=int(document["number"]),
-            root=StorePath.parse(document["root"]),
-            nix_version=str(document["nix_version"]),
-            created=datetime.fromisoformat(document["created"]),
-            lock_file=None if document["lock_file"] is None else Path(document["lock_file"]),
-            lock_hash=_text(document["lock_hash"]),
-            problem=_text(document["problem"]),
-            edits={str(name): _text(text) for name, text in document["edits"].items()},
-        )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        if isinstance(error, FormatError):
-            raise
-        raise FormatError(f"not a receipt: {error!r}") from error
+def _receipt(document: Mapping[str, Any]) -> Receipt:
+    return Receipt(
+        target=str(document["target"]),
+        number=int(document["number"]),
+        root=StorePath.parse(document["root"]),
+        nix_version=str(document["nix_version"]),
+        created=datetime.fromisoformat(document["created"]),
+        lock_file=None if document["lock_file"] is None else Path(document["lock_file"]),
+        lock_hash=_text(document["lock_hash"]),
+        problem=_text(document["problem"]),
+        edits={str(name): _text(text) for name, text in document["edits"].items()},
+    )
 
 
 def _text(value: object) -> str | None:
     return None if value is None else str(value)
+
+
+_RECEIPT: Final = Kind(noun="receipt", members=_members, value=_receipt)

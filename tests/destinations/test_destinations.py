@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 from rig.made_paths import chain, generation, input_addressed, numbered, put, text
 
-from mirror.destinations import Receipt
-from mirror.destinations.receipt import DOES_NOT_APPLY, Receipts
+from mirror.destinations import Receipt, RunRecord
+from mirror.destinations.receipt import DOES_NOT_APPLY, receipts_in
+from mirror.destinations.run_record import PROBLEMS_KEPT, as_problems, run_records_in
 from mirror.errors import DestinationError, LockedError
 from mirror.formats.verify import Claim, NarVerifier
 
@@ -161,11 +162,49 @@ async def test_the_newest_receipt_of_each_target_is_kept_without_a_lock(
 
 
 @pytest.mark.parametrize("damaged", [b"", b"[]", b'{"version": 2}', b'{"version": 1}'])
-def test_a_receipt_that_cannot_be_read_is_named(tmp_path: Path, damaged: bytes) -> None:
+def test_a_document_that_cannot_be_read_is_named(tmp_path: Path, damaged: bytes) -> None:
     (tmp_path / "laptop.json").write_bytes(damaged)
     with pytest.raises(DestinationError, match=r"laptop\.json") as raised:
-        Receipts(tmp_path).read()
+        receipts_in(tmp_path).read()
     assert "rehearse again" in str(raised.value.hint)
+    with pytest.raises(DestinationError, match=r"laptop\.json") as raised:
+        run_records_in(tmp_path).read()
+    assert "sync again" in str(raised.value.hint)
+
+
+async def test_the_last_run_of_each_target_is_recorded_without_a_lock(
+    open_destination: Open,
+) -> None:
+    first = RunRecord(
+        target="../a target?",
+        finished=datetime(2026, 11, 24, 3, 30, tzinfo=UTC),
+        number=None,
+        is_complete=False,
+        problems=("it cannot be evaluated",),
+    )
+    second = replace(
+        first, number=3, is_complete=True, problems=(), only_copies=(text("vanished").path,)
+    )
+    async with (
+        open_destination(),
+        open_destination(exclusive=False) as onlooker,
+    ):
+        assert not await onlooker.run_records()
+        await onlooker.record_run(first)
+        assert await onlooker.run_records() == [first]
+        await onlooker.record_run(second)
+        await onlooker.record_run(replace(first, target="another"))
+        assert await onlooker.run_records() == [second, replace(first, target="another")]
+        assert not await onlooker.receipts()
+
+
+def test_problems_are_short_lines_and_not_too_many() -> None:
+    assert as_problems(["error:\n  … while\n  boom"]) == ("error: … while boom",)
+    (long,) = as_problems(["x" * 10_000])
+    assert len(long) == 500
+    many = as_problems(f"problem {number}" for number in range(1000))
+    assert len(many) == PROBLEMS_KEPT
+    assert many[-1] == f"and {1000 - PROBLEMS_KEPT + 1} more"
 
 
 async def test_looking_needs_no_lock(open_destination: Open) -> None:

@@ -1,0 +1,131 @@
+"""JSON documents of a destination, and directories that have one for each target.
+
+A document is one object; ``version`` is 1, the other members are those of the value that it is of.
+Each file is replaced whole, so that reading and writing take no lock. Blocking, for use off the
+event loop.
+"""
+
+from __future__ import annotations
+
+import json
+import urllib.parse
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
+
+from mirror.destinations import files
+from mirror.errors import DestinationError, FormatError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+_VERSION: Final = 1
+
+
+class OfTarget(Protocol):
+    """What a document can be of: something that belongs to a target."""
+
+    @property
+    def target(self) -> str:
+        """The target's name."""
+        ...
+
+
+_Value = TypeVar("_Value", bound=OfTarget)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind(Generic[_Value]):
+    """A kind of document: ``noun`` is what errors call it.
+
+    ``members`` gives a value as JSON has it, ``value`` makes it of that again; it may raise
+    ValueError, KeyError, TypeError or AttributeError for what is none.
+    """
+
+    noun: str
+    members: Callable[[_Value], dict[str, Any]]
+    value: Callable[[Mapping[str, Any]], _Value]
+
+    def render(self, value: _Value) -> bytes:
+        """Write a document."""
+        document = {"version": _VERSION, **self.members(value)}
+        return json.dumps(document, indent=1).encode() + b"\n"
+
+    def parse(self, data: bytes) -> _Value:
+        """Read a document.
+
+        Raises:
+            FormatError: it is not one that this version wrote.
+
+        """
+        try:
+            document = json.loads(data)
+            if document["version"] != _VERSION:
+                raise FormatError(
+                    f"a {self.noun} of version {document['version']!r}, not {_VERSION}"
+                )
+            return self.value(document)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            if isinstance(error, FormatError):
+                raise
+            raise FormatError(f"not a {self.noun}: {error!r}") from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Documents(Generic[_Value]):
+    """A directory of documents, one a target, which need not be there yet.
+
+    ``hint`` says what to do about one that cannot be read.
+    """
+
+    directory: Path
+    kind: Kind[_Value]
+    hint: str
+
+    def write(self, value: _Value) -> None:
+        """Put the document in the place of the target's earlier one, durably.
+
+        Raises:
+            DestinationError: it cannot be written.
+
+        """
+        path = self.directory / f"{file_name(value.target)}.json"
+        with files.explained(path):
+            files.make_directory(self.directory)
+            files.replace_file(path, self.kind.render(value), temporaries=self.directory)
+            files.sync_directory(self.directory)
+
+    def read(self) -> list[_Value]:
+        """Every target's document, by target.
+
+        Raises:
+            DestinationError: one cannot be read.
+
+        """
+        found = read_all(self.directory, "*.json", self.kind, hint=self.hint)
+        return sorted(found, key=lambda value: value.target)
+
+
+def read_all(directory: Path, pattern: str, kind: Kind[_Value], *, hint: str) -> list[_Value]:
+    """Read the documents whose files match ``pattern``, in no order.
+
+    Raises:
+        DestinationError: one cannot be read; ``hint`` says what to do about it.
+
+    """
+    found = []
+    with files.explained(directory):
+        for path in directory.glob(pattern):
+            try:
+                found.append(kind.parse(path.read_bytes()))
+            except FileNotFoundError:
+                continue  # dropped just now
+            except FormatError as error:
+                raise DestinationError(f"{path}: {error.message}", hint=hint) from error
+    return found
+
+
+def file_name(target: str) -> str:
+    """``target`` as one component of a file name: no separator, never hidden, never special."""
+    quoted = urllib.parse.quote(target, safe="+@=,")
+    return f"%2E{quoted[1:]}" if quoted.startswith(".") else quoted

@@ -1,0 +1,87 @@
+"""Run records: what the last sync of a target came to, as JSON beside its generations.
+
+The members are those of :class:`RunRecord`, ``finished`` in ISO 8601. A target has one, that of the
+last run which had it on a list and came to an end, whatever end: a run that was interrupted leaves
+the earlier one. So a status page, and whoever watches over a cron job, can tell how old is what is
+kept, and what keeps it from being newer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from mirror.destinations.documents import Documents, Kind
+from mirror.formats.store_path import StorePath
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+PROBLEMS_KEPT: Final = 20
+"""How many problems a record has at most; the last of them then says how many more there were."""
+
+_LONGEST_PROBLEM: Final = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    """What a sync of a target came to.
+
+    ``finished`` is in UTC. ``number`` is the target's newest generation at its end, None if there
+    is none; ``is_complete``: that generation has all that the target wanted in this run.
+    ``problems`` are a line each: the error, or a path with why it was not had. ``only_copies``
+    (sorted) are paths of it that nobody upstream has any more, as far as was asked.
+    """
+
+    target: str
+    finished: datetime
+    number: int | None
+    is_complete: bool
+    problems: tuple[str, ...] = ()
+    only_copies: tuple[StorePath, ...] = ()
+
+
+def as_problems(texts: Iterable[str]) -> tuple[str, ...]:
+    """Texts as a record has them: a line each, not too long, not too many."""
+    lines = [_shortened(" ".join(text.split())) for text in texts]
+    if len(lines) <= PROBLEMS_KEPT:
+        return tuple(lines)
+    kept = lines[: PROBLEMS_KEPT - 1]
+    return (*kept, f"and {len(lines) - len(kept):,} more")
+
+
+def run_records_in(directory: Path) -> Documents[RunRecord]:
+    """Give the run records of a directory, one a target."""
+    return Documents(directory=directory, kind=_RUN_RECORD, hint="remove the file, and sync again")
+
+
+def _shortened(line: str) -> str:
+    return line if len(line) <= _LONGEST_PROBLEM else f"{line[: _LONGEST_PROBLEM - 2]} …"
+
+
+def _members(record: RunRecord) -> dict[str, Any]:
+    return {
+        "target": record.target,
+        "finished": record.finished.isoformat(timespec="seconds"),
+        "number": record.number,
+        "is_complete": record.is_complete,
+        "problems": record.problems,
+        "only_copies": record.only_copies,
+    }
+
+
+def _record(document: Mapping[str, Any]) -> RunRecord:
+    number = document["number"]
+    return RunRecord(
+        target=str(document["target"]),
+        finished=datetime.fromisoformat(document["finished"]),
+        number=None if number is None else int(number),
+        is_complete=bool(document["is_complete"]),
+        problems=tuple(str(problem) for problem in document["problems"]),
+        only_copies=tuple(StorePath.parse(path) for path in document["only_copies"]),
+    )
+
+
+_RUN_RECORD: Final = Kind(noun="run record", members=_members, value=_record)
