@@ -284,6 +284,54 @@ def roots(*, to: To = None, json: Json = False) -> None:
     run(commands.roots(to, json=json))
 
 
+@app.command()
+def serve(
+    directory: Annotated[
+        str | None,
+        typer.Argument(metavar="[DIR]", help="A cache directory, or a Nix store by its URL."),
+    ] = None,
+    *,
+    store: Annotated[
+        bool, typer.Option("--store", help="Serve this machine's Nix store instead.")
+    ] = False,
+    listen: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--listen",
+            metavar="HOST:PORT",
+            help="Where to listen, instead of 127.0.0.1:8080; can be repeated. :8080 is every "
+            "interface.",
+        ),
+    ] = None,
+    priority: Annotated[
+        int,
+        typer.Option(
+            "--priority",
+            min=0,
+            help="Its place among a client's caches: the lowest is asked first.",
+        ),
+    ] = 30,
+    signing_key: Annotated[
+        Path | None,
+        typer.Option(
+            "--signing-key", metavar="FILE", help="Sign what a served Nix store has with this key."
+        ),
+    ] = None,
+) -> None:
+    """Serve a cache to the network: narinfos and NARs, sources by hash, flake inputs, a page."""
+    from mirror.cli import serving  # noqa: PLC0415 - start-up time
+
+    run(
+        serving.serve(
+            directory,
+            store=store,
+            listen_at=listen or (),
+            priority=priority,
+            signing_key=signing_key,
+        )
+    )
+
+
 @key_app.command("generate")
 def key_generate(
     name: Annotated[

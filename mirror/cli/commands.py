@@ -86,7 +86,7 @@ async def sync(request: Request, *, jobs: int, keep_going: bool, build: bool, js
     """``prefetch sync``."""
     targets = await read_lists(request)
     options = _options(request)
-    signing_key = _read_key(request.signing_key) if request.signing_key else None
+    signing_key = read_key(request.signing_key) if request.signing_key else None
     options = _options(request)
     shown = observer()
     async with (
@@ -342,7 +342,13 @@ def _read_rate(text: str) -> int:
     return rate
 
 
-def _read_key(file: Path) -> SecretKey:
+def read_key(file: Path) -> SecretKey:
+    """Read a secret key.
+
+    Raises:
+        RequestError: there is none in the file.
+
+    """
     try:
         return SecretKey.parse(file.read_text().strip())
     except (OSError, ValueError) as error:

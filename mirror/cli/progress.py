@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final, Never
 
 from tqdm import tqdm
 
-from mirror.cli.render import number, retried_lines, size
+from mirror.cli.render import retried_lines
+from mirror.quantities import number, size
 
 if TYPE_CHECKING:
     from mirror.formats.store_path import StorePath

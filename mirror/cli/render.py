@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
+from mirror.quantities import moment, number, size
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from datetime import datetime
 
     from mirror.destinations import Generation
     from mirror.formats.store_path import StorePath
@@ -25,27 +26,6 @@ if TYPE_CHECKING:
 
 _LARGEST: Final = 5
 _SHOWN: Final = 8
-
-
-def size(count: int) -> str:
-    """A number of bytes for people: ``812 B``, ``1.2 MB`` (powers of 1,000).
-
-    >>> size(812), size(1_234_567)
-    ('812 B', '1.2 MB')
-    """
-    if count < 1000:  # noqa: PLR2004 - the step between units
-        return f"{count} B"
-    value = count / 1000
-    for unit in ("kB", "MB", "GB"):
-        if value < 999.95:  # noqa: PLR2004 - what would be shown as 1000.0
-            return f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.1f} TB"
-
-
-def number(count: int, noun: str) -> str:
-    """A count with its noun: ``1 path``, ``12,345 paths``."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def table(rows: Iterable[Sequence[str]], *, right: frozenset[int] = frozenset()) -> list[str]:
@@ -193,11 +173,6 @@ def generation_lines(
         for each in generations
     ]
     yield from table(rows, right=frozenset({1, 4, 5}))
-
-
-def moment(when: datetime) -> str:
-    """A point in time, in the local time zone, to the minute."""
-    return when.astimezone().strftime("%Y-%m-%d %H:%M")
 
 
 def synced_lines(synced: Synced, destination: str) -> Iterator[str]:

@@ -8,7 +8,10 @@
     generations/<target>/<number>.json  manifests
     receipts/<target>.json              what rehearsals came to
     runs/<target>.json                  what the last syncs came to
+    public-keys                         the keys that signed here, the newest last
     .prefetch/lock, .prefetch/staging/  one run's; what a killed run left there is removed
+    .prefetch/serving                   locked, shared, by each server of the directory
+    .prefetch/retired/                  narinfos that were pruned and may still be followed up
 
 What was compressed upstream is kept byte for byte, with upstream's signatures and no other. What
 was made here (:attr:`Claim.made_here`) is compressed with zstd, and signed if there is a key.
@@ -61,6 +64,10 @@ if TYPE_CHECKING:
     from mirror.formats.signing import SecretKey
     from mirror.formats.store_path import StorePath
     from mirror.formats.verify import Claim
+
+PUBLIC_KEYS: Final = "public-keys"
+RETIRED: Final = ".prefetch/retired"
+SERVING: Final = ".prefetch/serving"
 
 # Asked before https://cache.nixos.org, whose priority is 40.
 _CACHE_INFO: Final = CacheInfo(want_mass_query=True, priority=30)
@@ -175,6 +182,8 @@ class CacheDirectory:
             shutil.rmtree(self._staging, ignore_errors=True)
             for directory in (self._staging, self.path / "nar", self._generations):
                 files.make_directory(directory)
+            # Made here, since a server may not be allowed to write.
+            (self.path / SERVING).touch(files.FILE_MODE)
             about = self.path / cache_info.FILE_NAME
             if not about.exists():
                 data = print_cache_info(_CACHE_INFO)

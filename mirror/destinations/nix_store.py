@@ -123,6 +123,11 @@ class NixStore:
         """Where the store is."""
         return self._store
 
+    @property
+    def watched(self) -> tuple[Path, ...]:
+        """Directories of links and receipts: they change with what is kept."""
+        return (self._links.direct, self._links.indirect, self._receipts.directory)
+
     async def protect(self, paths: Collection[StorePath]) -> None:
         """Keep the paths, there or yet to come, from garbage collection until this is closed."""
         await self._connection.add_temp_roots(paths)

@@ -79,6 +79,12 @@ class Connection:
             if answer is not None
         }
 
+    async def query_path_from_hash_part(self, hash_part: str) -> StorePath | None:
+        """The path with these 32 characters after ``/nix/store/``; None without such a path."""
+        request = wire.integer(Operation.QUERY_PATH_FROM_HASH_PART) + wire.string(hash_part)
+        (path,) = await self._ask([request], Decoder.string)
+        return StorePath.parse(path) if path else None
+
     async def add_temp_roots(self, paths: Iterable[StorePath]) -> None:
         """Protect paths, valid or not, until this connection is closed."""
         operation = wire.integer(Operation.ADD_TEMP_ROOT)

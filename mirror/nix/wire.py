@@ -33,6 +33,7 @@ class Operation(enum.IntEnum):
     ADD_TEMP_ROOT = 11
     ADD_INDIRECT_ROOT = 12
     QUERY_PATH_INFO = 26
+    QUERY_PATH_FROM_HASH_PART = 29
     QUERY_VALID_PATHS = 31
     ADD_TO_STORE_NAR = 39
 

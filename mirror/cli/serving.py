@@ -1,0 +1,97 @@
+"""``prefetch serve``: open what is to be served, listen, and stop when told to."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from typing import TYPE_CHECKING, Final
+
+from mirror.cli.commands import open_destination, read_key
+from mirror.cli.running import write_error
+from mirror.destinations import CacheDirectory
+from mirror.errors import RequestError
+from mirror.nix.command import Nix
+from mirror.serve.application import Application
+from mirror.serve.cache_library import CacheLibrary
+from mirror.serve.metrics import Counters
+from mirror.serve.server import DEFAULT_PORT, Address, listen
+from mirror.serve.store_library import StoreLibrary
+from mirror.serve.systemd import inherited_sockets, notify
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+    from pathlib import Path
+
+    from mirror.formats.signing import SecretKey
+    from mirror.serve.library import Library
+
+_LOOPBACK: Final = Address("127.0.0.1", DEFAULT_PORT)
+
+
+async def serve(
+    served: str | None,
+    *,
+    store: bool,
+    listen_at: Sequence[str],
+    priority: int,
+    signing_key: Path | None,
+) -> int:
+    """``prefetch serve``."""
+    if store == (served is not None):
+        raise RequestError(
+            "serve either a directory (or a store by its URL) or, with --store, this machine's "
+            "Nix store",
+            hint="prefetch serve DIR, or prefetch serve --store",
+        )
+    addresses = [Address.parse(each) for each in listen_at]
+    key = read_key(signing_key) if signing_key else None
+    sockets = inherited_sockets(os.environ)
+    if not addresses and not sockets:
+        addresses = [_LOOPBACK]
+    async with _library(served or "auto", key) as library:
+        counters = Counters()
+        application = Application(library, priority=priority, counters=counters)
+        listening = listen(
+            application, counters, addresses=addresses, sockets=sockets, log=write_error
+        )
+        async with listening as server:
+            write_error(f"serving {library.destination.name} at {', '.join(server.urls)}")
+            if addresses == [_LOOPBACK]:
+                write_error("only this machine can reach it: --listen :8080 is for the network")
+            notify(os.environ, "READY=1")
+            await _told_to_stop()
+            notify(os.environ, "STOPPING=1")
+            write_error("stopping: what is on its way is finished first")
+            await server.stop()
+    return 0
+
+
+@contextlib.asynccontextmanager
+async def _library(served: str, key: SecretKey | None) -> AsyncIterator[Library]:
+    async with open_destination(served, exclusive=False) as destination:
+        if isinstance(destination, CacheDirectory):
+            if key is not None:
+                raise RequestError(
+                    "a cache directory is served with the signatures that it has",
+                    hint="`prefetch sync --signing-key` and `prefetch sign` sign in it",
+                )
+            async with CacheLibrary.open(destination) as library:
+                yield library
+        else:
+            nix = await Nix.find()
+            async with StoreLibrary.open(destination, nix, signing_key=key) as of_store:
+                yield of_store
+
+
+async def _told_to_stop() -> None:
+    """Wait for SIGTERM or Ctrl-C; the second one ends the program at once."""
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told.set)
+    await told.wait()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.remove_signal_handler(number)
+        signal.signal(number, signal.SIG_DFL)

@@ -1,0 +1,186 @@
+"""From a request to its answer: what is asked for, and what the library has of it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import replace
+from functools import partial
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+
+from mirror.errors import FormatError
+from mirror.formats.cache_info import CacheInfo, print_cache_info
+from mirror.formats.hashes import Hash
+from mirror.serve import metrics, page, status
+from mirror.serve.answers import MISSING, Answer, InMemory, Made, Refusal
+from mirror.serve.contents import archive_pieces, archive_size, file_pieces, file_size
+from mirror.serve.overview import Overviews
+from mirror.serve.routes import (
+    FileOf,
+    InputArchive,
+    NarFile,
+    NarInfoOf,
+    Page,
+    is_suspicious,
+    route,
+)
+from mirror.threads import in_thread
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mirror.formats.store_path import StorePath
+    from mirror.serve.library import Library
+    from mirror.serve.metrics import Counters
+
+DEFAULT_PRIORITY: Final = 30
+"""Before https://cache.nixos.org, whose priority is 40."""
+
+_READ_METHODS: Final = {"GET", "HEAD"}
+_AUTHORITY: Final = re.compile(
+    r"[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:[0-9]{1,5})?"
+)
+_LONGEST_RANGE: Final = 64
+_NO_TIME: Final = 1
+
+_NOT_A_READER: Final = Refusal(
+    HTTPStatus.METHOD_NOT_ALLOWED, "there is nothing but GET and HEAD", is_notable=True
+)
+_TOO_MANY_RANGES: Final = Refusal(
+    HTTPStatus.BAD_REQUEST, "ask for one range of bytes at a time", is_notable=True
+)
+_SUSPICIOUS: Final = replace(MISSING, is_notable=True)
+
+
+class Application:
+    """Answers requests from a library.
+
+    ``priority`` is the cache's among a client's others, a lower one being asked first; ``counters``
+    are what ``/metrics`` tells.
+    """
+
+    def __init__(self, library: Library, *, priority: int, counters: Counters) -> None:
+        self._library = library
+        self._overviews = Overviews(library)
+        self._counters = counters
+        self._priority = priority
+        self._cache_info = print_cache_info(CacheInfo(want_mass_query=True, priority=priority))
+        self._sizes: dict[tuple[StorePath, int | None], int] = {}
+        """Of what is made of a path, which never changes, with the time of an archive."""
+
+    async def answer(
+        self, method: str, target: str, *, host: str | None, ranges: str | None
+    ) -> Answer | Refusal:
+        """Answer a request; ``host`` and ``ranges`` are its headers ``Host`` and ``Range``.
+
+        Raises:
+            DestinationError: what is kept cannot be read.
+            ToolError: the store does not answer.
+
+        """
+        if method not in _READ_METHODS:
+            return _NOT_A_READER
+        if ranges is not None and len(ranges) > _LONGEST_RANGE:
+            return _TOO_MANY_RANGES
+        match route(target):
+            case NarInfoOf(hash_part):
+                answer = await self._narinfo(hash_part)
+            case NarFile(name):
+                answer = await self._library.nar(name)
+            case FileOf(digest):
+                answer = await self._file(digest)
+            case InputArchive(hash_part):
+                answer = await self._input(hash_part)
+            case Page() as wanted:
+                answer = await self._page(wanted, host)
+            case None:
+                answer = _SUSPICIOUS if is_suspicious(target) else MISSING
+        return answer
+
+    async def _narinfo(self, hash_part: str) -> Answer | Refusal:
+        data = await self._library.narinfo(hash_part)
+        return MISSING if data is None else _text(data, "text/x-nix-narinfo")
+
+    async def _file(self, digest: Hash) -> Answer | Refusal:
+        path = (await self._overviews.newest()).files.get(digest)
+        unpacked = None if path is None else await self._library.unpacked(path)
+        if path is None or unpacked is None:
+            return MISSING
+        size = await self._size(path, None, lambda: file_size(unpacked()))
+        if size is None:
+            return _damaged(path)
+        return Answer(
+            body=Made(size, lambda: file_pieces(unpacked())),
+            content_type="application/octet-stream",
+            tag=f"{digest.algorithm}-{digest.base16}",
+            is_lasting=True,
+        )
+
+    async def _input(self, hash_part: str) -> Answer | Refusal:
+        locked = (await self._overviews.newest()).inputs.get(hash_part)
+        unpacked = None if locked is None else await self._library.unpacked(locked.path)
+        if locked is None or unpacked is None:
+            return MISSING
+        time = locked.last_modified or _NO_TIME
+        size = await self._size(
+            locked.path, time, lambda: archive_size(unpacked(), last_modified=time)
+        )
+        if size is None:
+            return _damaged(locked.path)
+        return Answer(
+            body=Made(size, partial(_archive, unpacked, time)),
+            content_type="application/x-tar",
+            tag=f"{hash_part}-{time}",
+            is_lasting=True,
+        )
+
+    async def _size(
+        self, path: StorePath, time: int | None, measure: Callable[[], int]
+    ) -> int | None:
+        """The size of what is made of a path; None if the path is damaged."""
+        if (known := self._sizes.get((path, time))) is not None:
+            return known
+        try:
+            size = await in_thread(measure)
+        except (OSError, FormatError):
+            return None
+        self._sizes[path, time] = size
+        return size
+
+    async def _page(self, wanted: Page, host: str | None) -> Answer:
+        if wanted is Page.CACHE_INFO:
+            return _text(self._cache_info, "text/x-nix-cache-info")
+        overview = await self._overviews.newest()
+        authority = host if host and _AUTHORITY.fullmatch(host) else None
+        client = status.Client(
+            url=f"http://{authority or 'localhost'}",
+            public_keys=await self._library.public_keys(),
+            priority=self._priority,
+        )
+        stored = await asyncio.to_thread(self._library.file_bytes)
+        match wanted:
+            case Page.STATUS:
+                text = page.render(overview, client, self._library.destination.name, stored)
+                kind = "text/html; charset=utf-8"
+            case Page.STATUS_DOCUMENT:
+                text = status.render(overview, client, stored)
+                kind = "application/json"
+            case _:
+                text = metrics.render(overview, self._counters, stored)
+                kind = "text/plain; version=0.0.4; charset=utf-8"
+        return _text(text.encode(), kind)
+
+
+def _text(data: bytes, content_type: str) -> Answer:
+    return Answer(body=InMemory(data), content_type=content_type, tag=Hash.of(data).base32[:32])
+
+
+def _damaged(path: StorePath) -> Refusal:
+    return Refusal(
+        HTTPStatus.INTERNAL_SERVER_ERROR, f"{path.name} is damaged here", is_notable=True
+    )
+
+
+def _archive(unpacked: Callable[[], Iterator[bytes]], time: int) -> Iterator[bytes]:
+    return archive_pieces(unpacked(), last_modified=time)

@@ -1,0 +1,216 @@
+"""A cache directory as it is served.
+
+A narinfo is read when it is asked for, and a NAR is sent as the file that it is. A NAR's file is
+sent only if some narinfo names it and it has the size that this narinfo says: a file that was cut
+short is an error, never a shorter answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import time
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from mirror.destinations.cache_directory import PUBLIC_KEYS, RETIRED, SERVING
+from mirror.errors import FormatError
+from mirror.formats.compression import decompressor
+from mirror.formats.narinfo import parse_narinfo
+from mirror.serve.answers import MISSING, Answer, InFile
+from mirror.serve.leases import Leases
+from mirror.serve.watching import state_of
+from mirror.sources.filesystem import file_contents
+from mirror.threads import in_thread
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
+
+    from mirror.destinations import CacheDirectory
+    from mirror.formats.narinfo import NarInfo
+    from mirror.formats.store_path import StorePath
+    from mirror.serve.answers import Refusal
+
+NAR_TYPE: Final = "application/x-nix-nar"
+_LARGEST_NARINFO: Final = 1 << 20
+_SUFFIX: Final = ".narinfo"
+
+
+class CacheLibrary:
+    """A cache directory; :meth:`open` makes one."""
+
+    def __init__(self, directory: CacheDirectory) -> None:
+        self.destination = directory
+        self._path = directory.path
+        self._leases = Leases()
+        self._files = _NarFiles((self._path, self._path / RETIRED))
+        self._retired = _Retired(self._path / RETIRED)
+        self._scanning = asyncio.Lock()
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def open(cls, directory: CacheDirectory) -> AsyncIterator[CacheLibrary]:
+        """Serve a directory, and let whoever prunes it know for as long as the context lasts."""
+        with contextlib.ExitStack() as stack:
+            await in_thread(_tell_that_it_is_served, directory.path / SERVING, stack)
+            library = cls(directory)
+            await in_thread(library._files.scan)
+            yield library
+
+    def watched(self) -> tuple[Path, ...]:
+        """The directories of manifests, receipts and records."""
+        generations = self._path / "generations"
+        of_targets = generations.iterdir() if generations.is_dir() else ()
+        return (self._path / "receipts", self._path / "runs", generations, *of_targets)
+
+    def file_bytes(self) -> int:
+        """The size of all NARs, as they are compressed."""
+        return sum(size or 0 for size in self._files.sizes.values())
+
+    async def public_keys(self) -> tuple[str, ...]:
+        """The keys that signed here."""
+        try:
+            text = await asyncio.to_thread((self._path / PUBLIC_KEYS).read_text)
+        except OSError:
+            return ()
+        return tuple(text.split())
+
+    async def narinfo(self, hash_part: str) -> bytes | None:
+        """The narinfo, also a retired one where an earlier answer led to it."""
+        now = time.monotonic()
+        data = _read(f"{self._path}/{hash_part}{_SUFFIX}")
+        if data is not None:
+            self._leases.give(hash_part, now=now)
+            return data
+        referrers = self._retired.referrers()
+        if hash_part in referrers and self._leases.lead_to(hash_part, referrers, now=now):
+            return _read(f"{self._path}/{RETIRED}/{hash_part}{_SUFFIX}")
+        return None
+
+    async def nar(self, name: str) -> Answer | Refusal:
+        """A NAR's file, as upstream compressed it."""
+        if name not in self._files.sizes:
+            async with self._scanning:
+                await in_thread(self._files.scan)
+        if name not in self._files.sizes:
+            return MISSING
+        body = InFile(self._path / "nar" / name, self._files.sizes[name])
+        return Answer(body=body, content_type=NAR_TYPE, tag=name, is_lasting=True)
+
+    async def unpacked(self, path: StorePath) -> Callable[[], Iterator[bytes]] | None:
+        """What decompresses the path's NAR."""
+        data = _read(f"{self._path}/{path.hash_part}{_SUFFIX}")
+        try:
+            entry = parse_narinfo(data) if data is not None else None
+        except FormatError:
+            return None
+        return partial(_unpack, self._path, entry) if entry is not None else None
+
+
+class _NarFiles:
+    """The files that narinfos name, by what their URL has after ``nar/``; blocking.
+
+    ``sizes`` are in bytes, None where the narinfo does not say. Scanned anew, it has what is named
+    now: also by those narinfos that are retired.
+    """
+
+    def __init__(self, directories: Iterable[Path]) -> None:
+        self.sizes: Mapping[str, int | None] = {}
+        self._directories = tuple(directories)
+        self._states: tuple[int, ...] = ()
+        self._read: dict[str, tuple[int, tuple[str, int | None]]] = {}
+
+    def scan(self) -> None:
+        """Read the narinfos that have come or changed since the last time."""
+        states = tuple(state_of(directory) for directory in self._directories)
+        if states == self._states:
+            return
+        read = {}
+        for directory in self._directories:
+            with contextlib.suppress(FileNotFoundError), os.scandir(directory) as entries:
+                for entry in entries:
+                    if entry.name.endswith(_SUFFIX):
+                        with contextlib.suppress(OSError, FormatError):
+                            read[entry.path] = self._file_of(entry)
+        self._read = read
+        self.sizes = dict(named for _, named in read.values())
+        self._states = states
+
+    def _file_of(self, entry: os.DirEntry[str]) -> tuple[int, tuple[str, int | None]]:
+        changed = entry.stat(follow_symlinks=False).st_mtime_ns
+        known = self._read.get(entry.path)
+        if known is not None and known[0] == changed:
+            return known
+        narinfo = parse_narinfo(Path(entry.path).read_bytes())
+        return changed, (_nar_name(narinfo), narinfo.file_size)
+
+
+class _Retired:
+    """What refers to what among the retired narinfos, by hash part."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._state = 0
+        self._referrers: dict[str, set[str]] = {}
+
+    def referrers(self) -> Mapping[str, Collection[str]]:
+        """For each retired path the retired paths that refer to it; read anew after a change."""
+        state = state_of(self._directory)
+        if state != self._state:
+            self._referrers = self._scan()
+            self._state = state
+        return self._referrers
+
+    def _scan(self) -> dict[str, set[str]]:
+        found: dict[str, set[str]] = {}
+        with contextlib.suppress(FileNotFoundError):
+            for file in self._directory.glob(f"*{_SUFFIX}"):
+                with contextlib.suppress(OSError, FormatError):
+                    info = parse_narinfo(file.read_bytes()).info
+                    found.setdefault(info.path.hash_part, set())
+                    for reference in info.references:
+                        found.setdefault(reference.hash_part, set()).add(info.path.hash_part)
+        return found
+
+
+def _nar_name(narinfo: NarInfo) -> str:
+    """What the URL has after ``nar/``; a file elsewhere is not for anybody to see."""
+    directory, _, name = narinfo.url.rpartition("/")
+    if directory != "nar" or not name.strip("."):
+        raise FormatError(f"{narinfo.info.path} is not in a file of nar/: {narinfo.url!r}")
+    return name
+
+
+def _tell_that_it_is_served(lock: Path, stack: contextlib.ExitStack) -> None:
+    """Hold the lock that makes pruning wait for clients; who may not write there only reads it."""
+    try:
+        descriptor = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return
+    stack.callback(os.close, descriptor)
+    # Whoever prunes at this moment has it for moments only.
+    fcntl.flock(descriptor, fcntl.LOCK_SH)
+
+
+def _read(file: str) -> bytes | None:
+    """A small file's content: on the event loop, since a thread would cost more than reading it."""
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return None
+    try:
+        return os.read(descriptor, _LARGEST_NARINFO)
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+
+
+def _unpack(directory: Path, entry: NarInfo) -> Iterator[bytes]:
+    stream = decompressor(entry.compression)
+    for chunk in file_contents(directory / "nar" / _nar_name(entry)):
+        yield from stream.feed(chunk)
+    stream.finish()

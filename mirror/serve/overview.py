@@ -1,0 +1,138 @@
+"""What a destination keeps, as the server looks it up and the status page shows it.
+
+Manifests of large systems are long, so they are read again only after something has changed, and
+only what is looked up later is remembered of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Self
+
+from mirror.serve.watching import state_of
+from mirror.sync.freshness import rehearsals
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from mirror.destinations import Generation, Receipt, RunRecord
+    from mirror.formats.hashes import Hash
+    from mirror.formats.store_path import StorePath
+    from mirror.nix.flake_inputs import LockedInput
+    from mirror.serve.library import Library
+    from mirror.sync.freshness import Rehearsal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """A generation without what is long about it; ``paths`` counts those that it keeps."""
+
+    generation: Generation
+    paths: int
+
+    @classmethod
+    def of(cls, generation: Generation) -> Self:
+        """Leave out what is long."""
+        short = replace(generation, paths=(), sources={}, inputs=())
+        return cls(generation=short, paths=len(generation.paths))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """A target with all that is kept of it.
+
+    ``generations`` go from the newest to the oldest, and may be none where no run has succeeded
+    yet; ``rehearsal`` is of the newest; ``run`` is what the last run came to.
+    """
+
+    name: str
+    generations: tuple[Kept, ...] = ()
+    rehearsal: Rehearsal | None = None
+    run: RunRecord | None = None
+
+    @property
+    def newest(self) -> Generation | None:
+        """The newest generation."""
+        return self.generations[0].generation if self.generations else None
+
+    @property
+    def refreshed(self) -> datetime | None:
+        """When all that is wanted was last found to be there."""
+        moments = []
+        if self.newest is not None and not self.newest.missing:
+            moments.append(self.newest.created)
+        if self.run is not None and self.run.is_complete:
+            moments.append(self.run.finished)
+        return max(moments, default=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overview:
+    """All targets, by name, and what is served under other names than those of Nix's caches.
+
+    ``files`` are plain files by their hash, ``inputs`` the inputs of flakes by their paths' hash
+    part. ``paths`` counts those that some generation keeps.
+    """
+
+    hosts: tuple[Host, ...] = ()
+    files: Mapping[Hash, StorePath] = field(default_factory=dict)
+    inputs: Mapping[str, LockedInput] = field(default_factory=dict)
+    paths: int = 0
+
+
+class Overviews:
+    """The newest overview of a library."""
+
+    def __init__(self, library: Library) -> None:
+        self._library = library
+        self._overview = Overview()
+        self._receipts: Sequence[Receipt] = ()
+        self._states: Sequence[int] | None = None
+        self._reading = asyncio.Lock()
+
+    async def newest(self) -> Overview:
+        """What is kept now.
+
+        Raises:
+            DestinationError: a manifest, a receipt or a record cannot be read.
+
+        """
+        async with self._reading:
+            states = await asyncio.to_thread(self._look)
+            if states != self._states:
+                self._overview, self._receipts = await self._read()
+                self._states = states
+            return await asyncio.to_thread(self._with_rehearsals)
+
+    def _look(self) -> Sequence[int]:
+        return [state_of(directory) for directory in self._library.watched()]
+
+    async def _read(self) -> tuple[Overview, Sequence[Receipt]]:
+        destination = self._library.destination
+        generations = await destination.generations()
+        runs = {each.target: each for each in await destination.run_records()}
+        of_target: dict[str, list[Kept]] = {name: [] for name in runs}
+        for each in sorted(generations, key=lambda each: -each.number):
+            of_target.setdefault(each.target, []).append(Kept.of(each))
+        overview = Overview(
+            hosts=tuple(
+                Host(name=name, generations=tuple(of_target[name]), run=runs.get(name))
+                for name in sorted(of_target)
+            ),
+            files={digest: path for each in generations for path, digest in each.sources.items()},
+            inputs={
+                locked.path.hash_part: locked for each in generations for locked in each.inputs
+            },
+            paths=len({path for each in generations for path in each.paths}),
+        )
+        return overview, await destination.receipts()
+
+    def _with_rehearsals(self) -> Overview:
+        """What receipts say depends on lock files, which may have changed since."""
+        hosts = self._overview.hosts
+        newest = [each.newest for each in hosts if each.newest is not None]
+        known = {name: each for (name, _), each in rehearsals(newest, self._receipts).items()}
+        with_rehearsals = (replace(each, rehearsal=known.get(each.name)) for each in hosts)
+        return replace(self._overview, hosts=tuple(with_rehearsals))

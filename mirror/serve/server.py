@@ -1,0 +1,198 @@
+"""The server itself: it listens, hands requests to the application, and stops in order."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import web
+
+from mirror.errors import PrefetchError, RequestError, ToolError
+from mirror.serve.answers import Refusal
+from mirror.serve.routes import kind_of
+from mirror.serve.sending import CutShortError, send
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import AsyncIterator, Callable, Sequence
+
+    from mirror.serve.application import Application
+    from mirror.serve.metrics import Counters
+
+DEFAULT_PORT: Final = 8080
+STOP_SECONDS: Final = 60.0
+"""How long what is in flight may take to its end when the server is stopped."""
+
+_KEEP_ALIVE_SECONDS: Final = 75.0
+_BACKLOG: Final = 512
+_HIGHEST_PORT: Final = 65535
+_LONGEST_LOGGED: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen: ``host`` None is every interface, ``port`` 0 any that is free."""
+
+    host: str | None
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """Read ``HOST:PORT``, ``[IPV6]:PORT``, ``:PORT`` (every interface) or ``HOST``.
+
+        Raises:
+            RequestError: it is none of these.
+
+        """
+        host, colon, port = text.rpartition(":")
+        if not colon or (":" in host and not host.startswith("[")) or text.endswith("]"):
+            host, port = text, str(DEFAULT_PORT)
+        host = host.removeprefix("[").removesuffix("]")
+        if not (port.isascii() and port.isdigit()) or int(port) > _HIGHEST_PORT or "/" in host:
+            raise RequestError(
+                f"not an address to listen at: {text!r}",
+                hint="HOST:PORT, such as 192.168.1.2:8080, or :8080 for every interface",
+            )
+        return cls(host or None, int(port))
+
+
+class Server:
+    """A server that listens; :func:`listen` makes one. ``urls`` are where it can be reached."""
+
+    def __init__(self, runner: web.ServerRunner, urls: Sequence[str]) -> None:
+        self.urls = tuple(urls)
+        self._runner = runner
+
+    async def stop(self) -> None:
+        """Take no more requests, finish what is in flight, for :data:`STOP_SECONDS` at most."""
+        await self._runner.cleanup()
+
+
+@contextlib.asynccontextmanager
+async def listen(
+    application: Application,
+    counters: Counters,
+    *,
+    addresses: Sequence[Address],
+    sockets: Sequence[socket.socket],
+    log: Callable[[str], None],
+) -> AsyncIterator[Server]:
+    """Serve at the addresses and on the sockets until the context is left.
+
+    ``log`` is told, a line each, of what was refused or went wrong.
+
+    Raises:
+        ToolError: an address cannot be listened at.
+
+    """
+    handler = _Handler(application, counters, log)
+    logger = logging.Logger("prefetch.serve", logging.WARNING)  # noqa: LOG001 - of this server alone
+    logger.addHandler(_Lines(log))
+    server = web.Server(
+        handler.handle,
+        access_log=None,
+        logger=logger,
+        keepalive_timeout=_KEEP_ALIVE_SECONDS,
+        auto_decompress=False,
+    )
+    runner = web.ServerRunner(server, shutdown_timeout=STOP_SECONDS)
+    await runner.setup()
+    try:
+        for each in sockets:
+            await web.SockSite(runner, each, backlog=_BACKLOG).start()
+        for address in addresses:
+            try:
+                await web.TCPSite(runner, address.host, address.port, backlog=_BACKLOG).start()
+            except OSError as error:
+                raise ToolError(
+                    f"cannot listen at {address.host or '*'}:{address.port}: "
+                    f"{error.strerror or error}",
+                    hint="is another program there? --listen HOST:PORT names another address",
+                ) from error
+        yield Server(runner, [_url(each) for each in runner.addresses])
+    finally:
+        await runner.cleanup()
+
+
+class _Handler:
+    """What is done with each request; nothing that happens in one ends the server."""
+
+    def __init__(
+        self, application: Application, counters: Counters, log: Callable[[str], None]
+    ) -> None:
+        self._application = application
+        self._counters = counters
+        self._log = log
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer a request.
+
+        Raises:
+            ConnectionError: the client has gone, or is cut off.
+
+        """
+        self._counters.in_flight += 1
+        try:
+            response, refusal = await self._respond(request)
+        except CutShortError as error:
+            self._tell(request, f"cut off: {error}")
+            if request.transport is not None:
+                request.transport.abort()
+            raise ConnectionResetError from error
+        finally:
+            self._counters.in_flight -= 1
+        if refusal is not None and refusal.is_notable:
+            self._tell(request, f"{refusal.status.value} {refusal.reason}")
+        self._counters.requests[kind_of(request.raw_path), response.status] += 1
+        if request.method != "HEAD":
+            self._counters.sent_bytes += response.content_length or 0
+        return response
+
+    async def _respond(self, request: web.BaseRequest) -> tuple[web.StreamResponse, Refusal | None]:
+        try:
+            answer = await self._application.answer(
+                request.method,
+                request.raw_path,
+                host=request.headers.get("Host"),
+                ranges=request.headers.get("Range"),
+            )
+        except PrefetchError as error:
+            answer = Refusal(HTTPStatus.SERVICE_UNAVAILABLE, error.message, is_notable=True)
+        return await send(request, answer)
+
+    def _tell(self, request: web.BaseRequest, text: str) -> None:
+        asked = f"{request.method} {request.raw_path}"
+        self._log(f"{request.remote}: {_printable(asked)}: {text}")
+
+
+class _Lines(logging.Handler):
+    """What the HTTP library has to say, such as that a request cannot be read, a line each."""
+
+    def __init__(self, log: Callable[[str], None]) -> None:
+        super().__init__()
+        self._write = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record without its traceback."""
+        text = record.getMessage()
+        if record.exc_info and record.exc_info[1] is not None:
+            text += f": {type(record.exc_info[1]).__name__} {record.exc_info[1]}"
+        self._write(_printable(" ".join(text.split())))
+
+
+def _printable(text: str) -> str:
+    """Text of a client's making, so that it cannot pass for another line or colour a terminal."""
+    shown = text if len(text) <= _LONGEST_LOGGED else f"{text[:_LONGEST_LOGGED]}…"
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in shown)
+
+
+def _url(address: object) -> str:
+    match address:
+        case (str() as host, int() as port, *_):
+            shown = f"[{host}]" if ":" in host else host
+            return f"http://{shown}:{port}/"
+        case _:
+            return str(address)

@@ -1,0 +1,154 @@
+"""A Nix store as it is served: NARs are made of its files as they are asked for.
+
+What the store says of a path becomes its narinfo, signed in addition if there is a key; the file
+that it names is the uncompressed NAR. A path that is collected while it is sent is cut short, which
+the client sees.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Final, Self
+
+from mirror.errors import ToolError
+from mirror.formats import nar
+from mirror.formats.narinfo import NarInfo, print_narinfo
+from mirror.formats.signing import fingerprint
+from mirror.nix import daemon
+from mirror.serve.answers import MISSING, Answer, Made
+from mirror.serve.cache_library import NAR_TYPE
+from mirror.sources import filesystem
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from pathlib import Path
+    from typing import TypeVar
+
+    from mirror.destinations import NixStore
+    from mirror.formats.path_info import PathInfo
+    from mirror.formats.signing import SecretKey
+    from mirror.formats.store_path import StorePath
+    from mirror.nix.command import Nix
+    from mirror.serve.answers import Refusal
+
+    _Value = TypeVar("_Value")
+
+_NAME: Final = re.compile(r"([a-z0-9]{32})-([a-z0-9]{52})\.nar")
+
+
+class StoreLibrary:
+    """A Nix store; :meth:`open` makes one."""
+
+    def __init__(self, store: NixStore, asking: _Asking, signing_key: SecretKey | None) -> None:
+        self.destination = store
+        self._asking = asking
+        self._signing_key = signing_key
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def open(
+        cls, store: NixStore, nix: Nix, *, signing_key: SecretKey | None
+    ) -> AsyncIterator[StoreLibrary]:
+        """Serve a store, whose paths ``signing_key`` signs where there is one."""
+        async with _Asking(nix, store) as asking:
+            yield cls(store, asking, signing_key)
+
+    def watched(self) -> tuple[Path, ...]:
+        """The directories of generations' links, of receipts and of records."""
+        return self.destination.watched
+
+    def file_bytes(self) -> None:
+        """None: what is sent is made of the store's files."""
+
+    async def public_keys(self) -> tuple[str, ...]:
+        """The key that signs, if there is one."""
+        return () if self._signing_key is None else (str(self._signing_key.public),)
+
+    async def narinfo(self, hash_part: str) -> bytes | None:
+        """What the store knows of a path."""
+        info = await self._info(hash_part)
+        if info is None:
+            return None
+        key = self._signing_key
+        if key is not None and not any(each.startswith(f"{key.name}:") for each in info.signatures):
+            signature = key.sign(fingerprint(info))
+            info = replace(info, signatures=(*info.signatures, signature))
+        entry = NarInfo(
+            info=info,
+            url=f"nar/{hash_part}-{info.nar_hash.base32}.nar",
+            compression="none",
+            file_hash=info.nar_hash,
+            file_size=info.nar_size,
+        )
+        return print_narinfo(entry)
+
+    async def nar(self, name: str) -> Answer | Refusal:
+        """A path's NAR, if it still is the one that the name was made for."""
+        found = _NAME.fullmatch(name)
+        info = await self._info(found[1]) if found else None
+        if found is None or info is None or info.nar_hash.base32 != found[2]:
+            return MISSING
+        body = Made(info.nar_size, partial(_pack, self.destination.store.real(info.path)))
+        return Answer(body=body, content_type=NAR_TYPE, tag=name, is_lasting=True)
+
+    async def unpacked(self, path: StorePath) -> Callable[[], Iterator[bytes]] | None:
+        """What packs the path's files."""
+        info = await self._info(path.hash_part)
+        return None if info is None else partial(_pack, self.destination.store.real(path))
+
+    async def _info(self, hash_part: str) -> PathInfo | None:
+        async def ask(connection: daemon.Connection) -> PathInfo | None:
+            path = await connection.query_path_from_hash_part(hash_part)
+            return None if path is None else await connection.query_path_info(path)
+
+        return await self._asking.ask(ask)
+
+
+class _Asking:
+    """A connection to the store's daemon, opened again when the daemon was started anew."""
+
+    def __init__(self, nix: Nix, store: NixStore) -> None:
+        self._nix = nix
+        self._store = store
+        self._stack = contextlib.AsyncExitStack()
+        self._connection: daemon.Connection | None = None
+        self._opening = asyncio.Lock()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    async def ask(self, question: Callable[[daemon.Connection], Awaitable[_Value]]) -> _Value:
+        """Ask, and once more over a new connection where the old one was lost.
+
+        Raises:
+            ToolError: the store cannot be opened, or refuses to answer.
+
+        """
+        connection = await self._open()
+        try:
+            return await question(connection)
+        except daemon.DaemonError:
+            raise
+        except ToolError:
+            return await question(await self._open(instead_of=connection))
+
+    async def _open(self, instead_of: daemon.Connection | None = None) -> daemon.Connection:
+        async with self._opening:
+            if self._connection is None or self._connection is instead_of:
+                self._connection = None
+                await self._stack.aclose()
+                self._connection = await self._stack.enter_async_context(
+                    daemon.connect(self._nix, self._store.store)
+                )
+            return self._connection
+
+
+def _pack(real: Path) -> Iterator[bytes]:
+    yield from nar.serialize(filesystem.tree(real))

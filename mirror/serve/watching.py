@@ -1,0 +1,25 @@
+"""Whether a directory is as it was when it was read."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_SETTLED_NANOSECONDS: Final = 100_000_000
+
+
+def state_of(directory: Path) -> int:
+    """A number that is another one after something in the directory was made, renamed or removed.
+
+    The clock of a file system ticks slowly: what changed just now may change again without a trace,
+    so until it has settled the number is a new one each time.
+    """
+    try:
+        changed = directory.stat().st_mtime_ns
+    except OSError:
+        return 0
+    now = time.time_ns()
+    return changed if now - changed > _SETTLED_NANOSECONDS else -now
