@@ -89,7 +89,7 @@ async def listen(
 
     """
     handler = _Handler(application, counters, log)
-    logger = logging.Logger("prefetch.serve", logging.WARNING)  # noqa: LOG001 - of this server alone
+    logger = logging.Logger("prefetch.serve", logging.DEBUG)  # noqa: LOG001 - of this server alone
     logger.addHandler(_Lines(log))
     server = web.Server(
         handler.handle,
@@ -117,6 +117,19 @@ async def listen(
         await runner.cleanup()
 
 
+class _Nobody(web.Response):
+    """What is returned when there is nobody to send it to."""
+
+    async def prepare(self, request: web.BaseRequest) -> None:  # noqa: ARG002 - as overridden
+        """Let the connection end.
+
+        Raises:
+            ConnectionResetError: always.
+
+        """
+        raise ConnectionResetError
+
+
 class _Handler:
     """What is done with each request; nothing that happens in one ends the server."""
 
@@ -128,12 +141,7 @@ class _Handler:
         self._log = log
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer a request.
-
-        Raises:
-            ConnectionError: the client has gone, or is cut off.
-
-        """
+        """Answer a request."""
         self._counters.in_flight += 1
         try:
             response, refusal = await self._respond(request)
@@ -141,7 +149,9 @@ class _Handler:
             self._tell(request, f"cut off: {error}")
             if request.transport is not None:
                 request.transport.abort()
-            raise ConnectionResetError from error
+            return _Nobody()
+        except ConnectionError:
+            return _Nobody()
         finally:
             self._counters.in_flight -= 1
         if refusal is not None and refusal.is_notable:
