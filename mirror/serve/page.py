@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from mirror.serve.status import Client
 
 _INPUTS_SHOWN: Final = 40
+_ORDER: Final = ("bad", "warn", "good")
+"""Of the hosts: those first that somebody should look at."""
 _REHEARSED: Final = {
     None: ("complete", "good"),
     "rehearsed": ("complete, rehearsed", "good"),
@@ -49,8 +51,8 @@ def _page(overview: Overview, client: Client, name: str, file_bytes: int | None)
     yield "<h2>Hosts</h2>"
     if overview.hosts:
         yield '<ul class="hosts">'
-        for host in overview.hosts:
-            yield from _host(host, now)
+        for host in sorted(overview.hosts, key=lambda host: _ORDER.index(_state(host)[1])):
+            yield from _host(host, now, is_only=len(overview.hosts) == 1)
         yield "</ul>"
     else:
         yield (
@@ -64,14 +66,14 @@ def _page(overview: Overview, client: Client, name: str, file_bytes: int | None)
     )
 
 
-def _host(host: Host, now: datetime) -> Iterator[str]:
+def _host(host: Host, now: datetime, *, is_only: bool) -> Iterator[str]:
     newest = host.newest
     state, kind = _state(host)
     refreshed = age(now - host.refreshed) if host.refreshed else "never"
     bytes_kept = size(newest.nar_bytes) if newest else ""
-    yield "<li><details><summary>"
-    yield f'<b>{escape(host.name)}</b><span class="{kind}">{escape(state)}</span>'
-    yield f'<span class="soft">refreshed {refreshed}</span>'
+    yield f"<li><details{' open' if is_only else ''}><summary>"
+    yield f'<b>{escape(host.name)}</b><span class="state {kind}">{escape(state)}</span>'
+    yield f'<span class="soft refreshed">refreshed {refreshed}</span>'
     yield f'<span class="size">{bytes_kept}</span>'
     yield f'<span class="soft size">{number(len(host.generations), "generation")}</span>'
     yield '</summary><div class="more">'
@@ -96,7 +98,7 @@ def _state(host: Host) -> tuple[str, str]:
     if host.newest is None:
         return "nothing kept yet", "bad"
     if host.newest.missing:
-        return f"incomplete: {number(len(host.newest.missing), 'path')} missing", "bad"
+        return f"{number(len(host.newest.missing), 'path')} missing", "bad"
     if host.run is not None and not host.run.is_complete:
         return "complete, last run failed", "warn"
     return _REHEARSED[host.rehearsal.state if host.rehearsal else None]
