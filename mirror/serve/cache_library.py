@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import re
 import time
 from functools import partial
 from pathlib import Path
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 NAR_TYPE: Final = "application/x-nix-nar"
 _LARGEST_NARINFO: Final = 1 << 20
+_URL: Final = re.compile(rb"^URL: (nar/[^/\n]+)$", re.MULTILINE)
+_FILE_SIZE: Final = re.compile(rb"^FileSize: ([0-9]+)$", re.MULTILINE)
 _SUFFIX: Final = ".narinfo"
 
 
@@ -79,10 +82,16 @@ class CacheLibrary:
         return tuple(text.split())
 
     async def narinfo(self, hash_part: str) -> bytes | None:
-        """The narinfo, also a retired one where an earlier answer led to it."""
+        """The narinfo, also a retired one where an earlier answer led to it.
+
+        One whose NAR is damaged is not given: its client then asks its other caches. Led to a file
+        that it cannot have, Nix would take the whole cache for broken, and an old one would crash.
+        """
         now = time.monotonic()
         data = _read(f"{self._path}/{hash_part}{_SUFFIX}")
         if data is not None:
+            if not self._has_its_file(data):
+                return None
             self._leases.give(hash_part, now=now)
             return data
         referrers = self._retired.referrers()
@@ -99,6 +108,18 @@ class CacheLibrary:
             return MISSING
         body = InFile(self._path / "nar" / name, self._files.sizes[name])
         return Answer(body=body, content_type=NAR_TYPE, tag=name, is_lasting=True)
+
+    def _has_its_file(self, narinfo: bytes) -> bool:
+        """Whether the NAR is there and of the right size; as text, since this is asked often."""
+        url = _URL.search(narinfo)
+        size = _FILE_SIZE.search(narinfo)
+        if url is None:
+            return False
+        try:
+            status = os.stat(f"{self._path}/{url[1].decode()}", follow_symlinks=False)  # noqa: PTH116
+        except (OSError, ValueError):
+            return False
+        return size is None or int(size[1]) == status.st_size
 
     async def unpacked(self, path: StorePath) -> Callable[[], Iterator[bytes]] | None:
         """What decompresses the path's NAR."""

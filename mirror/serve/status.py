@@ -17,7 +17,7 @@ _VERSION: Final = 1
 CONNECT_SECONDS: Final = 3
 """How long a client waits for this server before it asks its other caches."""
 
-STALLED_SECONDS: Final = 15
+STALLED_SECONDS: Final = 10
 """How long a client waits for more of a file that it began to get."""
 
 DOWNLOAD_ATTEMPTS: Final = 2

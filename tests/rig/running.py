@@ -51,10 +51,13 @@ def run(
     store: ScratchStore | None = None,
     config: Sequence[str] = (),
     offline: bool = False,
+    before: Sequence[str] = (),
     check: bool = True,
     cwd: Path | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run one of Nix's programs to its end; ``config`` are more lines for ``NIX_CONFIG``.
+
+    ``before`` is put in front of the command.
 
     With ``check``, a failure fails the test with what Nix said.
     """
@@ -66,14 +69,15 @@ def run(
         place = 1 if command[0] == "nix" else 0
         stored[place:place] = ["--store", store.url]
     completed = subprocess.run(
-        [*(NO_NETWORK if offline else ()), program, *stored],
+        [*(NO_NETWORK if offline else ()), *before, program, *stored],
         env={
             **nix.environment,
             "NIX_CONFIG": "\n".join((nix.environment["NIX_CONFIG"], _FEATURES, *config)),
         },
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
         cwd=cwd,
         check=False,
     )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
     from types import TracebackType
 
@@ -60,7 +60,10 @@ class Reply:
 
 
 class Server:
-    """An async context manager; ``url`` is where it listens, ``requests`` what it was asked."""
+    """An async context manager; ``url`` is where it listens, ``requests`` what it was asked.
+
+    ``fault`` makes of each answer what is sent.
+    """
 
     def __init__(self, files: Path | None = None, *, tls: ssl.SSLContext | None = None) -> None:
         self.files = files
@@ -68,6 +71,7 @@ class Server:
         self.requests: list[Request] = []
         self.was_asked = asyncio.Event()
         self.connections = 0
+        self.fault: Callable[[Request, Reply], Reply] = lambda _, reply: reply
         self.at_once = 0
         self.most_at_once = 0
         self._replies: dict[str, list[Reply]] = {}
@@ -145,7 +149,7 @@ class Server:
         return Reply(status=404, body=b"not here")
 
     async def _answer(self, request: Request, writer: asyncio.StreamWriter) -> bool:
-        reply = self._reply(request)
+        reply = self.fault(request, self._reply(request))
         if reply.hang_first:
             await asyncio.sleep(3600)
         if reply.raw is not None:

@@ -95,7 +95,9 @@ def test_a_file_is_given_byte_for_byte(content: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "node", [Directory({}), Symlink(b"x"), Regular.of(b"x", executable=True)], ids=str
+    "node",
+    [Directory({}), Symlink(b"x"), Regular.of(b"x", executable=True)],
+    ids=lambda node: type(node).__name__,
 )
 def test_what_is_no_plain_file_is_not_given_as_one(node: Node) -> None:
     with pytest.raises(FormatError):
@@ -104,7 +106,9 @@ def test_what_is_no_plain_file_is_not_given_as_one(node: Node) -> None:
         file_size(in_pieces(node))
 
 
-@pytest.mark.parametrize("node", [Symlink(b"x"), Regular.of(b"x")], ids=str)
+@pytest.mark.parametrize(
+    "node", [Symlink(b"x"), Regular.of(b"x")], ids=lambda node: type(node).__name__
+)
 def test_what_is_no_directory_makes_no_archive(node: Node) -> None:
     with pytest.raises(FormatError):
         b"".join(archive_pieces(in_pieces(node), last_modified=TIME))
