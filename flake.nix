@@ -11,6 +11,34 @@
         "aarch64-linux"
       ];
       forEachSystem = make: nixpkgs.lib.genAttrs systems (system: make nixpkgs.legacyPackages.${system});
+
+      # What NixOS makes of the module: its services, each with the command that it runs.
+      evaluatedModule =
+        system:
+        let
+          inherit (nixpkgs) lib;
+          inherit
+            (lib.nixosSystem {
+              modules = [
+                self.nixosModules.default
+                {
+                  nixpkgs.hostPlatform = system;
+                  services.prefetch = {
+                    enable = true;
+                    targets.laptop = "/etc/nixos#laptop edits=hosts,wifi";
+                    prune.enable = true;
+                    serve.enable = true;
+                  };
+                }
+              ];
+            })
+            config
+            ;
+          isOurs = name: _: lib.hasPrefix "prefetch-" name;
+        in
+        builtins.mapAttrs (_: service: service.serviceConfig.ExecStart) (
+          lib.filterAttrs isOurs config.systemd.services
+        );
     in
     {
       packages = forEachSystem (pkgs: rec {
@@ -33,9 +61,15 @@
         };
       });
 
+      nixosModules = rec {
+        prefetch.imports = [ ./nix/module ];
+        default = prefetch;
+      };
+
       # The package's own build runs the tests that need no network namespace of their own.
       checks = forEachSystem (pkgs: {
         inherit (self.packages.${pkgs.system}) prefetch;
+        module = pkgs.writeText "prefetch-module.json" (builtins.toJSON (evaluatedModule pkgs.system));
       });
     };
 }
