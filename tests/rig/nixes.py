@@ -63,7 +63,7 @@ def find_newest(home: Path) -> Nix:
     root = newest_root()
     absent = f"no newest Nix in {root}: tools/install-newest-nix puts it there"
     if not (root / "usr/bin/nix").exists():
-        _missing(absent)
+        missing(absent)
     scripts = home / "bin"
     scripts.mkdir(parents=True)
     enter = shutil.copy(Path(__file__).with_name("enter_root.sh"), scripts / "enter-root")
@@ -103,10 +103,10 @@ def _find(variables: dict[str, str], absent: str) -> Nix:
     try:
         return asyncio.run(Nix.find(variables))
     except ToolError as error:
-        _missing(f"{absent} ({error.message})")
+        missing(f"{absent} ({error.message})")
 
 
-def _missing(reason: str) -> NoReturn:
+def missing(reason: str) -> NoReturn:
     """Skip, or fail where everything has to be there."""
     if os.environ.get("PREFETCH_NO_SKIP") == "1":
         pytest.fail(reason)
