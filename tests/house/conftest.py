@@ -1,4 +1,4 @@
-"""The NixOS module, evaluated with each module system that there is."""
+"""A user at a shell, and the NixOS module, evaluated with each module system that there is."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 from rig.nixos import Module, libraries
+from rig.shell import shell
 
 if TYPE_CHECKING:
     from rig.running import ScratchStore
 
     from mirror.nix.command import Nix
+
+__all__ = ["shell"]
 
 
 @pytest.fixture(scope="session", params=libraries())
