@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -155,6 +156,21 @@ def test_the_modules_units_are_the_plain_ones(module: Module) -> None:
             if (name, *key) not in NIXOS_OTHERWISE
         }
         assert settings(units[name]) == expected, name
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="makes a directory that is another user's")
+def test_the_user_and_the_directory_for_roots_are_made(analyze: str, tmp_path: Path) -> None:
+    for kind in ("sysusers", "tmpfiles"):
+        directory = tmp_path / f"etc/{kind}.d"
+        directory.mkdir(parents=True)
+        shutil.copy(UNITS / f"{kind}.conf", directory / "prefetch.conf")
+    for command in (["sysusers"], ["tmpfiles", "--create"]):
+        program, *options = command
+        beside = Path(analyze).with_name(f"systemd-{program}")
+        subprocess.run([beside, f"--root={tmp_path}", *options], check=True)
+    name, _, user, *_ = (tmp_path / "etc/passwd").read_text().split(":")
+    made = (tmp_path / "nix/var/nix/gcroots/prefetch").stat()
+    assert (name, int(user), 0o40755) == ("prefetch", made.st_uid, made.st_mode)
 
 
 @pytest.mark.parametrize(
