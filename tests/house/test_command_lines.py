@@ -1,0 +1,85 @@
+"""The units' command lines, and those of the module's settings, are ones that prefetch takes."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+import pytest
+import typer.main
+from rig.nixes import PROJECT
+from typer.core import TyperGroup
+
+from mirror.cli.app import app
+
+if TYPE_CHECKING:
+    from rig.nixos import Module
+
+PROGRAM = "/usr/local/bin/prefetch"
+EVERY_SETTING = """
+{
+  services.prefetch = {
+    enable = true;
+    lists = [ "/etc/prefetch/hosts.txt" ];
+    settings = {
+      level = "full";
+      jobs = 4;
+      limitRate = "2M";
+      build = true;
+      signingKeyFile = "/etc/prefetch/key";
+      onChange = "systemctl --user start told";
+      extraArguments = [ "--no-archives" ];
+    };
+    prune = { enable = true; removed = true; };
+    serve = {
+      enable = true;
+      addresses = [ "0.0.0.0" "::" ];
+      priority = 20;
+      signingKeyFile = "/etc/prefetch/key";
+    };
+  };
+}
+"""
+OF_A_STORE = EVERY_SETTING.replace("enable = true;", "enable = true; destination = null;", 1)
+
+
+def parse(line: str) -> None:
+    """Read a command line as the program does, and run nothing."""
+    program, name, *words = shlex.split(line)
+    assert program == PROGRAM
+    group = typer.main.get_command(app)
+    assert isinstance(group, TyperGroup)
+    group.commands[name].make_context(name, words)
+
+
+@pytest.mark.parametrize("name", ["prefetch-sync", "prefetch-prune", "prefetch-serve"])
+def test_the_plain_units_call_prefetch_as_it_can_be_called(name: str) -> None:
+    text = (PROJECT / f"docs/systemd/{name}.service").read_text()
+    (line,) = [
+        line.removeprefix("ExecStart=")
+        for line in text.splitlines()
+        if line.startswith("ExecStart=")
+    ]
+    parse(line)
+
+
+@pytest.mark.parametrize("configuration", [EVERY_SETTING, OF_A_STORE])
+def test_each_setting_of_the_module_is_an_option_of_prefetch(
+    module: Module, configuration: str
+) -> None:
+    services = module.system(configuration)["systemd"]["services"]
+    assert len(services) == 3
+    for service in services.values():
+        parse(service["serviceConfig"]["ExecStart"])
+
+
+def test_the_documentation_calls_prefetch_as_it_can_be_called() -> None:
+    text = (PROJECT / "docs/deployment.md").read_text()
+    lines = [
+        line[line.index("prefetch ") :]
+        for line in text.splitlines()
+        if line.startswith(("prefetch ", "30 "))
+    ]
+    assert len(lines) == 5
+    for line in lines:
+        parse(line.replace("prefetch ", f"{PROGRAM} ", 1))
