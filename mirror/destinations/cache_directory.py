@@ -11,7 +11,7 @@
     public-keys                         the keys that signed here, the newest last
     .prefetch/lock, .prefetch/staging/  one run's; what a killed run left there is removed
     .prefetch/serving                   locked, shared, by each server of the directory
-    .prefetch/retired/                  narinfos that were pruned and may still be followed up
+    .prefetch/retired/                  narinfos on their way out: :mod:`.sweep`
 
 What was compressed upstream is kept byte for byte, with upstream's signatures and no other. What
 was made here (:attr:`Claim.made_here`) is compressed with zstd, and signed if there is a key.
@@ -45,6 +45,7 @@ from mirror.destinations.cache_staging import CacheStaging, StagedNar
 from mirror.destinations.manifest import MANIFEST
 from mirror.destinations.receipt import receipts_in
 from mirror.destinations.run_record import run_records_in
+from mirror.destinations.sweep import SERVING
 from mirror.errors import DestinationError, FormatError
 from mirror.formats import cache_info
 from mirror.formats.cache_info import CacheInfo, parse_cache_info, print_cache_info
@@ -64,10 +65,6 @@ if TYPE_CHECKING:
     from mirror.formats.signing import SecretKey
     from mirror.formats.store_path import StorePath
     from mirror.formats.verify import Claim
-
-PUBLIC_KEYS: Final = "public-keys"
-RETIRED: Final = ".prefetch/retired"
-SERVING: Final = ".prefetch/serving"
 
 # Asked before https://cache.nixos.org, whose priority is 40.
 _CACHE_INFO: Final = CacheInfo(want_mass_query=True, priority=30)
@@ -116,6 +113,11 @@ class CacheDirectory:
     def name(self) -> str:
         """The directory."""
         return str(self.path)
+
+    @property
+    def is_made(self) -> bool:
+        """Whether it is a binary cache already."""
+        return (self.path / cache_info.FILE_NAME).is_file()
 
     async def protect(self, paths: Collection[StorePath]) -> None:
         """Do nothing: only a run that holds the lock removes anything."""
@@ -182,12 +184,12 @@ class CacheDirectory:
             shutil.rmtree(self._staging, ignore_errors=True)
             for directory in (self._staging, self.path / "nar", self._generations):
                 files.make_directory(directory)
-            # Made here, since a server may not be allowed to write.
-            (self.path / SERVING).touch(files.FILE_MODE)
             about = self.path / cache_info.FILE_NAME
             if not about.exists():
                 data = print_cache_info(_CACHE_INFO)
                 files.replace_file(about, data, temporaries=self._staging)
+            # So that also a server that may not write here can lock it.
+            files.make_file(self.path / SERVING)
 
     def _held(self, paths: Iterable[StorePath]) -> dict[StorePath, PathInfo]:
         with files.explained(self.path):

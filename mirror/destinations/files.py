@@ -59,6 +59,16 @@ def make_directory(directory: Path) -> None:
     sync_directory(directory.parent)
 
 
+def make_file(path: Path) -> None:
+    """Make an empty file where it is missing."""
+    with contextlib.suppress(FileExistsError):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
+        try:
+            os.fchmod(descriptor, FILE_MODE)
+        finally:
+            os.close(descriptor)
+
+
 def sync_directory(directory: Path) -> None:
     """Make what was renamed in a directory last through a power failure."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)

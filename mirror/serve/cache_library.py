@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from mirror.destinations.cache_directory import PUBLIC_KEYS, RETIRED, SERVING
+from mirror.destinations.sweep import RETIRED, SERVING
 from mirror.errors import FormatError
 from mirror.formats.compression import decompressor
 from mirror.formats.narinfo import parse_narinfo

@@ -1,0 +1,135 @@
+"""The narinfo files of a cache directory: what there is, what each leads to, what goes first.
+
+Blocking, for use off the event loop.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import graphlib
+import os
+import posixpath
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from mirror.errors import DestinationError, FormatError
+from mirror.formats.narinfo import parse_narinfo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from mirror.formats.narinfo import NarInfo
+    from mirror.formats.store_path import StorePath
+
+_NARINFO: Final = re.compile(r"[0-9abcdfghijklmnpqrsvwxyz]{32}\.narinfo")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NarinfoFile:
+    """A narinfo file, of ``size`` bytes and changed at ``modified`` (UTC).
+
+    ``narinfo`` is None where it cannot be read: it then names no NAR and refers to nothing.
+    """
+
+    file: Path
+    size: int
+    modified: datetime
+    narinfo: NarInfo | None
+
+    @property
+    def hash_part(self) -> str:
+        """The hash part of its path."""
+        return self.file.name.partition(".")[0]
+
+    @property
+    def label(self) -> str:
+        """Its path, or its file's name if it cannot be read."""
+        return self.file.name if self.narinfo is None else self.narinfo.info.path
+
+    @property
+    def url(self) -> str | None:
+        """The file of its NAR, relative to the cache: ``nar/…``."""
+        return None if self.narinfo is None else posixpath.normpath(self.narinfo.url)
+
+    @property
+    def references(self) -> set[str]:
+        """The hash parts of the other paths that it refers to."""
+        if self.narinfo is None:
+            return set()
+        return {path.hash_part for path in self.narinfo.info.references} - {self.hash_part}
+
+
+def narinfo_files(directory: Path) -> dict[str, NarinfoFile]:
+    """The narinfo files of a directory, by hash part, in order.
+
+    Raises:
+        OSError: one cannot be read.
+
+    """
+    found = {}
+    for each in plain_files(directory, _NARINFO):
+        file = directory / each.name
+        narinfo = None
+        with contextlib.suppress(FormatError):
+            narinfo = parse_narinfo(file.read_bytes())
+        entry = NarinfoFile(file=file, size=size_of(each), modified=modified(each), narinfo=narinfo)
+        found[entry.hash_part] = entry
+    return found
+
+
+def closure(paths: Iterable[StorePath], published: Mapping[str, NarinfoFile]) -> set[str]:
+    """The hash parts of ``paths``, and of all that they refer to."""
+    found: set[str] = set()
+    unread = {path.hash_part for path in paths}
+    while unread:
+        found |= unread
+        parts = unread & published.keys()
+        unread = {each for part in parts for each in published[part].references} - found
+    return found
+
+
+def referrers_first(entries: Mapping[str, NarinfoFile]) -> list[NarinfoFile]:
+    """Put each before those that it refers to.
+
+    Raises:
+        DestinationError: some refer to each other, which no store path can.
+
+    """
+    sorter = graphlib.TopologicalSorter[str](dict.fromkeys(entries, ()))
+    for part, entry in entries.items():
+        for reference in sorted(entry.references & entries.keys()):
+            sorter.add(reference, part)
+    try:
+        return [entries[part] for part in sorter.static_order()]
+    except graphlib.CycleError as error:
+        names = " and ".join(str(entries[part].file) for part in error.args[1][:2])
+        raise DestinationError(
+            f"{names} refer to each other", hint="remove them: no path of Nix can be so"
+        ) from error
+
+
+def plain_files(directory: Path, pattern: re.Pattern[str]) -> list[os.DirEntry[str]]:
+    """The plain files of a directory, which need not be there, that are called so; sorted."""
+    try:
+        with os.scandir(directory) as entries:
+            found = [
+                each
+                for each in entries
+                if pattern.fullmatch(each.name) and each.is_file(follow_symlinks=False)
+            ]
+    except FileNotFoundError:
+        return []
+    return sorted(found, key=lambda each: each.name)
+
+
+def size_of(file: os.DirEntry[str]) -> int:
+    """Its size in bytes."""
+    return file.stat(follow_symlinks=False).st_size
+
+
+def modified(file: os.DirEntry[str]) -> datetime:
+    """When it was changed, in UTC."""
+    return datetime.fromtimestamp(file.stat(follow_symlinks=False).st_mtime, UTC)

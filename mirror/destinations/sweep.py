@@ -1,0 +1,267 @@
+"""Sweeping a cache directory: what no generation needs any more is taken away, marked first.
+
+The caller holds the directory's lock, and has dropped the manifests of what is to go. Marked are
+the paths of the generations that are left, and whatever these refer to. What is not marked goes in
+steps, each of which leaves a directory that any reader can use, so a sweep may be killed anywhere:
+
+1. Narinfos are *retired*, those that refer to others before these: renamed to
+   ``.prefetch/retired/<hash part>.narinfo``, with the time of it as their time of modification. No
+   reader of the directory sees them any more; the NARs stay.
+2. A running server (:data:`SERVING` is locked, shared) goes on answering them to clients that
+   already were given a narinfo which leads to them. So they are purged only after a time of grace,
+   unless nobody serves: then this holds :data:`SERVING` exclusively, and all are purged.
+3. NARs that no narinfo names are deleted, be it a published or a retired one: several may name one.
+
+A retired path that a sync publishes anew is there again; its retired copy goes with the next sweep.
+Files whose names are not those of a cache are left alone. Blocking, for use off the event loop.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from mirror.destinations import files, manifest
+from mirror.destinations.narinfo_files import (
+    closure,
+    modified,
+    narinfo_files,
+    plain_files,
+    referrers_first,
+    size_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from mirror.destinations.narinfo_files import NarinfoFile
+    from mirror.formats.store_path import StorePath
+
+SERVING: Final = ".prefetch/serving"
+"""What every server of the directory locks (``flock``, shared) for as long as it runs."""
+
+RETIRED: Final = ".prefetch/retired"
+"""Where narinfos are that only a running server still answers."""
+
+_NAR: Final = re.compile(r"[0-9abcdfghijklmnpqrsvwxyz]{52}\.nar(\.(xz|zst|bz2|gz|br))?")
+_RECORD: Final = re.compile(r".*\.json")
+_TEMPORARY: Final = re.compile(r"tmp[a-z0-9_]{8}")
+_RECORDS: Final = ("receipts", "runs")
+_TEMPORARY_LIFE: Final = timedelta(hours=1)
+"""Records are written without the lock; a temporary file this old is no writer's any more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldBack:
+    """Retired paths that a running server may still be asked for, and their files' bytes.
+
+    ``until`` is when the last of them can be purged, in UTC.
+    """
+
+    paths: int
+    bytes: int
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swept:
+    """What a sweep did, or would do.
+
+    ``retired`` are the paths that were taken out of the cache (a narinfo that cannot be read is
+    there by its file name); ``files`` were deleted, of ``bytes`` together.
+    """
+
+    retired: tuple[str, ...]
+    files: int
+    bytes: int
+    held_back: HeldBack | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Survey:
+    """What there is: narinfos, and NARs and strays with their sizes in bytes.
+
+    ``unmarked`` are published, in the order in which they can be retired.
+    """
+
+    marked: Mapping[str, NarinfoFile]
+    unmarked: Sequence[NarinfoFile]
+    nars: Mapping[str, int]
+    strays: Mapping[Path, int]
+
+    def unnamed(self, retired: Iterable[NarinfoFile]) -> set[str]:
+        """The NARs that neither a marked narinfo nor a retired one names."""
+        return self.nars.keys() - {each.url for each in (*self.marked.values(), *retired)}
+
+    def swept(
+        self,
+        narinfos: Iterable[NarinfoFile],
+        nars: Iterable[str],
+        held_back: HeldBack | None = None,
+    ) -> Swept:
+        """What it comes to if these and the strays are deleted."""
+        sizes = [
+            *(each.size for each in narinfos),
+            *(self.nars[url] for url in nars),
+            *self.strays.values(),
+        ]
+        return Swept(
+            retired=tuple(each.label for each in self.unmarked),
+            files=len(sizes),
+            bytes=sum(sizes),
+            held_back=held_back,
+        )
+
+
+class Sweep:
+    """A sweep of the cache directory ``path`` at ``now`` (UTC).
+
+    ``live`` are the paths of its generations. Receipts and run records of other targets than
+    ``targets`` go too. Without ``live`` nothing is known to be kept, and so nothing to be garbage:
+    all that is published stays, and only what was retired before is purged.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        live: Collection[StorePath] | None,
+        targets: Collection[str],
+        now: datetime,
+    ) -> None:
+        self._path = path
+        self._retired = path / RETIRED
+        self._live = live
+        self._records = {f"{manifest.file_name(target)}.json" for target in targets}
+        # What is retired has this as its file's time, which must not be later than now.
+        self._now = now.replace(microsecond=0)
+
+    def rehearse(self) -> Swept:
+        """Say what would go if nobody serves the directory; takes no lock and changes nothing.
+
+        Raises:
+            DestinationError: the directory cannot be read.
+
+        """
+        with files.explained(self._path):
+            found = self._survey()
+            narinfos = [*found.unmarked, *narinfo_files(self._retired).values()]
+        return found.swept(narinfos, found.unnamed(()))
+
+    def run(self, *, grace: timedelta) -> Swept:
+        """Sweep; what was retired at least ``grace`` ago goes even if somebody serves.
+
+        Raises:
+            DestinationError: the directory cannot be read or written.
+
+        """
+        with files.explained(self._path):
+            found = self._survey()
+            for stray in found.strays:
+                stray.unlink(missing_ok=True)
+            self._remove_empty_directories()
+            self._retire(found.unmarked)
+            with _unless_served(self._path / SERVING) as nobody_serves:
+                return self._purge(found, None if nobody_serves else grace)
+
+    def _survey(self) -> _Survey:
+        published = narinfo_files(self._path)
+        live = published.keys() if self._live is None else closure(self._live, published)
+        return _Survey(
+            marked={part: each for part, each in published.items() if part in live},
+            unmarked=referrers_first(
+                {part: each for part, each in published.items() if part not in live}
+            ),
+            nars={
+                f"nar/{each.name}": size_of(each) for each in plain_files(self._path / "nar", _NAR)
+            },
+            strays={} if self._live is None else self._strays(),
+        )
+
+    def _strays(self) -> dict[Path, int]:
+        """Records of targets that are gone, and the temporary files of writers that were killed."""
+        found = {}
+        for directory in (self._path / name for name in _RECORDS):
+            for each in plain_files(directory, _RECORD):
+                if each.name not in self._records:
+                    found[directory / each.name] = size_of(each)
+            for each in plain_files(directory, _TEMPORARY):
+                if self._now - modified(each) > _TEMPORARY_LIFE:
+                    found[directory / each.name] = size_of(each)
+        return found
+
+    def _remove_empty_directories(self) -> None:
+        """Remove what a run that was killed left of a target without any manifest."""
+        for directory in (self._path / "generations").glob("*/"):
+            with contextlib.suppress(OSError):  # it has manifests
+                directory.rmdir()
+
+    def _retire(self, entries: Sequence[NarinfoFile]) -> None:
+        if not entries:
+            return
+        files.make_directory(self._retired)
+        moment = self._now.timestamp()
+        for each in entries:
+            # The time first: with an old one, a retired narinfo's grace would seem to be over.
+            os.utime(each.file, (moment, moment))
+            each.file.replace(self._retired / each.file.name)
+        for directory in (self._retired, self._path):
+            files.sync_directory(directory)
+
+    def _purge(self, found: _Survey, grace: timedelta | None) -> Swept:
+        """Delete what is retired, all of it without ``grace``, and then the NARs left unnamed."""
+        retired = narinfo_files(self._retired)
+        staying = {
+            part: each
+            for part, each in retired.items()
+            if grace is not None
+            and self._now - each.modified < grace
+            and not _is_back(each, found.marked.get(part))
+        }
+        going = referrers_first(
+            {part: each for part, each in retired.items() if part not in staying}
+        )
+        for each in going:
+            each.file.unlink(missing_ok=True)
+        if going:
+            files.sync_directory(self._retired)
+        unnamed = found.unnamed(staying.values())
+        for url in sorted(unnamed):
+            (self._path / url).unlink(missing_ok=True)
+        held_back = None
+        if grace is not None and staying:
+            nars = found.unnamed(()) - unnamed
+            held_back = HeldBack(
+                paths=len(staying),
+                bytes=sum(each.size for each in staying.values())
+                + sum(found.nars[url] for url in nars),
+                until=max(each.modified for each in staying.values()) + grace,
+            )
+        return found.swept(going, unnamed, held_back)
+
+
+def _is_back(retired: NarinfoFile, published: NarinfoFile | None) -> bool:
+    """Whether the path is published again, with the same NAR."""
+    return published is not None and published.url == retired.url
+
+
+@contextlib.contextmanager
+def _unless_served(lock: Path) -> Iterator[bool]:
+    """Whether nobody serves; then nobody can begin to before the context is left."""
+    descriptor = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(descriptor)
