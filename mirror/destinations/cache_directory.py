@@ -45,6 +45,7 @@ from mirror.destinations.cache_staging import CacheStaging, StagedNar
 from mirror.destinations.manifest import MANIFEST
 from mirror.destinations.receipt import receipts_in
 from mirror.destinations.run_record import run_records_in
+from mirror.destinations.signatures import Signatures, record_public_key
 from mirror.destinations.sweep import SERVING
 from mirror.errors import DestinationError, FormatError
 from mirror.formats import cache_info
@@ -119,6 +120,11 @@ class CacheDirectory:
         """Whether it is a binary cache already."""
         return (self.path / cache_info.FILE_NAME).is_file()
 
+    @property
+    def signatures(self) -> Signatures:
+        """The mirror's own signatures in it."""
+        return Signatures(self.path, temporaries=self._staging)
+
     async def protect(self, paths: Collection[StorePath]) -> None:
         """Do nothing: only a run that holds the lock removes anything."""
 
@@ -190,6 +196,8 @@ class CacheDirectory:
                 files.replace_file(about, data, temporaries=self._staging)
             # So that also a server that may not write here can lock it.
             files.make_file(self.path / SERVING)
+        if self._signing_key is not None:
+            record_public_key(self.path, self._signing_key.public, temporaries=self._staging)
 
     def _held(self, paths: Iterable[StorePath]) -> dict[StorePath, PathInfo]:
         with files.explained(self.path):
@@ -225,6 +233,7 @@ class CacheDirectory:
         if missing:
             raise DestinationError(f"{path} refers to {min(missing)}, which is not there yet")
         if staged.made_here and self._signing_key is not None and not entry.info.signatures:
+            # Recorded already, in _prepare: whose a signature is can always be told.
             signature = self._signing_key.sign(fingerprint(entry.info))
             entry = replace(entry, info=replace(entry.info, signatures=(signature,)))
         with files.explained(self.path):

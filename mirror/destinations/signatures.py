@@ -1,0 +1,218 @@
+"""The mirror's own signatures in a cache directory: which keys signed, adding, taking away.
+
+``public-keys`` lists the keys that what was made here is signed with, ``name:base64`` a line, the
+newest last. A key is written there before its first signature is, and is taken from there after its
+last: so whose a signature is can always be told.
+
+A path was *made here* if it has no signature, or only some by those keys. What upstream signed
+keeps its signatures and gets none of ours. Narinfos are replaced whole, and the caller holds the
+directory's lock unless nothing is to change. Blocking, for use off the event loop.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from mirror.destinations import files
+from mirror.destinations.narinfo_files import narinfo_files
+from mirror.errors import DestinationError, FormatError
+from mirror.formats.narinfo import print_narinfo
+from mirror.formats.signing import PublicKey, TrustedKeys, fingerprint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from mirror.formats.narinfo import NarInfo
+    from mirror.formats.path_info import PathInfo
+    from mirror.formats.signing import SecretKey
+
+PUBLIC_KEYS: Final = "public-keys"
+"""The file of the mirror's keys, in a cache directory."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signed:
+    """What signing did: paths that got a signature, had it already, have only others of ours.
+
+    ``upstream`` counts the paths whose signatures are not ours, which are left as they are.
+    """
+
+    signed: int
+    already: int
+    others: int
+    upstream: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unsigned:
+    """What taking away old signatures did.
+
+    ``newest`` is the key whose signatures stay, None if none was ever used; ``paths`` lost older
+    ones. ``left`` have none but older ones, and keep them; ``forgotten`` are the keys of which no
+    signature is left.
+    """
+
+    newest: PublicKey | None
+    paths: int
+    left: int
+    forgotten: tuple[PublicKey, ...]
+
+
+def read_public_keys(directory: Path) -> list[PublicKey]:
+    """The keys that signed what was made here, the newest last.
+
+    Raises:
+        DestinationError: they cannot be read.
+
+    """
+    file = directory / PUBLIC_KEYS
+    with files.explained(file):
+        try:
+            lines = file.read_text(encoding="utf-8").split("\n")
+        except FileNotFoundError:
+            return []
+        except UnicodeDecodeError as error:
+            raise DestinationError(f"{file}: it is not UTF-8: {error}") from error
+    try:
+        return [PublicKey.parse(line) for line in lines if line]
+    except FormatError as error:
+        raise DestinationError(
+            f"{file}: {error.message}",
+            hint="put it right: each line is a key, as `prefetch key show` prints it",
+        ) from error
+
+
+def record_public_key(directory: Path, key: PublicKey, *, temporaries: Path) -> None:
+    """Add a key to those that sign here, durably; one that is there already keeps its place.
+
+    Raises:
+        DestinationError: the file cannot be read or written.
+
+    """
+    known = read_public_keys(directory)
+    if key not in known:
+        _write_public_keys(directory, [*known, key], temporaries=temporaries)
+
+
+class Signatures:
+    """The signatures of the cache ``directory``; ``temporaries`` is on the same file system."""
+
+    def __init__(self, directory: Path, *, temporaries: Path) -> None:
+        self._directory = directory
+        self._temporaries = temporaries
+
+    def add(self, key: SecretKey, *, again: bool, dry_run: bool) -> Signed:
+        """Sign what was made here and has no signature.
+
+        With ``again`` also what has signatures of other keys of ours, which it keeps. The key
+        is one of ``public-keys`` already, unless this is a ``dry_run``.
+
+        Raises:
+            DestinationError: the directory cannot be read or written.
+
+        """
+        public = key.public
+        ours = [*read_public_keys(self._directory), public]
+        count: Counter[str] = Counter()
+        for file, narinfo in self._narinfos():
+            signers = _signers(narinfo.info, ours)
+            if None in signers:
+                count["upstream"] += 1
+            elif public in signers:
+                count["already"] += 1
+            elif signers and not again:
+                count["others"] += 1
+            else:
+                count["signed"] += 1
+                if not dry_run:
+                    signature = key.sign(fingerprint(narinfo.info))
+                    self._rewrite(file, narinfo, (*narinfo.info.signatures, signature))
+        if count["signed"] and not dry_run:
+            self._make_durable()
+        return Signed(
+            signed=count["signed"],
+            already=count["already"],
+            others=count["others"],
+            upstream=count["upstream"],
+        )
+
+    def remove_old(self, *, dry_run: bool) -> Unsigned:
+        """Take away the signatures of all keys of ours but the newest; then forget those keys.
+
+        No path is left without any signature: one that has older ones only keeps them.
+
+        Raises:
+            DestinationError: the directory cannot be read or written.
+
+        """
+        keys = read_public_keys(self._directory)
+        if not keys:
+            return Unsigned(newest=None, paths=0, left=0, forgotten=())
+        old = set(keys[:-1])
+        used = {keys[-1]}
+        paths = left = 0
+        for file, narinfo in self._narinfos():
+            signers = _signers(narinfo.info, keys)
+            staying = tuple(
+                signature
+                for signature, signer in zip(narinfo.info.signatures, signers, strict=True)
+                if signer not in old
+            )
+            if not staying:
+                used |= {signer for signer in signers if signer is not None}
+                left += bool(signers)
+            elif len(staying) < len(signers):
+                paths += 1
+                if not dry_run:
+                    self._rewrite(file, narinfo, staying)
+        forgotten = tuple(key for key in keys if key not in used)
+        if not dry_run:
+            if paths:
+                self._make_durable()
+            if forgotten:
+                remaining = [key for key in keys if key in used]
+                _write_public_keys(self._directory, remaining, temporaries=self._temporaries)
+        return Unsigned(newest=keys[-1], paths=paths, left=left, forgotten=forgotten)
+
+    def _narinfos(self) -> Iterator[tuple[Path, NarInfo]]:
+        with files.explained(self._directory):
+            found = narinfo_files(self._directory)
+        for each in found.values():
+            if each.narinfo is not None:
+                yield each.file, each.narinfo
+
+    def _rewrite(self, file: Path, narinfo: NarInfo, signatures: tuple[str, ...]) -> None:
+        signed = replace(narinfo, info=replace(narinfo.info, signatures=signatures))
+        with files.explained(file):
+            files.replace_file(file, print_narinfo(signed), temporaries=self._temporaries)
+
+    def _make_durable(self) -> None:
+        with files.explained(self._directory):
+            files.sync_directory(self._directory)
+
+
+def _signers(info: PathInfo, keys: Iterable[PublicKey]) -> list[PublicKey | None]:
+    """Which of the keys made each of the path's signatures; None where none of them did."""
+    return [
+        next(
+            (
+                key
+                for key in keys
+                if signature.startswith(f"{key.name}:")
+                and TrustedKeys([key]).verify(replace(info, signatures=(signature,)))
+            ),
+            None,
+        )
+        for signature in info.signatures
+    ]
+
+
+def _write_public_keys(directory: Path, keys: Sequence[PublicKey], *, temporaries: Path) -> None:
+    file = directory / PUBLIC_KEYS
+    with files.explained(file):
+        data = "".join(f"{key}\n" for key in keys).encode()
+        files.replace_file(file, data, temporaries=temporaries)
+        files.sync_directory(directory)
