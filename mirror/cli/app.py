@@ -22,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 key_app = typer.Typer(
-    help="Make keys that sign what is made here.",
+    help="Make keys that sign what is made here, and show them.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -332,6 +332,106 @@ def serve(
     )
 
 
+@app.command()
+def prune(
+    lists: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[LIST]...",
+            help="Lists of targets: only these are pruned, and others that are kept are named.",
+            show_default=False,
+        ),
+    ] = None,
+    *,
+    to: To = None,
+    keep: Annotated[
+        int,
+        typer.Option(
+            "--keep",
+            metavar="N",
+            min=1,
+            help="Keep the newest complete generations of each target.",
+        ),
+    ] = 3,
+    keep_within: Annotated[
+        str | None,
+        typer.Option(
+            "--keep-within",
+            metavar="AGE",
+            help="And all that are not older: 12h, 30d, 8w.",
+        ),
+    ] = None,
+    removed: Annotated[
+        bool,
+        typer.Option(
+            "--removed", help="Drop all generations of targets that are on none of the lists."
+        ),
+    ] = False,
+    grace: Annotated[
+        str,
+        typer.Option(
+            "--grace",
+            metavar="AGE",
+            help="How long a running server goes on answering what is dropped from a directory.",
+        ),
+    ] = "1h",
+    old_signatures: Annotated[
+        bool,
+        typer.Option(
+            "--old-signatures",
+            help="Also remove the signatures of all but the newest key that signed here.",
+        ),
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would go; change nothing.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Drop old generations and, in a cache directory, what nothing needs any more."""
+    from mirror.cli import upkeep  # noqa: PLC0415 - start-up time
+
+    request = upkeep.PruneRequest(
+        lists=tuple(lists or ()),
+        to=to,
+        keep=keep,
+        keep_within=keep_within,
+        removed=removed,
+        grace=grace,
+        old_signatures=old_signatures,
+        dry_run=dry_run,
+    )
+    run(upkeep.prune(request, json=json))
+
+
+@app.command()
+def sign(
+    *,
+    to: To = None,
+    signing_key: Annotated[
+        Path,
+        typer.Option(
+            "--signing-key",
+            metavar="FILE",
+            help="The secret key to sign with (see: prefetch key generate).",
+        ),
+    ],
+    every: Annotated[
+        bool,
+        typer.Option(
+            "--all", help="Also what has signatures of earlier keys only; these are kept."
+        ),
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be signed; change nothing.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Sign what was made here and has no signature, in a cache directory."""
+    from mirror.cli import upkeep  # noqa: PLC0415 - start-up time
+
+    run(upkeep.sign(to, signing_key, every=every, dry_run=dry_run, json=json))
+
+
 @key_app.command("generate")
 def key_generate(
     name: Annotated[
@@ -345,6 +445,16 @@ def key_generate(
     from mirror.cli import commands  # noqa: PLC0415 - start-up time
 
     run(commands.key_generate(name, file))
+
+
+@key_app.command("show")
+def key_show(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A secret key.")],
+) -> None:
+    """Print the public key of a secret one."""
+    from mirror.cli import upkeep  # noqa: PLC0415 - start-up time
+
+    run(upkeep.key_show(file))
 
 
 @app.command()

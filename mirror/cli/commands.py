@@ -75,7 +75,7 @@ async def plan(request: Request, *, json: bool) -> int:
     ):
         planned = await pipeline.plan(targets, workshop, destination, shown)
     if json:
-        _print_json(documents.plan_document(planned.plan))
+        print_json(documents.plan_document(planned.plan))
     else:
         _Show().plan(planned.plan)
     _explain_failures(planned.failures)
@@ -103,7 +103,7 @@ async def sync(request: Request, *, jobs: int, keep_going: bool, build: bool, js
             build=build,
         )
     if json:
-        _print_json(documents.sync_document(synced.plan, synced.outcomes))
+        print_json(documents.sync_document(synced.plan, synced.outcomes))
     else:
         _Show().synced(synced, destination.name)
     _explain_failures(synced.failures)
@@ -126,7 +126,7 @@ async def check(request: Request, valid_paths: Path | None, *, json: bool) -> in
                 targets, nix, shown, store=request.store, destination=destination
             )
     if json:
-        _print_json(documents.check_document(checked))
+        print_json(documents.check_document(checked))
     else:
         _Show().checked(checked, _mending(request))
     return 0 if all(each.is_ready for each in checked) else 1
@@ -141,7 +141,7 @@ async def rehearse(request: Request, *, json: bool) -> int:
             targets, nix, observer(), destination, store=request.store
         )
     if json:
-        _print_json(documents.rehearsal_document(rehearsed))
+        print_json(documents.rehearsal_document(rehearsed))
     else:
         write_lines(render.rehearsal_lines(rehearsed))
     for each in rehearsed:
@@ -195,7 +195,7 @@ async def roots(to: str | None, *, json: bool) -> int:
         receipts = await destination.receipts()
     known = await asyncio.to_thread(rehearsals, generations, receipts)
     if json:
-        _print_json(documents.generations_document(generations, known))
+        print_json(documents.generations_document(generations, known))
     else:
         write_lines(render.generation_lines(generations, destination.name, known))
     return 0
@@ -346,7 +346,7 @@ def read_key(file: Path) -> SecretKey:
     """Read a secret key.
 
     Raises:
-        RequestError: there is none in the file.
+        RequestError: it cannot be read, or is none.
 
     """
     try:
@@ -398,5 +398,6 @@ def _explain_failures(failures: Sequence[tuple[Target, PrefetchError]]) -> None:
         explain(error, about=None if target.name in error.message else target.name)
 
 
-def _print_json(document: dict[str, Any]) -> None:
+def print_json(document: dict[str, Any]) -> None:
+    """Print a document for programs."""
     write_lines([json_module.dumps(document, indent=2)])

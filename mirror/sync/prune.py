@@ -1,0 +1,97 @@
+"""``prune``: drop old generations, their roots first, and then what only they needed.
+
+What a Nix store's generations needed is left to Nix's own garbage collector, which alone knows what
+else refers to it. A cache directory is swept here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mirror.destinations import CacheDirectory
+from mirror.destinations.sweep import Sweep
+from mirror.planning.retention import Selection, select
+from mirror.threads import in_thread
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+    from datetime import datetime, timedelta
+
+    from mirror.destinations import Destination, Generation, NixStore
+    from mirror.destinations.sweep import Swept
+    from mirror.formats.store_path import StorePath
+    from mirror.planning.retention import Retention
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collectable:
+    """What a Nix store's dropped generations alone kept: so many paths, the bytes of their NARs."""
+
+    paths: int
+    nar_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pruned:
+    """What was done, or would be: of a cache directory it was ``swept``, of a Nix store not."""
+
+    selection: Selection[Generation]
+    swept: Swept | None = None
+    collectable: Collectable | None = None
+
+
+async def prune(
+    destination: CacheDirectory | NixStore,
+    retention: Retention,
+    *,
+    listed: Collection[str] | None,
+    removed: bool,
+    grace: timedelta,
+    now: datetime,
+    dry_run: bool,
+) -> Pruned:
+    """Drop the generations that ``retention`` does not keep; change nothing if ``dry_run``.
+
+    With ``listed``, the names of targets, others stay as they are, or go whole if ``removed``. A
+    cache directory's lock is held, unless ``dry_run``; what a running server may still be asked
+    for goes after ``grace``.
+
+    Raises:
+        DestinationError: the destination cannot be used, or a generation is another user's.
+
+    """
+    selection = select(
+        await destination.generations(), retention, now=now, listed=listed, removed=removed
+    )
+    collectable = None
+    if not isinstance(destination, CacheDirectory):
+        collectable = await _collectable(destination, selection)
+    if not dry_run:
+        for generation in selection.dropped:
+            await destination.forget(generation)
+    if not isinstance(destination, CacheDirectory):
+        return Pruned(selection=selection, collectable=collectable)
+    any_generation = bool(selection.kept or selection.dropped)
+    sweep = Sweep(
+        destination.path,
+        live={path for each in selection.kept for path in each.paths} if any_generation else None,
+        targets={*(each.target for each in selection.kept), *(listed or ())},
+        now=now,
+    )
+    swept = await (
+        asyncio.to_thread(sweep.rehearse) if dry_run else in_thread(sweep.run, grace=grace)
+    )
+    return Pruned(selection=selection, swept=swept)
+
+
+async def _collectable(destination: Destination, selection: Selection[Generation]) -> Collectable:
+    """What no generation that stays has too."""
+    only_theirs = _paths(selection.dropped) - _paths(selection.kept)
+    held = await destination.held(only_theirs)
+    return Collectable(paths=len(held), nar_bytes=sum(info.nar_size for info in held.values()))
+
+
+def _paths(generations: Sequence[Generation]) -> set[StorePath]:
+    return {path for each in generations for path in each.paths}
