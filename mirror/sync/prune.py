@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from datetime import datetime, timedelta
 
-    from mirror.destinations import Destination, Generation, NixStore
+    from mirror.destinations import Destination, Generation
     from mirror.destinations.sweep import Swept
     from mirror.formats.store_path import StorePath
     from mirror.planning.retention import Retention
@@ -43,7 +43,7 @@ class Pruned:
 
 
 async def prune(
-    destination: CacheDirectory | NixStore,
+    destination: Destination,
     retention: Retention,
     *,
     listed: Collection[str] | None,

@@ -1,0 +1,171 @@
+"""The program, killed at a step of its own: a launcher that counts what it does to a directory.
+
+A step is whatever changes the directory, or may leave something half-done there: making, renaming,
+removing, opening to write. Python announces each (``sys.addaudithook``) before it is done, and at
+the one that was asked for the process kills itself, as ``kill -9`` would.
+
+:class:`Launcher` starts this module as a process of its own, which imports the program once and
+forks for each run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+TESTS: Final = Path(__file__).resolve().parents[1]
+WRITING: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+PATHS: Final = {
+    "open": ((0, None),),
+    "os.chmod": ((0, 2),),
+    "os.link": ((1, 3),),
+    "os.mkdir": ((0, 2),),
+    "os.remove": ((0, 1),),
+    "os.rename": ((0, 2), (1, 3)),
+    "os.rmdir": ((0, 1),),
+    "os.symlink": ((1, 2),),
+    "os.truncate": ((0, None),),
+    "os.utime": ((0, 3),),
+}
+"""Of each event, which arguments are a path and the descriptor that it is relative to."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """How a run ended: its exit code (negative for a signal), the steps that it came to."""
+
+    code: int
+    steps: tuple[str, ...]
+    output: str
+
+    @property
+    def was_killed(self) -> bool:
+        return self.code == -signal.SIGKILL
+
+
+class Launcher:
+    """Runs of the program, whose steps below ``directory`` are counted."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    @classmethod
+    @contextlib.contextmanager
+    def start(
+        cls, directory: Path, *, cwd: Path, environment: Mapping[str, str]
+    ) -> Iterator[Launcher]:
+        path = os.pathsep.join([str(TESTS), str(TESTS.parent)])
+        with subprocess.Popen(
+            [sys.executable, "-m", "rig.killed", str(directory)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=cwd,
+            env={**environment, "PYTHONPATH": path},
+        ) as process:
+            try:
+                yield cls(process)
+            finally:
+                assert process.stdin is not None
+                process.stdin.close()
+
+    def run(self, arguments: Sequence[str], *, kill_at: int | None = None) -> Run:
+        """Run the program to its end, or up to the step ``kill_at`` (from 1), which is not done."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps([kill_at, *arguments]) + "\n")
+        self._process.stdin.flush()
+        answer = json.loads(self._process.stdout.readline())
+        return Run(code=answer["code"], steps=tuple(answer["steps"]), output=answer["output"])
+
+
+def answer_requests(directory: str) -> None:
+    """Run the program for each line of standard input: ``[step or null, argument, …]``."""
+    # Here, so that a run need not do it: it is a fork of this process.
+    from mirror.cli import commands, upkeep  # noqa: F401, PLC0415 - only in the launcher
+
+    for line in sys.stdin:
+        kill_at, *arguments = json.loads(line)
+        with tempfile.TemporaryFile() as steps, tempfile.TemporaryFile() as output:
+            child = os.fork()
+            if child == 0:
+                count_steps(directory, kill_at, steps.fileno())
+                become_the_program(arguments, output.fileno())
+            _, status = os.waitpid(child, 0)
+            answer = {
+                "code": os.waitstatus_to_exitcode(status),
+                "steps": os.pread(steps.fileno(), 1 << 24, 0).decode().splitlines(),
+                "output": os.pread(output.fileno(), 1 << 24, 0).decode(errors="replace"),
+            }
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
+
+
+def count_steps(directory: str, kill_at: int | None, log: int) -> None:
+    """From now on write a line to ``log`` for each step, and die at the one that is asked for."""
+    numbers = itertools.count(1)  # runs in several threads
+
+    def watch(event: str, arguments: tuple[Any, ...]) -> None:
+        if event not in PATHS or (event == "open" and not opens_to_write(*arguments)):
+            return
+        paths = [absolute(arguments, *places) for places in PATHS[event]]
+        below = [path for path in paths if f"{path}/".startswith(f"{directory}/")]
+        if not below:
+            return
+        os.write(log, f"{event} {os.path.relpath(below[-1], directory)}\n".encode())
+        if next(numbers) == kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(watch)
+
+
+def opens_to_write(path: str | int, _mode: str | None, flags: int) -> bool:
+    """Whether this opens a file, rather than wrap one that is open, and may change it."""
+    return not isinstance(path, int) and bool(flags & WRITING)
+
+
+def absolute(arguments: tuple[Any, ...], place: int, relative_to: int | None) -> str:
+    """The path that an event is about, which may be a descriptor or relative to one."""
+    path = arguments[place]
+    if isinstance(path, int):
+        return str(opened(path))
+    base = -1 if relative_to is None else arguments[relative_to]
+    directory = Path.cwd() if base == -1 else opened(base)
+    return os.path.normpath(directory / os.fsdecode(path))
+
+
+def opened(descriptor: int) -> Path:
+    return Path(f"/proc/self/fd/{descriptor}").readlink()
+
+
+def become_the_program(arguments: Sequence[str], output: int) -> NoReturn:
+    from mirror.cli import main  # noqa: PLC0415 - only in the launcher
+
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    for stream in (1, 2):
+        os.dup2(output, stream)
+    sys.argv = ["prefetch", *arguments]
+    code = 0
+    try:
+        main()
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else 1
+    finally:
+        sys.stdout.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    answer_requests(os.path.realpath(sys.argv[1]))

@@ -1,0 +1,208 @@
+"""``prune`` and ``sync`` killed at each of their steps: what readers see, and the next run.
+
+That the directory is sound is seen by a walk after each kill, which Nix itself repeats on a part of
+them: it takes longer than all the rest.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from typing import TYPE_CHECKING, Final
+
+from rig.killed import Launcher
+from rig.made_paths import Made, chain, generation, put, text
+from rig.nixes import environment
+from rig.running import instantiate, run
+from rig.shell import shell
+
+from mirror.destinations import CacheDirectory, manifest
+from mirror.destinations.sweep import RETIRED, SERVING
+from mirror.formats.hashes import Hash
+from mirror.formats.narinfo import parse_narinfo
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from rig.shell import Shell
+
+    from mirror.formats.narinfo import NarInfo
+    from mirror.nix.command import Nix
+
+__all__ = ["shell"]
+
+LEFT_TO_NIX: Final = 6
+"""Of so many kills, Nix looks at what one left."""
+
+
+async def test_prune_can_be_killed_at_every_step(tmp_path: Path, nix_stable: Nix) -> None:
+    before, cache = tmp_path / "before", tmp_path / "cache"
+    kept = await fill(before)
+    prune = ["prune", "hosts.txt", "--to", "cache", "--keep", "1", "--removed"]
+    (tmp_path / "hosts.txt").write_text("pi = .#pi\n")
+    variables = environment(tmp_path / "home")
+    with Launcher.start(cache, cwd=tmp_path, environment=variables) as program:
+        shutil.copytree(before, cache)
+        whole = program.run(prune)
+        assert whole.code == 0, whole.output
+        assert narinfos(cache).keys() == {made.path for made in kept}
+        expected = tree(cache)
+        assert len(whole.steps) > 50
+        for number in range(1, len(whole.steps) + 1):
+            shutil.rmtree(cache)
+            shutil.copytree(before, cache)
+            killed = program.run(prune, kill_at=number)
+            assert killed.was_killed, killed.output
+            assert killed.steps == whole.steps[:number]
+            inspect(cache)
+            if number % LEFT_TO_NIX == 0:
+                ask_nix(nix_stable, cache)
+            again = program.run(prune)
+            assert again.code == 0, again.output
+            assert tree(cache) == expected, killed.steps[-1]
+    ask_nix(nix_stable, cache)
+
+
+async def test_prune_beside_a_server_can_be_killed_at_every_step(tmp_path: Path) -> None:
+    before, cache = tmp_path / "before", tmp_path / "cache"
+    await fill(before)
+    prune = ["prune", "--to", "cache", "--keep", "1"]
+    variables = environment(tmp_path / "home")
+    with Launcher.start(cache, cwd=tmp_path, environment=variables) as program:
+        number, was_killed = 0, True
+        while was_killed:
+            number += 1
+            shutil.rmtree(cache, ignore_errors=True)
+            shutil.copytree(before, cache)
+            had = narinfos(cache)
+            with (cache / SERVING).open("rb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH)
+                was_killed = program.run(prune, kill_at=number).was_killed
+                inspect(cache)
+                again = program.run(prune)
+                inspect(cache)
+                served = narinfos(cache) | narinfos(cache / RETIRED)
+                assert served.keys() == had.keys(), "a client can go on"
+                assert "held back for clients of the running server" in again.output
+    assert number > 20
+
+
+def test_sync_can_be_killed_at_each_kind_of_step(shell: Shell) -> None:
+    before, cache = shell.directory / "before", shell.directory / "cache"
+    shell.run([*shell.command, "key", "generate", "mirror-1", "secret"])
+    sync = shell.arguments(
+        *("sync", "hosts.txt", "--to", "cache", "--jobs", "1", "--signing-key", "secret")
+    )[len(shell.command) :]
+    with Launcher.start(cache, cwd=shell.directory, environment=shell.environment()) as program:
+        write_list(shell, "curl", "runtime")
+        assert program.run(sync).code == 0
+        write_list(shell, "compiler", "rebuild")
+        shutil.copytree(cache, before)
+        (before / "public-keys").unlink()
+        shutil.rmtree(cache)
+        shutil.copytree(before, cache)
+        whole = program.run(sync)
+        assert whole.code == 0, whole.output
+        expected = published(cache)
+        assert len(expected) > 12
+        for number in of_each_kind(whole.steps):
+            shutil.rmtree(cache)
+            shutil.copytree(before, cache)
+            killed = program.run(sync, kill_at=number)
+            assert killed.was_killed, killed.output
+            inspect(cache)
+            assert published(before).items() <= published(cache).items()
+            assert (cache / "generations/it/1.json").exists()
+            if number % LEFT_TO_NIX == 0:
+                ask_nix(shell.nix, cache)
+            again = program.run(sync)
+            assert again.code == 0, again.output
+            assert published(cache) == expected, killed.steps[-1]
+            assert not list((cache / ".prefetch").glob("staging/*"))
+            inspect(cache)
+
+
+async def fill(cache: Path) -> list[Made]:
+    """Four generations of two targets, and what else a prune removes; what one of them needs."""
+    base, first, second, gone = chain(2, "base"), chain(3, "one"), chain(2, "two"), chain(2, "gone")
+    shared = [text("shared-1", content=b"same"), text("shared-2", content=b"same")]
+    newest = [*base, text("newest", base[-1]), shared[0]]
+    async with CacheDirectory.open(cache) as destination:
+        for made in [*base, *first, *second, *gone, *shared, newest[2]]:
+            await put(destination, made)
+        await destination.keep(generation([*base, *first, shared[1]]))
+        await destination.keep(generation([*base, *second, *shared], number=2))
+        await destination.keep(generation(newest, number=3))
+        await destination.keep(generation(gone, target="gone"))
+    for file in cache.glob("*.narinfo"):
+        os.utime(file, (0, 0))
+    (cache / "nar" / f"{'1' * 52}.nar.zst").write_bytes(b"a NAR whose narinfo never came")
+    (cache / "generations/emptied").mkdir()
+    for name in ("receipts/gone.json", "receipts/tmpabcd1234", "runs/gone.json", "runs/pi.json"):
+        (cache / name).parent.mkdir(exist_ok=True)
+        (cache / name).touch()
+    os.utime(cache / "receipts/tmpabcd1234", (0, 0))
+    return newest
+
+
+def write_list(shell: Shell, package: str, level: str) -> None:
+    """A list of one target that takes no evaluating: each run is to be short."""
+    attribute = f"packages.x86_64-linux.{package}"
+    derivation = instantiate(
+        shell.nix, shell.upstream.distribution, attribute, store=shell.evaluation
+    )
+    shell.write_list(f"it = {derivation.partition('!')[0]} level={level}")
+
+
+def of_each_kind(steps: Sequence[str]) -> list[int]:
+    """The numbers of the first two and the last step of each kind, of which paths have many."""
+    kinds: dict[str, list[int]] = {}
+    for number, step in enumerate(steps, start=1):
+        event, _, path = step.partition(" ")
+        kind = f"{event} {path.rpartition('/')[0]} {path.rpartition('.')[2][:8]}"
+        if ".prefetch/staging/" in path or "nar/" in path:
+            kind = f"{event} {path.rpartition('/')[0]}"
+        kinds.setdefault(kind, []).append(number)
+    return sorted({number for found in kinds.values() for number in (*found[:2], found[-1])})
+
+
+def narinfos(directory: Path) -> dict[str, NarInfo]:
+    found = (parse_narinfo(path.read_bytes()) for path in directory.glob("*.narinfo"))
+    return {entry.info.path: entry for entry in found}
+
+
+def inspect(cache: Path) -> None:
+    """See that every reader finds whole closures, and that what is kept is complete."""
+    published, retired = narinfos(cache), narinfos(cache / RETIRED)
+    for entries, among in ((published, published), (retired, retired | published)):
+        for entry in entries.values():
+            assert Hash.of((cache / entry.url).read_bytes()) == entry.file_hash
+            assert set(entry.info.references) <= among.keys()
+    for file in cache.glob("generations/*/*.json"):
+        assert set(manifest.parse(file.read_bytes()).paths) <= published.keys()
+
+
+def ask_nix(nix: Nix, cache: Path) -> None:
+    """Have Nix read every closure and verify every NAR."""
+    store = ("--store", f"file://{cache}")
+    listed = run(nix, "nix", "path-info", *store, "--all", "--recursive").stdout.split()
+    assert set(listed) == narinfos(cache).keys()
+    run(nix, "nix", "store", "verify", *store, "--all", "--no-trust")
+    for made in ("log", "realisations"):  # by Nix, in every cache that it opens
+        (cache / made).rmdir()
+
+
+def published(cache: Path) -> dict[str, bytes]:
+    files = [*cache.glob("*.narinfo"), *cache.glob("nar/*"), *cache.glob("public-keys")]
+    return {str(file.relative_to(cache)): file.read_bytes() for file in files}
+
+
+def tree(cache: Path) -> dict[str, bytes | None]:
+    """All there is, but for the lock, which may say who held it."""
+    return {
+        str(path.relative_to(cache)): path.read_bytes() if path.is_file() else None
+        for path in cache.rglob("*")
+        if path != cache / ".prefetch/lock"
+    }
