@@ -188,12 +188,14 @@ class CacheDirectory:
     def _prepare(self) -> None:
         with files.explained(self.path):
             shutil.rmtree(self._staging, ignore_errors=True)
-            for directory in (self._staging, self.path / "nar", self._generations):
-                files.make_directory(directory)
+            files.make_directory(self._staging)
+            # First of all that is not hidden: without it, what is here is taken for another's.
             about = self.path / cache_info.FILE_NAME
             if not about.exists():
                 data = print_cache_info(_CACHE_INFO)
                 files.replace_file(about, data, temporaries=self._staging)
+            for directory in (self.path / "nar", self._generations):
+                files.make_directory(directory)
             # So that also a server that may not write here can lock it.
             files.make_file(self.path / SERVING)
         if self._signing_key is not None:

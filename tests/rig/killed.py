@@ -77,9 +77,11 @@ class Launcher:
         ) as process:
             try:
                 yield cls(process)
-            finally:
-                assert process.stdin is not None
-                process.stdin.close()
+            except BaseException:
+                process.kill()  # it may wait for a run that does not end
+                raise
+            assert process.stdin is not None
+            process.stdin.close()
 
     def run(self, arguments: Sequence[str], *, kill_at: int | None = None) -> Run:
         """Run the program to its end, or up to the step ``kill_at`` (from 1), which is not done."""
