@@ -337,7 +337,7 @@ def prune(
     lists: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[LIST]...",
+            metavar="LIST",
             help="Lists of targets: only these are pruned, and others that are kept are named.",
             show_default=False,
         ),
@@ -350,7 +350,7 @@ def prune(
             "--keep",
             metavar="N",
             min=1,
-            help="Keep the newest complete generations of each target.",
+            help="Keep the newest N complete generations of each target.",
         ),
     ] = 3,
     keep_within: Annotated[

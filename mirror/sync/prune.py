@@ -65,25 +65,27 @@ async def prune(
     selection = select(
         await destination.generations(), retention, now=now, listed=listed, removed=removed
     )
-    collectable = None
     if not isinstance(destination, CacheDirectory):
         collectable = await _collectable(destination, selection)
-    if not dry_run:
-        for generation in selection.dropped:
-            await destination.forget(generation)
-    if not isinstance(destination, CacheDirectory):
+        if not dry_run:
+            await _forget(destination, selection)
         return Pruned(selection=selection, collectable=collectable)
-    any_generation = bool(selection.kept or selection.dropped)
+    was_anything_kept = bool(selection.kept or selection.dropped)
     sweep = Sweep(
         destination.path,
-        live={path for each in selection.kept for path in each.paths} if any_generation else None,
+        live=_paths(selection.kept) if was_anything_kept else None,
         targets={*(each.target for each in selection.kept), *(listed or ())},
         now=now,
     )
-    swept = await (
-        asyncio.to_thread(sweep.rehearse) if dry_run else in_thread(sweep.run, grace=grace)
-    )
-    return Pruned(selection=selection, swept=swept)
+    if dry_run:
+        return Pruned(selection=selection, swept=await asyncio.to_thread(sweep.rehearse))
+    await _forget(destination, selection)
+    return Pruned(selection=selection, swept=await in_thread(sweep.run, grace=grace))
+
+
+async def _forget(destination: Destination, selection: Selection[Generation]) -> None:
+    for generation in selection.dropped:
+        await destination.forget(generation)
 
 
 async def _collectable(destination: Destination, selection: Selection[Generation]) -> Collectable:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from rig.running import collect_garbage, run
 
+from mirror.destinations import files
 from mirror.formats.narinfo import parse_narinfo
 
 if TYPE_CHECKING:
@@ -182,6 +183,15 @@ def test_what_cannot_be_done_is_said_and_nothing_is_made(
     failed = shell.run([*shell.command, *words], expect=code)
     assert named in failed.stderr
     assert list(shell.directory.iterdir()) == []
+
+
+def test_while_another_run_writes_it_can_only_be_looked_at(shell: Shell) -> None:
+    cache = shell.directory / "cache"
+    shutil.copytree(shell.upstream.cache_directory, cache)
+    prune = [*shell.command, "prune", "--to", "cache"]
+    with files.locked(cache / ".prefetch/lock", "the test"):
+        assert "in use by another run" in shell.run(prune, expect=3).stderr
+        shell.run([*prune, "--dry-run"])
 
 
 def test_a_cache_of_which_nothing_was_ever_kept_is_left_alone(shell: Shell) -> None:
