@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mirror.cli.documents import VERSION
-from mirror.cli.render import moment, number, size
+from mirror.quantities import moment, number, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from mirror.destinations import files, manifest
+from mirror.destinations import documents, files
 from mirror.destinations.narinfo_files import (
     closure,
     modified,
@@ -139,7 +139,7 @@ class Sweep:
         self._path = path
         self._retired = path / RETIRED
         self._live = live
-        self._records = {f"{manifest.file_name(target)}.json" for target in targets}
+        self._records = {f"{documents.file_name(target)}.json" for target in targets}
         # What is retired has this as its file's time, which must not be later than now.
         self._now = now.replace(microsecond=0)
 

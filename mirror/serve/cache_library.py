@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from mirror.destinations.signatures import read_public_keys
 from mirror.destinations.sweep import RETIRED, SERVING
 from mirror.errors import FormatError
 from mirror.formats.compression import decompressor
@@ -75,11 +76,7 @@ class CacheLibrary:
 
     async def public_keys(self) -> tuple[str, ...]:
         """The keys that signed here."""
-        try:
-            text = await asyncio.to_thread((self._path / PUBLIC_KEYS).read_text)
-        except OSError:
-            return ()
-        return tuple(text.split())
+        return tuple(map(str, await asyncio.to_thread(read_public_keys, self._path)))
 
     async def narinfo(self, hash_part: str) -> bytes | None:
         """The narinfo, also a retired one where an earlier answer led to it.
@@ -88,15 +85,16 @@ class CacheLibrary:
         that it cannot have, Nix would take the whole cache for broken, and an old one would crash.
         """
         now = time.monotonic()
-        data = _read(f"{self._path}/{hash_part}{_SUFFIX}")
-        if data is not None:
-            if not self._has_its_file(data):
-                return None
+        data = self._live(hash_part)
+        if data is None:
+            referrers = self._retired.referrers()
+            if hash_part in referrers and self._leases.lead_to(hash_part, referrers, now=now):
+                retired = _read(f"{self._path}/{RETIRED}/{hash_part}{_SUFFIX}")
+                # It may have been published anew in between.
+                return retired or self._live(hash_part)
+        elif self._has_its_file(data):
             self._leases.give(hash_part, now=now)
             return data
-        referrers = self._retired.referrers()
-        if hash_part in referrers and self._leases.lead_to(hash_part, referrers, now=now):
-            return _read(f"{self._path}/{RETIRED}/{hash_part}{_SUFFIX}")
         return None
 
     async def nar(self, name: str) -> Answer | Refusal:
@@ -108,6 +106,9 @@ class CacheLibrary:
             return MISSING
         body = InFile(self._path / "nar" / name, self._files.sizes[name])
         return Answer(body=body, content_type=NAR_TYPE, tag=name, is_lasting=True)
+
+    def _live(self, hash_part: str) -> bytes | None:
+        return _read(f"{self._path}/{hash_part}{_SUFFIX}")
 
     def _has_its_file(self, narinfo: bytes) -> bool:
         """Whether the NAR is there and of the right size; as text, since this is asked often."""

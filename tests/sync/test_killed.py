@@ -18,7 +18,8 @@ from rig.nixes import environment
 from rig.running import instantiate, run
 from rig.shell import shell
 
-from mirror.destinations import CacheDirectory, manifest
+from mirror.destinations import CacheDirectory
+from mirror.destinations.manifest import MANIFEST
 from mirror.destinations.sweep import RETIRED, SERVING
 from mirror.formats.hashes import Hash
 from mirror.formats.narinfo import parse_narinfo
@@ -188,7 +189,7 @@ def inspect(cache: Path) -> None:
             assert Hash.of((cache / entry.url).read_bytes()) == entry.file_hash
             assert set(entry.info.references) <= among.keys()
     for file in cache.glob("generations/*/*.json"):
-        assert set(manifest.parse(file.read_bytes()).paths) <= published.keys()
+        assert set(MANIFEST.parse(file.read_bytes()).paths) <= published.keys()
 
 
 def ask_nix(nix: Nix, cache: Path) -> None:
