@@ -6,13 +6,14 @@ Its programs are links to it by name, because some builds of busybox do not run 
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 import struct
+from asyncio.subprocess import DEVNULL, PIPE
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mirror.errors import ToolError
+from mirror.processes import started
 
 if TYPE_CHECKING:
     from mirror.nix.command import Nix
@@ -69,16 +70,11 @@ async def _problem(path: Path) -> str | None:
     if not is_static(path):
         return f"{path} is not a static program"
     try:
-        process = await asyncio.create_subprocess_exec(
-            path,
-            "--list",
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-        )
+        command = (path, "--list")
+        async with started(command, stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL) as process:
+            listing, _ = await process.communicate()
     except OSError as error:
         return f"{path} cannot be started: {error}"
-    listing, _ = await process.communicate()
     missing = set(APPLETS) - set(listing.decode(errors="replace").split())
     return f"{path} lacks {', '.join(sorted(missing))}" if missing else None
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+from asyncio.subprocess import DEVNULL, PIPE
 from typing import TYPE_CHECKING
 
 from mirror.errors import ToolError
+from mirror.processes import started
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,18 +50,17 @@ async def _git(directory: Path, *arguments: str) -> bytes:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     settings = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
     try:
-        process = await asyncio.create_subprocess_exec(
-            "git",
-            *arguments,
-            cwd=directory,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env={**inherited, **person, **settings},
-        )
+        async with started(
+            ["git", *arguments],
+            stdin=DEVNULL,
+            stdout=PIPE,
+            stderr=PIPE,
+            environment={**inherited, **person, **settings},
+            directory=directory,
+        ) as process:
+            stdout, stderr = await process.communicate()
     except OSError as error:
         raise ToolError(f"git cannot be started: {error}", hint="install git") from error
-    stdout, stderr = await process.communicate()
     if process.returncode != 0:
         raise ToolError(f"git {arguments[0]} failed: {stderr.decode(errors='replace').strip()}")
     return stdout

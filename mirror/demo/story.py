@@ -7,12 +7,12 @@ says. It happens in a directory of its own, and nothing of the user's Nix is tou
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import shutil
 import tempfile
 import time
+from asyncio.subprocess import DEVNULL, PIPE
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -22,6 +22,7 @@ from mirror.errors import IncompleteError, RequestError, ToolError
 from mirror.nix.command import Nix
 from mirror.nix.stores import StoreLocation, remove_store
 from mirror.planning.list_file import parse_list
+from mirror.processes import started
 from mirror.shipped import lists_directory, shipped_edits
 from mirror.sync.check import check
 from mirror.sync.run import plan, sync
@@ -292,10 +293,8 @@ async def _check_namespaces() -> None:
 
     """
     command = ("unshare", "--user", "--mount", "--net", "true")
-    process = await asyncio.create_subprocess_exec(
-        *command, stdin=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
-    )
-    _, stderr = await process.communicate()
+    async with started(command, stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE) as process:
+        _, stderr = await process.communicate()
     if process.returncode != 0:
         raise ToolError(
             "the demo's builds take user namespaces, which cannot be had here: "

@@ -6,7 +6,6 @@ Every process of Nix is started here. Experimental features are switched on for 
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import re
@@ -16,8 +15,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Self
 
 from mirror.errors import ToolError
+from mirror.processes import started
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import AsyncIterator, Mapping, Sequence
 
 INSTALL_HINT: Final = (
@@ -27,7 +28,6 @@ INSTALL_HINT: Final = (
 OLDEST: Final = (2, 8, 0)
 """The oldest version that works, which is the oldest that is tested."""
 _FEATURES: Final = ("--extra-experimental-features", "nix-command flakes")
-_STOP_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,24 +168,20 @@ class Nix:
         path = self.program if name == "nix" else self._sibling(name)
         if name == "nix" and arguments and not arguments[0].startswith("--version"):
             arguments = [*_FEATURES, *arguments]
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *self.prefix,
-                path,
-                *arguments,
-                stdin=PIPE if input_pipe else DEVNULL,
-                stdout=PIPE,
-                stderr=PIPE,
-                env={**self.environment, **(environment or {})},
-                # A group of its own: the terminal's Ctrl-C reaches us, and we stop it in order.
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise ToolError(f"{path} cannot be started: {error}", hint=INSTALL_HINT) from error
-        try:
+        async with contextlib.AsyncExitStack() as stack:
+            try:
+                process = await stack.enter_async_context(
+                    started(
+                        [*self.prefix, path, *arguments],
+                        stdin=PIPE if input_pipe else DEVNULL,
+                        stdout=PIPE,
+                        stderr=PIPE,
+                        environment={**self.environment, **(environment or {})},
+                    )
+                )
+            except OSError as error:
+                raise ToolError(f"{path} cannot be started: {error}", hint=INSTALL_HINT) from error
             yield process
-        finally:
-            await _stop(process)
 
     def _sibling(self, name: str) -> str:
         path = shutil.which(name, path=self.environment.get("PATH"))
@@ -203,17 +199,3 @@ def _completed(
         stdout=stdout,
         stderr=stderr.decode(errors="replace"),
     )
-
-
-async def _stop(process: asyncio.subprocess.Process) -> None:
-    """End a process that may still run: politely, then not."""
-    if process.returncode is not None:
-        return
-    with contextlib.suppress(ProcessLookupError):
-        process.terminate()
-    try:
-        await asyncio.wait_for(process.wait(), _STOP_SECONDS)
-    except TimeoutError:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()

@@ -8,11 +8,9 @@ fetched. What comes out is judged by its hash, as everything is.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import re
 import shutil
-import signal
 from asyncio.subprocess import DEVNULL, PIPE
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -20,6 +18,7 @@ from urllib.parse import urlsplit
 
 from mirror.errors import FormatError, NotAvailableError, TransientError
 from mirror.formats.nar import Directory, Node
+from mirror.processes import started
 from mirror.sources.filesystem import tree
 
 if TYPE_CHECKING:
@@ -133,24 +132,15 @@ class _Git:
             NotAvailableError: it failed; the text ends with its own words.
 
         """
-        process = await asyncio.create_subprocess_exec(
-            self.program,
-            *_SETTINGS,
-            *arguments,
-            cwd=self.directory,
-            env=self.environment,
+        async with started(
+            [self.program, *_SETTINGS, *arguments],
             stdin=DEVNULL if stdin is None else PIPE,
             stdout=DEVNULL,
             stderr=PIPE,
-            start_new_session=True,
-        )
-        try:
+            environment=self.environment,
+            directory=self.directory,
+        ) as process:
             _, stderr = await process.communicate(stdin)
-        finally:
-            if process.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                await process.wait()
         if process.returncode != 0:
             words = " ".join(stderr.decode(errors="replace").split())
             raise NotAvailableError(f"git {arguments[0]}: {words or process.returncode}")

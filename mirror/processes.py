@@ -1,0 +1,69 @@
+"""Processes that are ended with all that they started, whatever becomes of who waits for them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from typing import IO, TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+    from pathlib import Path
+
+_PATIENCE: Final = 5.0
+
+
+@contextlib.asynccontextmanager
+async def started(
+    command: Sequence[str | Path],
+    *,
+    stdin: int,
+    stdout: int | IO[str],
+    stderr: int | IO[str],
+    environment: Mapping[str, str] | None = None,
+    directory: Path | None = None,
+    patience: float = _PATIENCE,
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Start a program; if it still runs when the context is left, it and its children are ended.
+
+    ``environment`` is all of its own, None for this process's. ``patience`` is how many seconds
+    they have to end by themselves, once asked to.
+
+    Raises:
+        OSError: it cannot be started.
+
+    """
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        stdin=stdin,
+        stdout=stdout,
+        stderr=stderr,
+        env=environment,
+        cwd=directory,
+        # A group of its own: the terminal's Ctrl-C reaches us, and we end it in order.
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            await _end(process, patience)
+
+
+async def _end(process: asyncio.subprocess.Process, patience: float) -> None:
+    """End a process and its group: politely, then not."""
+    _signal_group(process, signal.SIGTERM)
+    try:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), patience)
+    finally:
+        # Also where it has ended itself: what it started may not have.
+        _signal_group(process, signal.SIGKILL)
+    await process.wait()
+
+
+def _signal_group(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)

@@ -1,0 +1,64 @@
+"""Processes are ended with all that they started; a pipe that is at its end tells that all have."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from asyncio.subprocess import DEVNULL, PIPE
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mirror.processes import started
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+STUBBORN_CHILD = "(trap '' TERM; echo child; exec sleep 600) & wait"
+POLITE = "trap 'echo good-bye; exit 3' TERM; echo ready in $PWD; while :; do sleep 0.01; done"
+
+
+async def test_what_a_process_started_ends_with_it() -> None:
+    async with started(
+        ["/bin/sh", "-c", STUBBORN_CHILD],
+        stdin=DEVNULL,
+        stdout=PIPE,
+        stderr=DEVNULL,
+        patience=0.1,
+    ) as process:
+        assert process.stdout is not None
+        assert await process.stdout.readline() == b"child\n"
+    assert process.returncode == -signal.SIGTERM
+    assert await process.stdout.read() == b"", "nobody has the pipe open any more"
+
+
+async def test_a_process_is_asked_to_end_before_it_is_made_to(tmp_path: Path) -> None:
+    async with started(
+        ["/bin/sh", "-c", POLITE],
+        stdin=DEVNULL,
+        stdout=PIPE,
+        stderr=DEVNULL,
+        directory=tmp_path,
+    ) as process:
+        assert process.stdout is not None
+        assert await process.stdout.readline() == f"ready in {tmp_path}\n".encode()
+    assert process.returncode == 3
+    assert await process.stdout.read() == b"good-bye\n"
+
+
+async def test_one_that_has_ended_keeps_its_exit_code() -> None:
+    async with started(
+        ["/bin/sh", "-c", 'exit "$CODE"'],
+        stdin=DEVNULL,
+        stdout=DEVNULL,
+        stderr=DEVNULL,
+        environment={"CODE": "7"},
+    ) as process:
+        await process.communicate()
+    assert process.returncode == 7
+
+
+async def test_a_program_that_is_not_there_is_an_os_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        async with started([tmp_path / "nothing"], stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL):
+            await asyncio.sleep(0)
