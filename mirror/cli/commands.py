@@ -32,6 +32,7 @@ from mirror.sync import export as exporting
 from mirror.sync import rehearse as rehearsing
 from mirror.sync import run as pipeline
 from mirror.sync.freshness import rehearsals
+from mirror.sync.records import failures_recorded
 from mirror.sync.workshop import WorkshopOptions, open_workshop
 
 if TYPE_CHECKING:
@@ -87,10 +88,10 @@ async def sync(request: Request, *, jobs: int, keep_going: bool, build: bool, js
     targets = await read_lists(request)
     options = _options(request)
     signing_key = read_key(request.signing_key) if request.signing_key else None
-    options = _options(request)
     shown = observer()
     async with (
         open_destination(request.to, signing_key=signing_key) as destination,
+        failures_recorded(targets, destination),
         open_workshop(await Nix.find(), options, shown) as workshop,
     ):
         synced = await pipeline.sync(
@@ -193,11 +194,12 @@ async def roots(to: str | None, *, json: bool) -> int:
     async with open_destination(to, exclusive=False) as destination:
         generations = await destination.generations()
         receipts = await destination.receipts()
+        runs = await destination.run_records()
     known = await asyncio.to_thread(rehearsals, generations, receipts)
     if json:
-        print_json(documents.generations_document(generations, known))
+        print_json(documents.generations_document(generations, known, runs))
     else:
-        write_lines(render.generation_lines(generations, destination.name, known))
+        write_lines(render.generation_lines(generations, destination.name, known, runs))
     return 0
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from mirror.destinations import Generation
+    from mirror.destinations import Generation, RunRecord
     from mirror.planning.plan import Plan
     from mirror.sync.check import Checked
     from mirror.sync.freshness import Rehearsal
@@ -126,7 +126,9 @@ def rehearsal_document(rehearsed: Iterable[Rehearsed]) -> dict[str, Any]:
 
 
 def generations_document(
-    generations: Iterable[Generation], known: Mapping[tuple[str, int], Rehearsal]
+    generations: Iterable[Generation],
+    known: Mapping[tuple[str, int], Rehearsal],
+    runs: Iterable[RunRecord],
 ) -> dict[str, Any]:
     """``roots --json``."""
     return {
@@ -145,6 +147,17 @@ def generations_document(
                 "receipt": _receipt(known.get((each.target, each.number))),
             }
             for each in generations
+        ],
+        "runs": [
+            {
+                "target": each.target,
+                "finished": each.finished.isoformat(),
+                "generation": each.number,
+                "complete": each.is_complete,
+                "problems": list(each.problems),
+                "only_copies": list(each.only_copies),
+            }
+            for each in runs
         ],
     }
 

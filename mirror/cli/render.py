@@ -13,7 +13,7 @@ from mirror.quantities import moment, number, size
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from mirror.destinations import Generation
+    from mirror.destinations import Generation, RunRecord
     from mirror.formats.store_path import StorePath
     from mirror.planning.chains import Step
     from mirror.planning.plan import Plan, TargetPlan
@@ -153,17 +153,35 @@ def generation_lines(
     generations: Sequence[Generation],
     destination: str,
     known: Mapping[tuple[str, int], Rehearsal],
+    runs: Sequence[RunRecord],
 ) -> Iterator[str]:
-    """``roots``: what is kept, for which target, since when, how big."""
-    if not generations:
+    """``roots``: what is kept, for which target, since when, how big; what failed last time."""
+    if generations:
+        yield from _generation_table(generations, known, runs)
+    else:
         yield f"{destination} keeps nothing yet: `prefetch sync LIST` makes the first generation"
-        return
-    rows = [("target", "generation", "since", "level", "paths", "size", "", "")]
+    for run in runs:
+        if run.problems:
+            yield f"{run.target}: the last run, {moment(run.finished)}, had problems"
+            yield from (f"  {problem}" for problem in run.problems)
+        if run.only_copies:
+            yield f"{run.target}: you hold the only copy of {number(len(run.only_copies), 'path')}"
+            yield from (f"  {path}" for path in run.only_copies)
+
+
+def _generation_table(
+    generations: Sequence[Generation],
+    known: Mapping[tuple[str, int], Rehearsal],
+    runs: Iterable[RunRecord],
+) -> list[str]:
+    refreshed = {(run.target, run.number): moment(run.finished) for run in runs if run.is_complete}
+    rows = [("target", "generation", "since", "refreshed", "level", "paths", "size", "", "")]
     rows += [
         (
             each.target,
             str(each.number),
             moment(each.created),
+            refreshed.get((each.target, each.number), ""),
             each.level,
             f"{len(each.paths):,}",
             size(each.nar_bytes),
@@ -172,7 +190,7 @@ def generation_lines(
         )
         for each in generations
     ]
-    yield from table(rows, right=frozenset({1, 4, 5}))
+    return table(rows, right=frozenset({1, 5, 6}))
 
 
 def synced_lines(synced: Synced, destination: str) -> Iterator[str]:

@@ -2,7 +2,8 @@
 
 :func:`plan` and :func:`sync` are what the commands call. What a run made ready is recorded at its
 end, one generation a target; a target that misses something gets a generation that says so, which
-keeps what there is until the next run completes it.
+keeps what there is until the next run completes it. The newest complete generation stays: only an
+incomplete one goes when another takes its place.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from mirror.sync.build import build_targets
 from mirror.sync.engine import Item, obtain
 from mirror.sync.planner import make_plan
 from mirror.sync.prepare import evaluate_targets
+from mirror.sync.records import problems, record_run
 from mirror.sync.report import Outcome
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from mirror.planning.plan import Plan, TargetPlan
     from mirror.planning.targets import Target
     from mirror.sync.prepare import EvaluatedTargets
+    from mirror.sync.records import Failures
     from mirror.sync.report import Observer
     from mirror.sync.workshop import Workshop
 
@@ -106,7 +109,7 @@ async def sync(
         jobs=jobs,
         keep_going=keep_going,
     )
-    failures: list[tuple[Target, PrefetchError]] = list(evaluated.failures)
+    failures: Failures = list(evaluated.failures)
     if build:
         built = await build_targets(plan, evaluated, workshop, destination, observer, jobs=jobs)
         outcomes |= built.outcomes
@@ -116,7 +119,14 @@ async def sync(
     else:
         plan_now = plan
     there = {*plan_now.present, *_stored(outcomes)}
+    planned = {each.target.name: each for each in plan_now.targets}
+    found = {
+        target.name: problems(target, planned.get(target.name), outcomes, failures)
+        for target in targets
+    }
     kept, unchanged = await _keep(plan_now, evaluated, there, destination)
+    before = {each.target: each.only_copies for each in await destination.run_records()}
+    await record_run(found, before, destination)
     return Synced(
         plan=plan,
         failures=tuple(failures),

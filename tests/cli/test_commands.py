@@ -161,6 +161,7 @@ def test_sync_then_roots_then_nothing_new(shell: Shell) -> None:
     assert all(each["source"] for each in first["outcomes"])
     listed = shell.run([*COMMAND, "roots", "--to", "cache"]).stdout.splitlines()
     assert [line.split()[0] for line in listed] == ["target", "laptop", "shell"]
+    assert "refreshed" in listed[0]
     kept = shell.json([*COMMAND, "roots", "--to", "cache", "--json"])["generations"]
     assert [(each["target"], each["number"]) for each in kept] == [("laptop", 1), ("shell", 1)]
     again = shell.run(sync)
@@ -297,4 +298,12 @@ def test_without_any_cache_nothing_is_planned_and_nothing_kept_is_replaced(shell
     failed = shell.run(away, expect=1)
     assert "127.0.0.1:9" in failed.stderr
     assert "none of the caches can be asked" in failed.stderr
-    assert shell.json(roots) == before
+    after = shell.json(roots)
+    assert after["generations"] == before["generations"]
+    assert [each["complete"] for each in before["runs"]] == [True]
+    (run_record,) = after["runs"]
+    assert run_record["generation"] == 1
+    assert not run_record["complete"]
+    told = shell.run(roots[:-1]).stdout
+    assert "laptop: the last run" in told
+    assert "none of the caches can be asked" in told

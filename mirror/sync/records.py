@@ -1,0 +1,89 @@
+"""Writing down what a run came to, for each target that it was asked for."""
+
+from __future__ import annotations
+
+import contextlib
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from mirror.destinations import RunRecord
+from mirror.destinations.run_record import as_problems
+from mirror.errors import DestinationError, PrefetchError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+
+    from mirror.destinations import Destination
+    from mirror.formats.store_path import StorePath
+    from mirror.planning.plan import TargetPlan
+    from mirror.planning.targets import Target
+    from mirror.sync.report import Outcome
+
+Failures = list[tuple["Target", PrefetchError]]
+
+
+def problems(
+    target: Target,
+    plan: TargetPlan | None,
+    outcomes: Mapping[StorePath, Outcome],
+    failures: Failures,
+) -> list[str]:
+    """What a target failed of in a run: its errors, then each path with why it was not had."""
+    found = [error.message for failed, error in failures if failed.name == target.name]
+    if plan is not None:
+        found += _path_problems(plan, outcomes)
+    return found
+
+
+def _path_problems(plan: TargetPlan, outcomes: Mapping[StorePath, Outcome]) -> Iterator[str]:
+    for path in sorted(plan.paths & outcomes.keys()):
+        if outcomes[path].result == "failed":
+            yield f"{path}: {'; '.join(map(str, outcomes[path].attempts))}"
+    for path, missing in sorted(plan.unobtainable.items()):
+        yield f"{path}: {missing.reason}"
+
+
+async def record_run(
+    found: Mapping[str, Sequence[str]],
+    only_copies: Mapping[str, Collection[StorePath]],
+    destination: Destination,
+) -> None:
+    """Record a run that came to its end.
+
+    ``found`` has each target by name with what it failed of, ``only_copies`` the paths that nobody
+    upstream has any more.
+
+    Raises:
+        DestinationError: the destination cannot be used.
+
+    """
+    newest = {each.target: each for each in await destination.generations()}
+    finished = datetime.now(UTC).replace(microsecond=0)
+    for name, texts in found.items():
+        generation = newest.get(name)
+        await destination.record_run(
+            RunRecord(
+                target=name,
+                finished=finished,
+                number=None if generation is None else generation.number,
+                is_complete=not texts and generation is not None and not generation.missing,
+                problems=as_problems(texts),
+                only_copies=tuple(sorted(only_copies.get(name, ()))),
+            )
+        )
+
+
+@contextlib.asynccontextmanager
+async def failures_recorded(
+    targets: Sequence[Target], destination: Destination
+) -> AsyncIterator[None]:
+    """Record for each target what stops the whole run, such as caches that nobody can reach."""
+    try:
+        yield
+    except PrefetchError as error:
+        # Where the destination is what fails, the record may fail of the same.
+        with contextlib.suppress(DestinationError):
+            before = {each.target: each.only_copies for each in await destination.run_records()}
+            found = {target.name: [error.message] for target in targets}
+            await record_run(found, before, destination)
+        raise
