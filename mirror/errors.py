@@ -12,6 +12,7 @@
     │   ├── TransientError      it may have it later: ask again
     │   └── IntegrityError      it gave something else: stop trusting it
     ├── IncompleteError         some of what was asked for is not there     exit 1
+    ├── CommandError            a command of the user's own failed          exit 1
     ├── DestinationError        a destination cannot be used                exit 3
     │   └── LockedError         … because another run holds its lock
     └── ToolError               a program that is needed cannot be used     exit 3
@@ -109,6 +110,10 @@ class IntegrityError(SourceError):
 
 class IncompleteError(PrefetchError):
     """Some of what was asked for is not there; the report names each path."""
+
+
+class CommandError(PrefetchError):
+    """A command that the user gave to be run failed."""
 
 
 class DestinationError(PrefetchError):

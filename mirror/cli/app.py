@@ -168,6 +168,28 @@ def sync(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Plan only, as `prefetch plan` does.")
     ] = False,
+    quiet: Annotated[
+        bool,
+        typer.Option(
+            "--quiet", "-q", help="Print nothing at all if nothing is new and all is there."
+        ),
+    ] = False,
+    skip_if_running: Annotated[
+        bool,
+        typer.Option(
+            "--skip-if-running",
+            help="If another run holds the destination, say so and exit with 0.",
+        ),
+    ] = False,
+    on_change: Annotated[
+        str | None,
+        typer.Option(
+            "--on-change",
+            metavar="COMMAND",
+            help="Run this by the shell if something new was kept, with PREFETCH_DESTINATION, "
+            "PREFETCH_TARGETS and PREFETCH_RESULT (complete or incomplete) set.",
+        ),
+    ] = None,
     store: Store = None,
     substituter: Substituters = None,
     trusted_key: TrustedKeys = None,
@@ -192,7 +214,16 @@ def sync(
     )
     if dry_run:
         run(commands.plan(request, json=json))
-    run(commands.sync(request, jobs=jobs, keep_going=keep_going, build=build, json=json))
+    manner = commands.SyncManner(
+        jobs=jobs,
+        keep_going=keep_going,
+        build=build,
+        json=json,
+        quiet=quiet,
+        skip_if_running=skip_if_running,
+        on_change=on_change,
+    )
+    run(commands.sync(request, manner))
 
 
 @app.command()

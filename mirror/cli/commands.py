@@ -15,10 +15,17 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import aiofiles
 
 from mirror.cli import documents, render
-from mirror.cli.progress import observer
+from mirror.cli.on_change import run_on_change
+from mirror.cli.progress import QuietObserver, observer
 from mirror.cli.running import explain, write_error, write_lines
 from mirror.destinations import CacheDirectory, NixStore
-from mirror.errors import DestinationError, FormatError, RequestError
+from mirror.errors import (
+    DestinationError,
+    FormatError,
+    LockedError,
+    PrefetchError,
+    RequestError,
+)
 from mirror.formats.signing import SecretKey
 from mirror.formats.store_path import StorePath, is_store_path
 from mirror.nix.command import Nix
@@ -38,8 +45,8 @@ from mirror.sync.workshop import WorkshopOptions, open_workshop
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from mirror.errors import PrefetchError
     from mirror.planning.plan import Plan
+    from mirror.sync.report import Observer
     from mirror.sync.run import Synced
 
 _NIX_STORE: Final = re.compile(r"(auto|daemon|local)(\?.*)?|(unix|local)://.*")
@@ -65,6 +72,19 @@ class Request:
     signing_key: Path | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncManner:
+    """How ``sync`` is to go about it, and what it is to say."""
+
+    jobs: int
+    keep_going: bool
+    build: bool
+    json: bool
+    quiet: bool
+    skip_if_running: bool
+    on_change: str | None
+
+
 async def plan(request: Request, *, json: bool) -> int:
     """``prefetch plan``."""
     targets = await read_lists(request)
@@ -83,12 +103,41 @@ async def plan(request: Request, *, json: bool) -> int:
     return 1 if planned.failures or planned.plan.unobtainable else 0
 
 
-async def sync(request: Request, *, jobs: int, keep_going: bool, build: bool, json: bool) -> int:
+async def sync(request: Request, manner: SyncManner) -> int:
     """``prefetch sync``."""
     targets = await read_lists(request)
+    quiet = QuietObserver() if manner.quiet else None
+    try:
+        synced, destination = await _sync(targets, request, manner, quiet or observer())
+    except LockedError as error:
+        if not manner.skip_if_running:
+            raise
+        write_error(f"skipped: {error.message}")
+        return 0
+    except PrefetchError:
+        if quiet:
+            quiet.release()
+        raise
+    if quiet and not synced.is_news:
+        return 0
+    if quiet:
+        quiet.release()
+    if manner.json:
+        print_json(documents.sync_document(synced.plan, synced.outcomes))
+    else:
+        _Show().synced(synced, destination)
+    _explain_failures(synced.failures)
+    if manner.on_change:
+        await run_on_change(manner.on_change, synced, destination)
+    return 0 if synced.is_complete else 1
+
+
+async def _sync(
+    targets: Sequence[Target], request: Request, manner: SyncManner, shown: Observer
+) -> tuple[Synced, str]:
+    """Sync, and give up the destination; what was done, and the destination's name."""
     options = _options(request)
     signing_key = read_key(request.signing_key) if request.signing_key else None
-    shown = observer()
     async with (
         open_destination(request.to, signing_key=signing_key) as destination,
         failures_recorded(targets, destination),
@@ -99,16 +148,11 @@ async def sync(request: Request, *, jobs: int, keep_going: bool, build: bool, js
             workshop,
             destination,
             shown,
-            jobs=jobs,
-            keep_going=keep_going,
-            build=build,
+            jobs=manner.jobs,
+            keep_going=manner.keep_going,
+            build=manner.build,
         )
-    if json:
-        print_json(documents.sync_document(synced.plan, synced.outcomes))
-    else:
-        _Show().synced(synced, destination.name)
-    _explain_failures(synced.failures)
-    return 0 if synced.is_complete else 1
+        return synced, destination.name
 
 
 async def check(request: Request, valid_paths: Path | None, *, json: bool) -> int:

@@ -14,6 +14,8 @@ from mirror.cli.render import retried_lines
 from mirror.quantities import number, size
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mirror.formats.store_path import StorePath
     from mirror.sync.report import Observer, Outcome
 
@@ -25,19 +27,30 @@ def observer() -> Observer:
     return TerminalObserver() if sys.stderr.isatty() else LineObserver()
 
 
+def _write(text: str) -> None:
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
 class LineObserver:
-    """For cron, pipes and logs: one line for each event that is worth reading later."""
+    """For cron, pipes and logs: one line for each event that is worth reading later.
+
+    ``write`` takes the lines.
+    """
+
+    def __init__(self, write: Callable[[str], None] = _write) -> None:
+        self._write = write
 
     def step(self, text: str) -> None:
         """Say nothing: what a step leads to is said when it is known."""
 
     def notice(self, text: str) -> None:
         """Write the notice."""
-        _write(text)
+        self._write(text)
 
     def transfer_begins(self, paths: int, download_bytes: int) -> None:
         """Write how much is to come."""
-        _write(f"fetching {number(paths, 'path')}, {size(download_bytes)}")
+        self._write(f"fetching {number(paths, 'path')}, {size(download_bytes)}")
 
     def started(self, path: StorePath, source: str) -> None:
         """Say nothing."""
@@ -48,10 +61,24 @@ class LineObserver:
     def finished(self, outcome: Outcome) -> None:
         """Write what had to be tried more than once; failures are in the final report."""
         for line in retried_lines(outcome):
-            _write(line)
+            self._write(line)
 
     def transfer_ends(self) -> None:
         """Say nothing: the report follows."""
+
+
+class QuietObserver(LineObserver):
+    """For cron, where a line means a mail: keeps the lines until it is known that there is news."""
+
+    def __init__(self) -> None:
+        self._held_back: list[str] = []
+        super().__init__(self._held_back.append)
+
+    def release(self) -> None:
+        """Write what was held back."""
+        for line in self._held_back:
+            _write(line)
+        self._held_back.clear()
 
 
 class TerminalObserver:
@@ -126,8 +153,3 @@ class TerminalObserver:
             others = len(self._going_on) - 1
             shown += f" and {others} more" if others else ""
         self._bar.set_postfix_str(shown, refresh=False)
-
-
-def _write(text: str) -> None:
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()

@@ -69,6 +69,11 @@ class Synced:
             and all(outcome.result != "failed" for outcome in self.outcomes)
         )
 
+    @property
+    def is_news(self) -> bool:
+        """Whether anything is new, or anything is not as it should be."""
+        return bool(self.kept) or not self.is_complete
+
 
 async def plan(
     targets: Sequence[Target], workshop: Workshop, destination: Destination, observer: Observer

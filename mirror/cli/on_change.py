@@ -1,0 +1,54 @@
+"""``sync --on-change COMMAND``: the user's own command, once something new is kept."""
+
+from __future__ import annotations
+
+import os
+import sys
+from asyncio.subprocess import DEVNULL
+from typing import TYPE_CHECKING, Final
+
+from mirror.errors import CommandError
+from mirror.processes import started
+
+if TYPE_CHECKING:
+    from mirror.sync.run import Synced
+
+_SHELL: Final = "/bin/sh"
+
+
+async def run_on_change(command: str, synced: Synced, destination: str) -> None:
+    """Run the command by the shell, unless nothing changed; an interruption ends it, too.
+
+    It is told what changed by ``PREFETCH_DESTINATION``, ``PREFETCH_TARGETS`` (names, a space
+    between) and ``PREFETCH_RESULT`` (``complete`` or ``incomplete``) in its environment. What it
+    prints goes to standard error: standard output is for the data of the sync.
+
+    Raises:
+        CommandError: it failed, or could not be started.
+
+    """
+    if not synced.kept:
+        return
+    environment = {
+        **os.environ,
+        "PREFETCH_DESTINATION": destination,
+        "PREFETCH_TARGETS": " ".join(each.target for each in synced.kept),
+        "PREFETCH_RESULT": "complete" if synced.is_complete else "incomplete",
+    }
+    try:
+        async with started(
+            [_SHELL, "-c", command],
+            stdin=DEVNULL,
+            stdout=sys.stderr,
+            stderr=sys.stderr,
+            environment=environment,
+        ) as process:
+            code = await process.wait()
+    except OSError as error:
+        raise CommandError(f"{_SHELL} cannot be started: {error}") from error
+    if code != 0:
+        how = f"exit code {code}" if code > 0 else f"signal {-code}"
+        raise CommandError(
+            f"the command given with --on-change failed ({how}): {command}",
+            hint="what was synced is kept all the same",
+        )
