@@ -9,13 +9,16 @@ from mirror.errors import IntegrityError, SourceError
 from mirror.formats.store_path import StorePath
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from mirror.nix.command import Nix
     from mirror.nix.stores import StoreLocation
 
 _HASH_MISMATCH: Final = 102
 """What nix-store exits with when a fixed output was not what it should have been."""
+
+_BATCH_BYTES: Final = 1 << 18
+"""What the paths of one command line take at most: Linux allows 2 MiB, with the environment."""
 
 _LINES_TOLD: Final = 20
 _ANNOUNCED: Final = re.compile(
@@ -34,7 +37,8 @@ async def realise(
     """Make all outputs of the derivations, and the other paths, valid in ``store``.
 
     ``options`` are settings of Nix for this run, such as ``substituters`` or ``builders``. Gives
-    the output paths in the order that Nix prints them.
+    the output paths in the order that Nix prints them. Very many are made in several parts, one
+    after the other.
 
     Raises:
         IntegrityError: a fixed output was built and is not what it should be.
@@ -42,13 +46,31 @@ async def realise(
         ToolError: there is no ``nix-store``.
 
     """
-    if not paths:
-        return ()
     command = ["nix-store", "--realise", "--store", store.url]
     for name, value in options.items():
         command += ["--option", name, value]
-    command += paths
-    completed = await nix.run(command)
+    outputs: list[StorePath] = []
+    for batch in _batches(paths):
+        outputs += await _realise(nix, command, batch)
+    return tuple(outputs)
+
+
+def _batches(paths: Sequence[StorePath]) -> Iterator[Sequence[StorePath]]:
+    """Parts of ``paths`` in order, each short enough for a command line."""
+    start = size = 0
+    for end, path in enumerate(paths):
+        size += len(path) + 1
+        if size > _BATCH_BYTES:
+            yield paths[start:end]
+            start, size = end, len(path) + 1
+    if paths:
+        yield paths[start:]
+
+
+async def _realise(
+    nix: Nix, command: Sequence[str], paths: Sequence[StorePath]
+) -> Sequence[StorePath]:
+    completed = await nix.run([*command, *paths])
     if completed.returncode != 0:
         what = paths[0] if len(paths) == 1 else f"{len(paths)} paths ({paths[0]} and others)"
         kind = IntegrityError if completed.returncode == _HASH_MISMATCH else SourceError
@@ -56,4 +78,4 @@ async def realise(
         lines = (line for line in completed.stderr.splitlines() if not _ANNOUNCED.match(line))
         words = "\n".join(list(lines)[-_LINES_TOLD:])
         raise kind(f"Nix could not make {what}:\n{words}")
-    return tuple(StorePath.parse(line) for line in completed.stdout.decode().split())
+    return [StorePath.parse(line) for line in completed.stdout.decode().split()]

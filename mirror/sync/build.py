@@ -58,17 +58,15 @@ async def build_targets(
     await workshop.evaluation.add_temp_roots(outputs)
     before = await destination.held(outputs)
     failures: list[tuple[Target, PrefetchError]] = []
-    for target in plan.targets:
-        observer.step(f"building {len(target.build)} derivations of {target.target.name}")
-        try:
-            await realise(
-                workshop.nix,
-                sorted(target.build),
-                store=destination.store if isinstance(destination, NixStore) else workshop.store,
-                options=workshop.build_options(destination),
-            )
-        except SourceError as error:
-            failures.append((target.target, error))
+    store = destination.store if isinstance(destination, NixStore) else workshop.store
+    with workshop.build_options(destination) as options:
+        for target in plan.targets:
+            observer.step(f"building {len(target.build)} derivations of {target.target.name}")
+            build = sorted(target.build)
+            try:
+                await realise(workshop.nix, build, store=store, options=options)
+            except SourceError as error:
+                failures.append((target.target, error))
     if isinstance(destination, NixStore):
         added = set(await destination.held(outputs)) - set(before)
         outcomes: Mapping[StorePath, Outcome] = {

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from mirror.destinations import CacheDirectory
 from mirror.errors import FormatError, PrefetchError, RequestError, SourceError, TransientError
@@ -26,7 +27,7 @@ from mirror.sources.origin import Origins
 from mirror.sources.software_heritage import SoftwareHeritage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Iterator, Sequence
 
     from mirror.destinations import Destination
     from mirror.nix.command import Nix
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
     from mirror.planning.fixed_outputs import FixedOutput
     from mirror.sources import Source, Wanted
     from mirror.sync.report import Observer
+
+
+_PLAIN: Final = re.compile(r"[A-Za-z0-9/._+-]+")
+_PLAIN_PLACE: Final = "/tmp"  # noqa: S108 - what is made there has a name of its own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,15 +98,17 @@ class Workshop:
         """Why a fixed output's builder cannot be run here; None if it can."""
         return self._builder.refusal(fixed_output)
 
-    def build_options(self, destination: Destination) -> dict[str, str]:
-        """Settings with which Nix builds what the destination has all inputs of."""
-        caches = list(self.caches.names)
-        if isinstance(destination, CacheDirectory):
-            caches.insert(0, f"file://{destination.path}")
-        return {
-            "substituters": " ".join(caches),
-            "trusted-public-keys": " ".join(self.trusted_keys),
-        }
+    @contextlib.contextmanager
+    def build_options(self, destination: Destination) -> Iterator[dict[str, str]]:
+        """Give settings with which Nix builds what the destination has all inputs of."""
+        with contextlib.ExitStack() as stack:
+            caches = list(self.caches.names)
+            if isinstance(destination, CacheDirectory):
+                caches.insert(0, f"file://{stack.enter_context(_plain_name(destination.path))}")
+            yield {
+                "substituters": " ".join(caches),
+                "trusted-public-keys": " ".join(self.trusted_keys),
+            }
 
 
 @contextlib.asynccontextmanager
@@ -161,6 +168,23 @@ async def open_workshop(
                 enabled=options.builder,
             ),
         )
+
+
+@contextlib.contextmanager
+def _plain_name(directory: Path) -> Iterator[Path]:
+    """Give a directory a name that stands in a list of URLs as it is, if it has none.
+
+    Nix splits such a list at spaces, and 2.8 decodes no ``%20``.
+    """
+    if _PLAIN.fullmatch(str(directory)):
+        yield directory
+        return
+    usual = tempfile.gettempdir()
+    place = None if _PLAIN.fullmatch(usual) else _PLAIN_PLACE
+    with tempfile.TemporaryDirectory(prefix="prefetch-", dir=place) as links:
+        link = Path(links) / "cache"
+        link.symlink_to(directory)
+        yield link
 
 
 async def _connect(

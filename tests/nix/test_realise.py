@@ -61,6 +61,18 @@ async def test_all_outputs_are_built(
     assert again == outputs
 
 
+async def test_more_than_a_command_line_holds_is_made_in_parts(
+    any_nix: Nix, scratch_store: ScratchStore, tmp_path: Path, options: dict[str, str]
+) -> None:
+    store = StoreLocation.parse(scratch_store.url)
+    derivation = instantiated(any_nix, scratch_store, tmp_path, "good")
+    outputs = await realise(any_nix, [derivation], store=store, options=options)
+    many = (3 << 20) // len(outputs[0])
+    again = await realise(any_nix, [*outputs] * (many // 2), store=store, options=options)
+    assert set(again) == set(outputs)
+    assert not await realise(any_nix, [], store=store, options=options)
+
+
 async def test_a_path_is_substituted(
     any_nix: Nix, scratch_store: ScratchStore, tmp_path: Path, options: dict[str, str]
 ) -> None:

@@ -149,6 +149,19 @@ async def test_what_was_built_is_kept_and_served_signed(bench: Bench, nix_stable
     )
 
 
+@pytest.mark.parametrize("name", ["my cache", "100%20?"])
+async def test_a_build_takes_what_it_needs_from_a_directory_of_any_name(
+    bench: Bench, any_nix: Nix, name: str
+) -> None:
+    """The upstream is asked for every NAR once: the build has them from the directory."""
+    asked = len(bench.upstream.requests)
+    synced = await bench.sync(any_nix, "DEMO#laptop", bench.directory / name, build=True)
+    assert synced.is_complete
+    nars = [each for each in bench.upstream.requests[asked:] if "/cache/nar/" in each]
+    assert nars
+    assert len(nars) == len(set(nars))
+
+
 async def test_the_runtime_level_of_a_built_system_is_its_closure(
     bench: Bench, nix_stable: Nix
 ) -> None:
