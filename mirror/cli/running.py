@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Final
 
 import typer
 
+from mirror.cli import INTERRUPTED, end_at_once
 from mirror.errors import DestinationError, PrefetchError
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable
-
-INTERRUPTED: Final = 130
 
 _OPEN_FILES: Final = 1 << 16
 """More than paths can be waiting for others at once, each with its NAR in an open file."""
@@ -33,6 +32,8 @@ def run(command: Coroutine[None, None, int]) -> None:
     _supply_closed_streams()
     _raise_file_limit()
     try:
+        if signal.getsignal(signal.SIGINT) is end_at_once:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         code = asyncio.run(_interruptible(command))
     except PrefetchError as error:
         explain(error)

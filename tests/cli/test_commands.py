@@ -273,6 +273,26 @@ async def _run(shell: Shell, arguments: list[str]) -> int | None:
     return await process.wait()
 
 
+def test_an_interruption_while_modules_are_imported_is_no_traceback(shell: Shell) -> None:
+    """A module that is slow to come, as all are from a cold disk, stands in for typer."""
+    slow = "import time\nprint('importing', flush=True)\ntime.sleep(600)\n"
+    (shell.directory / "typer.py").write_text(slow)
+    path = f"{shell.directory}:{shell.environment()['PYTHONPATH']}"
+    with subprocess.Popen(
+        [*COMMAND, "--version"],
+        env=shell.environment(PYTHONPATH=path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "importing\n"
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said == ""
+
+
 def test_output_that_nobody_reads_any_more_is_no_traceback(shell: Shell) -> None:
     shell.write_list("laptop = DEMO#laptop")
     reader, writer = os.pipe()
