@@ -168,6 +168,14 @@ def sync(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Plan only, as `prefetch plan` does.")
     ] = False,
+    refresh: Annotated[
+        bool,
+        typer.Option(
+            "--refresh",
+            help="First update the lock files of flakes in directories, the channels, and what "
+            "Nix has of other places; put back where that cannot be made ready.",
+        ),
+    ] = False,
     quiet: Annotated[
         bool,
         typer.Option(
@@ -218,6 +226,7 @@ def sync(
         jobs=jobs,
         keep_going=keep_going,
         build=build,
+        refresh=refresh,
         json=json,
         quiet=quiet,
         skip_if_running=skip_if_running,

@@ -40,6 +40,7 @@ from mirror.sync import rehearse as rehearsing
 from mirror.sync import run as pipeline
 from mirror.sync.freshness import rehearsals
 from mirror.sync.records import failures_recorded
+from mirror.sync.refresh import refreshed
 from mirror.sync.workshop import WorkshopOptions, open_workshop
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ class SyncManner:
     jobs: int
     keep_going: bool
     build: bool
+    refresh: bool
     json: bool
     quiet: bool
     skip_if_running: bool
@@ -142,7 +144,9 @@ async def _sync(
         open_destination(request.to, signing_key=signing_key) as destination,
         failures_recorded(targets, destination),
         open_workshop(await Nix.find(), options, shown) as workshop,
+        contextlib.AsyncExitStack() as stack,
     ):
+        anew = refreshed(targets, workshop, shown) if manner.refresh else None
         synced = await pipeline.sync(
             targets,
             workshop,
@@ -151,6 +155,7 @@ async def _sync(
             jobs=manner.jobs,
             keep_going=manner.keep_going,
             build=manner.build,
+            refreshed=await stack.enter_async_context(anew) if anew else None,
         )
         return synced, destination.name
 

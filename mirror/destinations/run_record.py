@@ -23,6 +23,7 @@ PROBLEMS_KEPT: Final = 20
 """How many problems a record has at most; the last of them then says how many more there were."""
 
 _LONGEST_PROBLEM: Final = 500
+_LEFT_OUT: Final = " … "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +59,11 @@ def run_records_in(directory: Path) -> Documents[RunRecord]:
 
 
 def _shortened(line: str) -> str:
-    return line if len(line) <= _LONGEST_PROBLEM else f"{line[: _LONGEST_PROBLEM - 2]} …"
+    """Leave out the middle: what it is about comes first, and what Nix fails of last."""
+    if len(line) <= _LONGEST_PROBLEM:
+        return line
+    half = (_LONGEST_PROBLEM - len(_LEFT_OUT)) // 2
+    return f"{line[:half]}{_LEFT_OUT}{line[-half:]}"
 
 
 def _members(record: RunRecord) -> dict[str, Any]:

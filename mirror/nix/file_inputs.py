@@ -36,12 +36,19 @@ async def file_inputs(
         ToolError: Nix cannot be used.
 
     """
-    places = {f"<{prefix}>" if prefix else where: where for prefix, where in await _search(nix)}
+    places = {f"<{prefix}>" if prefix else where: where for prefix, where in await search_path(nix)}
     places |= {str(each): str(each) for each in (installable.file, installable.arguments) if each}
     return await asyncio.to_thread(_resolve, list(places.items()), store)
 
 
-async def _search(nix: Nix) -> list[tuple[str, str]]:
+async def search_path(nix: Nix) -> list[tuple[str, str]]:
+    """What Nix looks ``<…>`` up in: prefixes, each with a path or URL, in order.
+
+    Raises:
+        EvaluationError: Nix does not tell.
+        ToolError: Nix cannot be used.
+
+    """
     command = ["nix", "eval", "--impure", "--json", "--expr", "builtins.nixPath"]
     completed = await nix.run(command)
     if completed.returncode != 0:

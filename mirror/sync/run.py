@@ -23,7 +23,7 @@ from mirror.sync.records import problems, record_run
 from mirror.sync.report import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Container, Mapping, Sequence
 
     from mirror.destinations import Destination
     from mirror.errors import PrefetchError
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from mirror.planning.targets import Target
     from mirror.sync.prepare import EvaluatedTargets
     from mirror.sync.records import Failures
+    from mirror.sync.refresh import Refreshed
     from mirror.sync.report import Observer
     from mirror.sync.workshop import Workshop
 
@@ -51,7 +52,8 @@ class Synced:
     """What ``sync`` did.
 
     ``kept`` are the generations that this run recorded, ``unchanged`` those that already said the
-    same; ``outcomes`` are those of the plan's paths, in order.
+    same; ``outcomes`` are those of the plan's paths, in order. ``is_refreshed``: something that
+    targets are evaluated from was updated.
     """
 
     plan: Plan
@@ -59,6 +61,7 @@ class Synced:
     outcomes: tuple[Outcome, ...]
     kept: tuple[Generation, ...]
     unchanged: tuple[Generation, ...]
+    is_refreshed: bool = False
 
     @property
     def is_complete(self) -> bool:
@@ -72,7 +75,7 @@ class Synced:
     @property
     def is_news(self) -> bool:
         """Whether anything is new, or anything is not as it should be."""
-        return bool(self.kept) or not self.is_complete
+        return bool(self.kept) or self.is_refreshed or not self.is_complete
 
 
 async def plan(
@@ -95,8 +98,12 @@ async def sync(
     jobs: int,
     keep_going: bool,
     build: bool,
+    refreshed: Refreshed | None = None,
 ) -> Synced:
     """Make the targets ready at the destination, and keep them there.
+
+    What was ``refreshed`` for it is put back where that does not make its targets ready; no new
+    generation of them is kept then.
 
     Raises:
         ToolError: Nix cannot be used.
@@ -114,7 +121,7 @@ async def sync(
         jobs=jobs,
         keep_going=keep_going,
     )
-    failures: Failures = list(evaluated.failures)
+    failures: Failures = [*(refreshed.failures if refreshed else ()), *evaluated.failures]
     if build:
         built = await build_targets(plan, evaluated, workshop, destination, observer, jobs=jobs)
         outcomes |= built.outcomes
@@ -129,7 +136,15 @@ async def sync(
         target.name: problems(target, planned.get(target.name), outcomes, failures)
         for target in targets
     }
-    kept, unchanged = await _keep(plan_now, evaluated, there, destination)
+    unready = [name for name, texts in found.items() if texts]
+    withheld = await refreshed.put_back(unready) if refreshed else {}
+    for target in targets:
+        if target.name in withheld:
+            failures.append((target, withheld[target.name]))
+            found[target.name].insert(0, withheld[target.name].message)
+    kept, unchanged = await _keep(plan_now, evaluated, there, destination, withheld)
+    if refreshed:
+        refreshed.settle()
     before = {each.target: each.only_copies for each in await destination.run_records()}
     await record_run(found, before, destination)
     return Synced(
@@ -141,6 +156,7 @@ async def sync(
         ),
         kept=kept,
         unchanged=unchanged,
+        is_refreshed=refreshed is not None and refreshed.is_update,
     )
 
 
@@ -173,13 +189,22 @@ def _items(plan: Plan, evaluated: EvaluatedTargets, workshop: Workshop) -> list[
 
 
 async def _keep(
-    plan: Plan, evaluated: EvaluatedTargets, there: set[StorePath], destination: Destination
+    plan: Plan,
+    evaluated: EvaluatedTargets,
+    there: set[StorePath],
+    destination: Destination,
+    withheld: Container[str],
 ) -> tuple[tuple[Generation, ...], tuple[Generation, ...]]:
-    """Record a generation for each target whose newest one says something else."""
+    """Record a generation for each target whose newest one says something else.
+
+    Those that are ``withheld`` stay what they were.
+    """
     earlier = await destination.generations()
     kept = []
     unchanged = []
     for target in plan.targets:
+        if target.target.name in withheld:
+            continue
         of_target = [each for each in earlier if each.target == target.target.name]
         newest = of_target[-1] if of_target else None
         generation = await _generation(target, evaluated, there, destination, newest)

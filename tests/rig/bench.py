@@ -13,6 +13,7 @@ from mirror.nix.stores import StoreLocation
 from mirror.planning.list_file import parse_list
 from mirror.shipped import shipped_edits
 from mirror.sources.http import HttpSettings
+from mirror.sync.refresh import refreshed
 from mirror.sync.run import Synced, sync
 from mirror.sync.workshop import Workshop, WorkshopOptions, open_workshop
 from rig.running import ScratchStore
@@ -125,22 +126,27 @@ class Bench:
         substituters: tuple[str, ...] | None = None,
         trusted_keys: tuple[str, ...] | None = None,
         builder: bool = True,
+        refresh: bool = False,
     ) -> Synced:
         """A whole sync of list lines to a destination."""
+        targets = self.targets(text)
         async with (
             self.destination(nix, to) as destination,
             self.workshop(
                 nix, substituters=substituters, trusted_keys=trusted_keys, builder=builder
             ) as workshop,
+            contextlib.AsyncExitStack() as stack,
         ):
+            anew = refreshed(targets, workshop, self.recorder) if refresh else None
             return await sync(
-                self.targets(text),
+                targets,
                 workshop,
                 destination,
                 self.recorder,
                 jobs=8,
                 keep_going=keep_going,
                 build=build,
+                refreshed=await stack.enter_async_context(anew) if anew else None,
             )
 
 

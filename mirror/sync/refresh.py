@@ -1,0 +1,239 @@
+"""``sync --refresh``: look anew at flake inputs and channels, and take back what does no good.
+
+A lock file or channel that was updated is only of use once all that it leads to is kept. Where a
+target cannot be made ready with it, whatever the reason, it is put back as it was, and with it all
+targets that use it stay what they were: nobody is left with a lock file that takes a network.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mirror.errors import EvaluationError, IncompleteError, PrefetchError
+from mirror.nix import refreshing
+from mirror.planning.lock_file import input_changes
+from mirror.planning.targets import FileInstallable, FlakeInstallable
+from mirror.sync.freshness import lock_file
+from mirror.threads import in_thread
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+    from pathlib import Path
+
+    from mirror.planning.targets import Target
+    from mirror.sync.records import Failures
+    from mirror.sync.report import Observer
+    from mirror.sync.workshop import Workshop
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Update:
+    """Something that was updated for good: which, for whom, and how it is put back."""
+
+    what: str
+    put_back: str
+    targets: tuple[Target, ...]
+    undo: Callable[[], Awaitable[None]]
+
+
+class Refreshed:
+    """What was refreshed for a run; ``failures`` are the targets whose inputs could not be."""
+
+    def __init__(self, observer: Observer) -> None:
+        self.failures: Failures = []
+        self.is_update = False
+        """Whether anything is another than before the run, also if only for a while."""
+        self._observer = observer
+        self._updates: list[_Update] = []
+
+    async def put_back(self, unready: Collection[str]) -> Mapping[str, IncompleteError]:
+        """Put back what the targets that are ``unready`` use.
+
+        Gives each target, by name, that uses any of it, with what is to be said of that.
+        """
+        withheld: dict[str, IncompleteError] = {}
+        for update in list(self._updates):
+            culprits = [each.name for each in update.targets if each.name in unready]
+            if not culprits:
+                continue
+            self._updates.remove(update)
+            said = await self._undo(update)
+            for target in update.targets:
+                withheld[target.name] = IncompleteError(
+                    f"{target.name} stays as it was kept before: refreshed, {', '.join(culprits)} "
+                    f"could not be made ready, and {said}",
+                    hint="a later run with --refresh tries again",
+                )
+        return withheld
+
+    def settle(self) -> None:
+        """Leave everything as it is now: it is kept."""
+        self._updates.clear()
+
+    async def put_back_all(self) -> None:
+        """Put back everything: the run itself comes to nothing."""
+        while self._updates:
+            update = self._updates.pop()
+            self._observer.notice(await self._undo(update))
+
+    async def refresh(self, targets: Sequence[Target], workshop: Workshop) -> None:
+        """Refresh what the targets are evaluated from."""
+        files: dict[Path, list[Target]] = {}
+        elsewhere: dict[str, list[Target]] = {}
+        impure = []
+        for target in targets:
+            file = lock_file(target)
+            if file is not None:
+                files.setdefault(file, []).append(target)
+            elif isinstance(target.installable, FlakeInstallable):
+                elsewhere.setdefault(target.installable.flake, []).append(target)
+            elif isinstance(target.installable, FileInstallable):
+                impure.append(target)
+        for file, users in files.items():
+            async with self._failing(users):
+                await self._refresh_lock_file(file, users, workshop)
+        for flake, users in elsewhere.items():
+            self._observer.step(f"fetching {flake} anew")
+            async with self._failing(users):
+                await refreshing.refetch_flake(workshop.nix, flake, store=workshop.store)
+        if impure:
+            async with self._failing(impure):
+                await self._refresh_search_path(impure, workshop)
+
+    async def _refresh_lock_file(
+        self, file: Path, users: Sequence[Target], workshop: Workshop
+    ) -> None:
+        if not (file.parent / "flake.nix").is_file():
+            return  # evaluation says so
+        if not await in_thread(_is_writable, file):
+            self._observer.notice(f"not refreshed: {file} cannot be written")
+            return
+        self._observer.step(f"refreshing {file}")
+        before = await in_thread(_read, file)
+        try:
+            installable = users[0].installable
+            assert isinstance(installable, FlakeInstallable)
+            flake = installable.flake
+            await refreshing.update_lock_file(workshop.nix, flake, store=workshop.store)
+            after = await in_thread(_read, file)
+            changes = input_changes(before, after)
+        except BaseException as error:
+            # Nix may have written it and failed of what came next.
+            await in_thread(_write, file, before)
+            if isinstance(error, ValueError):
+                raise EvaluationError(f"{file}: {error}") from error
+            raise
+        if after == before:
+            return
+        for change in changes:
+            self._observer.notice(f"refreshed {file}: {change}")
+
+        async def undo() -> None:
+            if await in_thread(_read, file) != after:
+                raise EvaluationError(f"{file} was changed meanwhile, and left so")
+            await in_thread(_write, file, before)
+
+        self._add(
+            _Update(
+                what=str(file),
+                put_back=f"{file} was put back",
+                targets=tuple(users),
+                undo=undo,
+            )
+        )
+
+    async def _refresh_search_path(self, users: Sequence[Target], workshop: Workshop) -> None:
+        nix = workshop.nix
+        self._observer.step("fetching anew what NIX_PATH names")
+        await refreshing.refetch_search_path(nix, store=workshop.store)
+        before = await refreshing.channel_places(nix)
+        if not before:
+            return
+        self._observer.step("updating the channels")
+        if not await refreshing.update_channels(nix):
+            named = ", ".join(before)
+            self._observer.notice(f"not refreshed: {named} is a channel, and of another user")
+            return
+        after = await refreshing.channel_places(nix)
+        if after == before:
+            return
+        for name, place in after.items():
+            if before.get(name) != place:
+                self._observer.notice(f"refreshed {name}: {before.get(name)} → {place}")
+
+        async def undo() -> None:
+            await refreshing.roll_back_channels(nix)
+
+        self._add(
+            _Update(
+                what="the channels",
+                put_back="the channels were put back",
+                targets=tuple(users),
+                undo=undo,
+            )
+        )
+
+    def _add(self, update: _Update) -> None:
+        self.is_update = True
+        self._updates.append(update)
+
+    @contextlib.asynccontextmanager
+    async def _failing(self, users: Sequence[Target]) -> AsyncIterator[None]:
+        try:
+            yield
+        except EvaluationError as error:
+            self.failures += [(target, error) for target in users]
+
+    async def _undo(self, update: _Update) -> str:
+        try:
+            await update.undo()
+        except (PrefetchError, OSError) as error:
+            return f"putting back {update.what} failed: {error}"
+        return update.put_back
+
+
+@contextlib.asynccontextmanager
+async def refreshed(
+    targets: Sequence[Target], workshop: Workshop, observer: Observer
+) -> AsyncIterator[Refreshed]:
+    """Refresh what the targets are evaluated from, for the run within the context.
+
+    A target whose inputs cannot be refreshed is among the ``failures``; it is evaluated all the
+    same, from what there was. A run that is interrupted, or stopped by an error, leaves everything
+    as it was before.
+
+    Raises:
+        ToolError: Nix cannot be used.
+
+    """
+    made = Refreshed(observer)
+    try:
+        await made.refresh(targets, workshop)
+        yield made
+    except BaseException:
+        await made.put_back_all()
+        raise
+
+
+def _is_writable(file: Path) -> bool:
+    return os.access(file if file.exists() else file.parent, os.W_OK)
+
+
+def _read(file: Path) -> bytes | None:
+    try:
+        return file.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def _write(file: Path, data: bytes | None) -> None:
+    """Let a file be as it was; in its place, so that it stays its owner's."""
+    if _read(file) == data:
+        return
+    if data is None:
+        file.unlink()
+    else:
+        file.write_bytes(data)
