@@ -105,7 +105,8 @@ async def update_channels(nix: Nix) -> bool:
     listed = await nix.run(["nix-channel", "--list"])
     if listed.returncode == 0 and not listed.stdout.strip():
         return False
-    await _succeed(nix, ["nix-channel", "--update"], "the channels cannot be updated")
+    # Left alone, 2.8 takes what it fetched within the last hour here, too.
+    await _succeed(nix, ["nix-channel", "--update", *_ANEW], "the channels cannot be updated")
     return True
 
 
