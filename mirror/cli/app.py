@@ -176,6 +176,14 @@ def sync(
             "Nix has of other places; put back where that cannot be made ready.",
         ),
     ] = False,
+    ask_upstream: Annotated[
+        bool,
+        typer.Option(
+            "--ask-upstream",
+            help="Ask caches and origins whether they still have what is kept, and say once "
+            "of what this is the only copy.",
+        ),
+    ] = False,
     quiet: Annotated[
         bool,
         typer.Option(
@@ -227,6 +235,7 @@ def sync(
         keep_going=keep_going,
         build=build,
         refresh=refresh,
+        ask_upstream=ask_upstream,
         json=json,
         quiet=quiet,
         skip_if_running=skip_if_running,

@@ -81,6 +81,7 @@ class SyncManner:
     keep_going: bool
     build: bool
     refresh: bool
+    ask_upstream: bool
     json: bool
     quiet: bool
     skip_if_running: bool
@@ -125,7 +126,11 @@ async def sync(request: Request, manner: SyncManner) -> int:
     if quiet:
         quiet.release()
     if manner.json:
+<<<<<<< HEAD
         print_json(documents.sync_document(synced.plan, synced.outcomes))
+=======
+        _print_json(documents.sync_document(synced))
+>>>>>>> 45df025 (Say once of what the destination holds the only copy)
     else:
         _Show().synced(synced, destination)
     _explain_failures(synced.failures)
@@ -156,6 +161,7 @@ async def _sync(
             keep_going=manner.keep_going,
             build=manner.build,
             refreshed=await stack.enter_async_context(anew) if anew else None,
+            ask=manner.ask_upstream,
         )
         return synced, destination.name
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from mirror.sync.check import Checked
     from mirror.sync.freshness import Rehearsal
     from mirror.sync.rehearse import Rehearsed
-    from mirror.sync.report import Outcome
+    from mirror.sync.run import Synced
 
 VERSION: Final = 1
 
@@ -64,10 +64,10 @@ def plan_document(plan: Plan) -> dict[str, Any]:
     }
 
 
-def sync_document(plan: Plan, outcomes: Iterable[Outcome]) -> dict[str, Any]:
+def sync_document(synced: Synced) -> dict[str, Any]:
     """``sync --json``."""
     return {
-        **plan_document(plan),
+        **plan_document(synced.plan),
         "outcomes": [
             {
                 "path": each.path,
@@ -77,7 +77,10 @@ def sync_document(plan: Plan, outcomes: Iterable[Outcome]) -> dict[str, Any]:
                     {"source": attempt.source, "error": attempt.error} for attempt in each.attempts
                 ],
             }
-            for each in outcomes
+            for each in synced.outcomes
+        ],
+        "only_copies": [
+            {"path": path, "reason": reason} for path, reason in synced.only_copies.items()
         ],
     }
 

@@ -208,6 +208,9 @@ def synced_lines(synced: Synced, destination: str) -> Iterator[str]:
         names = ", ".join(f"{each.target} ({each.number})" for each in synced.unchanged)
         state = "" if synced.is_complete else ", still incomplete"
         yield f"nothing new at {destination}: {names}{state}"
+    for path, reason in synced.only_copies.items():
+        yield f"you hold the only copy of {path}"
+        yield f"  {reason}"
 
 
 def checked_lines(checked: Iterable[Checked], mending: str) -> Iterator[str]:

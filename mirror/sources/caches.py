@@ -19,9 +19,11 @@ class Caches:
 
     A cache whose answer makes no sense counts as having nothing; :attr:`failures` say why, by
     cache. An offer that is not believed counts as none; :attr:`refusals` say why, by path.
+    ``is_whole``: none of the caches that there are was left out.
     """
 
-    def __init__(self, caches: Sequence[BinaryCache]) -> None:
+    def __init__(self, caches: Sequence[BinaryCache], *, is_whole: bool = True) -> None:
+        self.is_whole = is_whole
         self.all = tuple(sorted(caches, key=lambda cache: cache.priority))
         self.failures: dict[str, str] = {}
         self.refusals: dict[StorePath, str] = {}

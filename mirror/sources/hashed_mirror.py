@@ -45,6 +45,11 @@ class HashedMirrors:
         """It is not: they are several servers, and mirrors are known to give wrong bytes."""
         return False
 
+    def urls(self, fixed: FixedOutput) -> list[str]:
+        """Where each mirror would have a flat fixed output."""
+        mirrors = dict.fromkeys((*fixed.hashed_mirrors, *self._mirrors))
+        return [f"{m.rstrip('/')}/{fixed.hash.algorithm}/{fixed.hash.base16}" for m in mirrors]
+
     @contextlib.asynccontextmanager
     async def open(self, wanted: Wanted) -> AsyncIterator[Nar]:
         """Obtain a flat fixed output by its hash.
@@ -55,10 +60,9 @@ class HashedMirrors:
 
         """
         fixed = flat_output(wanted)
-        mirrors = dict.fromkeys((*fixed.hashed_mirrors, *self._mirrors))
-        if not mirrors:
+        urls = self.urls(fixed)
+        if not urls:
             raise NotAvailableError("no hashed mirror is configured")
-        urls = [f"{m.rstrip('/')}/{fixed.hash.algorithm}/{fixed.hash.base16}" for m in mirrors]
         async with scratch(self._scratch) as directory:
             attempt = partial(fetch_flat, self._client, fixed, directory)
             yield await first_good(urls, attempt, otherwise="no hashed mirror gives it")

@@ -8,7 +8,7 @@ incomplete one goes when another takes its place.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from mirror.errors import DestinationError
 from mirror.sources import Wanted
 from mirror.sync.build import build_targets
 from mirror.sync.engine import Item, obtain
+from mirror.sync.only_copies import ask_upstream, only_copies
 from mirror.sync.planner import make_plan
 from mirror.sync.prepare import evaluate_targets
 from mirror.sync.records import problems, record_run
@@ -52,8 +53,9 @@ class Synced:
     """What ``sync`` did.
 
     ``kept`` are the generations that this run recorded, ``unchanged`` those that already said the
-    same; ``outcomes`` are those of the plan's paths, in order. ``is_refreshed``: something that
-    targets are evaluated from was updated.
+    same; ``outcomes`` are those of the plan's paths, in order. ``only_copies`` are paths that are
+    held and that nobody upstream has any more, each with how that is known, told for the first
+    time. ``is_refreshed``: something that targets are evaluated from was updated.
     """
 
     plan: Plan
@@ -61,6 +63,7 @@ class Synced:
     outcomes: tuple[Outcome, ...]
     kept: tuple[Generation, ...]
     unchanged: tuple[Generation, ...]
+    only_copies: Mapping[StorePath, str] = field(default_factory=dict)
     is_refreshed: bool = False
 
     @property
@@ -75,7 +78,8 @@ class Synced:
     @property
     def is_news(self) -> bool:
         """Whether anything is new, or anything is not as it should be."""
-        return bool(self.kept) or self.is_refreshed or not self.is_complete
+        new = self.kept or self.only_copies or self.is_refreshed
+        return bool(new) or not self.is_complete
 
 
 async def plan(
@@ -99,6 +103,7 @@ async def sync(
     keep_going: bool,
     build: bool,
     refreshed: Refreshed | None = None,
+    ask: bool = False,
 ) -> Synced:
     """Make the targets ready at the destination, and keep them there.
 
@@ -146,7 +151,10 @@ async def sync(
     if refreshed:
         refreshed.settle()
     before = {each.target: each.only_copies for each in await destination.run_records()}
-    await record_run(found, before, destination)
+    findings = await ask_upstream(plan, evaluated, workshop, destination, observer) if ask else {}
+    copies = only_copies(plan, findings, before)
+    await record_run(found, copies, destination)
+    told = {path for paths in before.values() for path in paths}
     return Synced(
         plan=plan,
         failures=tuple(failures),
@@ -156,6 +164,10 @@ async def sync(
         ),
         kept=kept,
         unchanged=unchanged,
+        only_copies={
+            path: findings[path].reason
+            for path in sorted({path for paths in copies.values() for path in paths} - told)
+        },
         is_refreshed=refreshed is not None and refreshed.is_update,
     )
 

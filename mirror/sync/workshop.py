@@ -22,6 +22,7 @@ from mirror.sources.caches import Caches
 from mirror.sources.hashed_mirror import TARBALLS, HashedMirrors
 from mirror.sources.http import HttpClient, HttpSettings
 from mirror.sources.http.pace import RateLimiter
+from mirror.sources.inquiry import ask_urls, is_published_as_it_is, origin_urls
 from mirror.sources.local_store import LocalStore
 from mirror.sources.origin import Origins
 from mirror.sources.software_heritage import SoftwareHeritage
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from mirror.nix.stores import StoreLocation
     from mirror.planning.fixed_outputs import FixedOutput
     from mirror.sources import Source, Wanted
+    from mirror.sources.inquiry import Finding
     from mirror.sync.report import Observer
 
 
@@ -66,7 +68,7 @@ class Workshop:
     """All that a run works with, open; made by :func:`open_workshop`.
 
     ``store`` is where targets are evaluated and ``evaluation`` the connection to it; ``local``
-    offers that store's paths.
+    offers that store's paths. ``keys`` are the ``trusted_keys``.
     """
 
     nix: Nix
@@ -76,8 +78,10 @@ class Workshop:
     caches: Caches
     local: LocalStore
     trusted_keys: tuple[str, ...]
+    keys: TrustedKeys
+    _client: HttpClient
     _origins: Source
-    _hashed_mirrors: Source
+    _hashed_mirrors: HashedMirrors
     _archives: tuple[Source, ...]
     _builder: Builder
 
@@ -97,6 +101,16 @@ class Workshop:
     def builder_refusal(self, fixed_output: FixedOutput) -> str | None:
         """Why a fixed output's builder cannot be run here; None if it can."""
         return self._builder.refusal(fixed_output)
+
+    async def ask_upstream(self, fixed_output: FixedOutput, nar_size: int) -> Finding:
+        """Ask whether an origin or a hashed mirror still has what is held, with that NAR size."""
+        size = nar_size if is_published_as_it_is(fixed_output) else None
+        found = await ask_urls(self._client, origin_urls(fixed_output), nar_size=size)
+        if found.state != "gone" or fixed_output.mode != "flat":
+            return found
+        mirrors = self._hashed_mirrors.urls(fixed_output)
+        by_hash = await ask_urls(self._client, mirrors, nar_size=None)
+        return by_hash if mirrors and by_hash.state != "gone" else found
 
     @contextlib.contextmanager
     def build_options(self, destination: Destination) -> Iterator[dict[str, str]]:
@@ -154,6 +168,8 @@ async def open_workshop(
             caches=caches,
             local=LocalStore(evaluation, store),
             trusted_keys=trusted,
+            keys=keys,
+            _client=client,
             _origins=Origins(client, scratch),
             _hashed_mirrors=HashedMirrors(mirrors, client, scratch),
             _archives=(SoftwareHeritage(client, scratch),) if options.archives else (),
@@ -218,7 +234,7 @@ async def _connect(
             "none of the caches can be asked",
             hint="run it again when there is a network; what is kept stays as it is",
         )
-    return Caches(caches)
+    return Caches(caches, is_whole=len(caches) == len(set(urls)))
 
 
 def _trusted_keys(texts: Sequence[str]) -> TrustedKeys:

@@ -159,6 +159,7 @@ def test_sync_then_roots_then_nothing_new(shell: Shell) -> None:
     first = shell.json([*sync, "--json"])
     assert {each["result"] for each in first["outcomes"]} == {"stored"}
     assert all(each["source"] for each in first["outcomes"])
+    assert first["only_copies"] == []
     listed = shell.run([*COMMAND, "roots", "--to", "cache"]).stdout.splitlines()
     assert [line.split()[0] for line in listed] == ["target", "laptop", "shell"]
     assert "refreshed" in listed[0]

@@ -30,7 +30,7 @@ def test_quiet_says_nothing_until_there_is_something_to_say(shell: Shell) -> Non
     first = shell.run(quiet)
     assert "laptop: generation 1 kept" in first.stdout
     assert "not used: file:///no/cache" in first.stderr
-    for more in ([], ["--json"]):
+    for more in ([], ["--json"], ["--ask-upstream", "--refresh"]):
         again = shell.run([*quiet, *more])
         assert (again.stdout, again.stderr) == ("", "")
     shell.write_list("laptop = DEMO#laptop", "shell = DEMO#default")

@@ -127,6 +127,7 @@ class Bench:
         trusted_keys: tuple[str, ...] | None = None,
         builder: bool = True,
         refresh: bool = False,
+        ask: bool = False,
     ) -> Synced:
         """A whole sync of list lines to a destination."""
         targets = self.targets(text)
@@ -147,6 +148,7 @@ class Bench:
                 keep_going=keep_going,
                 build=build,
                 refreshed=await stack.enter_async_context(anew) if anew else None,
+                ask=ask,
             )
 
 

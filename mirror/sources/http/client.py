@@ -25,7 +25,14 @@ import httpx
 from mirror.errors import IntegrityError, NotAvailableError, RequestError, TransientError
 from mirror.sources.http.body import Body, content_length
 from mirror.sources.http.decoding import decoded
-from mirror.sources.http.errors import FOREIGN, MissingError, TimedOutError, of_status, translate
+from mirror.sources.http.errors import (
+    FOREIGN,
+    GoneError,
+    MissingError,
+    TimedOutError,
+    of_status,
+    translate,
+)
 from mirror.sources.http.files import file_chunks
 from mirror.sources.http.pace import RateLimiter
 from mirror.sources.http.transport import TransportClient
@@ -162,6 +169,19 @@ class HttpClient:
             else:
                 yield decoded(body, url, cap=cap)
 
+    async def head(self, url: str) -> int | None:
+        """The size in bytes of what is there, None where it is not told; asked once.
+
+        Raises:
+            GoneError: there is nothing.
+            SourceError: no answer, or one that does not say whether there is something.
+
+        """
+        if url.startswith("file:"):
+            return await asyncio.to_thread(_local_size, url)
+        async with self.response(url, method="HEAD") as response:
+            return None if "content-encoding" in response.headers else content_length(response)
+
     async def _retrying(self, attempt: Callable[[], Awaitable[bytes]]) -> bytes:
         """Try until it succeeds, or fails for good, or has failed often enough."""
         failures = 0
@@ -192,7 +212,7 @@ class HttpClient:
 
     @contextlib.asynccontextmanager
     async def response(
-        self, url: str, headers: Mapping[str, str] | None = None
+        self, url: str, headers: Mapping[str, str] | None = None, *, method: str = "GET"
     ) -> AsyncIterator[httpx.Response]:
         """One answer of success (200 or 206), redirects followed, its body not read yet.
 
@@ -200,7 +220,7 @@ class HttpClient:
             SourceError: any other answer, or none.
 
         """
-        response = await self._send(url, headers or {})
+        response = await self._send(method, url, headers or {})
         try:
             if response.status_code not in {200, 206}:
                 await _drain(response)
@@ -210,13 +230,13 @@ class HttpClient:
             with contextlib.suppress(*FOREIGN):
                 await response.aclose()
 
-    async def _send(self, url: str, headers: Mapping[str, str]) -> httpx.Response:
+    async def _send(self, method: str, url: str, headers: Mapping[str, str]) -> httpx.Response:
         at = url
         auth: httpx.Auth | None = self._netrc
         for _ in range(self.settings.redirects + 1):
             try:
                 # The client's own way to make one parses the URL twice.
-                request = httpx.Request("GET", at, headers={**self._headers, **headers})
+                request = httpx.Request(method, at, headers={**self._headers, **headers})
                 if request.url.scheme not in _SCHEMES or not request.url.host:
                     raise NotAvailableError(f"{at}: only http and https URLs can be asked for")
                 response = await self._client.send(request, stream=True, auth=auth)
@@ -277,6 +297,16 @@ def _read_netrc(path: Path | None) -> httpx.NetRCAuth | None:
         return None
     except (OSError, ValueError, netrc.NetrcParseError) as error:
         raise RequestError(f"the netrc file {path} cannot be read: {error}") from error
+
+
+def _local_size(url: str) -> int:
+    path = _local_path(url)
+    try:
+        return path.stat().st_size
+    except FileNotFoundError as error:
+        raise GoneError(f"{url}: there is no such file") from error
+    except OSError as error:
+        raise NotAvailableError(f"{url}: {error.strerror}") from error
 
 
 def _local_path(url: str) -> Path:

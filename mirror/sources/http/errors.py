@@ -43,6 +43,7 @@ _UNUSABLE: Final = (
     ValueError,
 )
 _MISSING: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.FORBIDDEN, HTTPStatus.GONE})
+_GONE: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
 _LATER: Final = frozenset(
     {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
 )
@@ -52,6 +53,10 @@ _SERVER_ERRORS: Final = 500
 
 class MissingError(NotAvailableError):
     """The server answered, and says that it does not have it (404, 403 or 410)."""
+
+
+class GoneError(MissingError):
+    """The server says that there is nothing there (404 or 410), not merely nothing for us."""
 
 
 class TimedOutError(TransientError):
@@ -87,6 +92,8 @@ def of_status(response: httpx.Response, url: str, now: Callable[[], datetime]) -
     """The error for an answer that is not the thing that was asked for."""
     status = response.status_code
     text = f"{url}: HTTP {status} {_reason(status)}".rstrip()
+    if status in _GONE:
+        return GoneError(text)
     if status in _MISSING:
         return MissingError(text)
     if status in _LATER or (status >= _SERVER_ERRORS and status not in _NEVER):
