@@ -109,7 +109,7 @@ class IntegrityError(SourceError):
 
 
 class IncompleteError(PrefetchError):
-    """Some of what was asked for is not there; the report names each path."""
+    """Some of what was asked for is not there; its message may list reasons, one a line."""
 
 
 class CommandError(PrefetchError):

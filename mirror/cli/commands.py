@@ -126,11 +126,7 @@ async def sync(request: Request, manner: SyncManner) -> int:
     if quiet:
         quiet.release()
     if manner.json:
-<<<<<<< HEAD
-        print_json(documents.sync_document(synced.plan, synced.outcomes))
-=======
-        _print_json(documents.sync_document(synced))
->>>>>>> 45df025 (Say once of what the destination holds the only copy)
+        print_json(documents.sync_document(synced))
     else:
         _Show().synced(synced, destination)
     _explain_failures(synced.failures)

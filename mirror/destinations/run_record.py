@@ -8,6 +8,7 @@ kept, and what keeps it from being newer.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -24,6 +25,8 @@ PROBLEMS_KEPT: Final = 20
 
 _LONGEST_PROBLEM: Final = 500
 _LEFT_OUT: Final = " … "
+_NOT_PRINTED: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+"""What a builder may print, and a page or terminal should not be told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +49,7 @@ class RunRecord:
 
 def as_problems(texts: Iterable[str]) -> tuple[str, ...]:
     """Texts as a record has them: a line each, not too long, not too many."""
-    lines = [_shortened(" ".join(text.split())) for text in texts]
+    lines = [_shortened(" ".join(_NOT_PRINTED.sub(" ", text).split())) for text in texts]
     if len(lines) <= PROBLEMS_KEPT:
         return tuple(lines)
     kept = lines[: PROBLEMS_KEPT - 1]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mirror.destinations import RunRecord
 from mirror.destinations.run_record import as_problems
-from mirror.errors import DestinationError, PrefetchError
+from mirror.errors import DestinationError, IncompleteError, PrefetchError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
@@ -29,7 +29,11 @@ def problems(
     failures: Failures,
 ) -> list[str]:
     """What a target failed of in a run: its errors, then each path with why it was not had."""
-    found = [error.message for failed, error in failures if failed.name == target.name]
+    found: list[str] = []
+    for failed, error in failures:
+        if failed.name == target.name:
+            lists_reasons = isinstance(error, IncompleteError)
+            found += error.message.splitlines() if lists_reasons else [error.message]
     if plan is not None:
         found += _path_problems(plan, outcomes)
     return found

@@ -1,8 +1,8 @@
 """``sync --refresh``: look anew at flake inputs and channels, and take back what does no good.
 
 A lock file or channel that was updated is only of use once all that it leads to is kept. Where a
-target cannot be made ready with it, whatever the reason, it is put back as it was, and with it all
-targets that use it stay what they were: nobody is left with a lock file that takes a network.
+target cannot be made ready with it, whatever the reason, it is put back as it was, and all targets
+that use it are made ready with that: nobody is left with a lock file that takes a network.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from __future__ import annotations
 import contextlib
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from mirror.destinations.run_record import as_problems
 from mirror.errors import EvaluationError, IncompleteError, PrefetchError
 from mirror.nix import refreshing
 from mirror.planning.lock_file import input_changes
@@ -20,13 +21,17 @@ from mirror.sync.freshness import lock_file
 from mirror.threads import in_thread
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
     from pathlib import Path
 
     from mirror.planning.targets import Target
     from mirror.sync.records import Failures
     from mirror.sync.report import Observer
     from mirror.sync.workshop import Workshop
+
+
+_TOLD: Final = 5
+"""How many reasons are told; the first is mostly that of all others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,22 +54,23 @@ class Refreshed:
         self._observer = observer
         self._updates: list[_Update] = []
 
-    async def put_back(self, unready: Collection[str]) -> Mapping[str, IncompleteError]:
-        """Put back what the targets that are ``unready`` use.
+    async def put_back(self, found: Mapping[str, Sequence[str]]) -> Mapping[str, IncompleteError]:
+        """Put back what targets with problems use; ``found`` are those of each, by its name.
 
         Gives each target, by name, that uses any of it, with what is to be said of that.
         """
         withheld: dict[str, IncompleteError] = {}
         for update in list(self._updates):
-            culprits = [each.name for each in update.targets if each.name in unready]
+            culprits = [each.name for each in update.targets if found[each.name]]
             if not culprits:
                 continue
             self._updates.remove(update)
             said = await self._undo(update)
+            reasons = [text for name in culprits for text in as_problems(found[name])]
             for target in update.targets:
                 withheld[target.name] = IncompleteError(
-                    f"{target.name} stays as it was kept before: refreshed, {', '.join(culprits)} "
-                    f"could not be made ready, and {said}",
+                    f"{target.name} is not refreshed: {', '.join(culprits)} could not be made "
+                    f"ready, and {said}:\n" + "\n".join(f"  {each}" for each in reasons[:_TOLD]),
                     hint="a later run with --refresh tries again",
                 )
         return withheld

@@ -8,8 +8,9 @@ incomplete one goes when another takes its place.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from mirror.destinations import Generation
@@ -24,13 +25,14 @@ from mirror.sync.records import problems, record_run
 from mirror.sync.report import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from mirror.destinations import Destination
     from mirror.errors import PrefetchError
     from mirror.formats.store_path import StorePath
     from mirror.planning.plan import Plan, TargetPlan
     from mirror.planning.targets import Target
+    from mirror.sources.inquiry import Finding
     from mirror.sync.prepare import EvaluatedTargets
     from mirror.sync.records import Failures
     from mirror.sync.refresh import Refreshed
@@ -107,60 +109,44 @@ async def sync(
 ) -> Synced:
     """Make the targets ready at the destination, and keep them there.
 
-    What was ``refreshed`` for it is put back where that does not make its targets ready; no new
-    generation of them is kept then.
+    Where what was ``refreshed`` for it does not make its targets ready, it is put back, and they
+    are made ready as they were. ``ask``: find out what nobody upstream has any more.
 
     Raises:
         ToolError: Nix cannot be used.
         DestinationError: the destination cannot be used.
 
     """
-    evaluated = await evaluate_targets(targets, workshop, observer)
-    plan = await _protected_plan(evaluated, workshop, destination, observer)
-    outcomes = await obtain(
-        _items(plan, evaluated, workshop),
-        destination,
-        observer,
-        present=plan.present,
-        download_bytes=plan.download_bytes,
-        jobs=jobs,
-        keep_going=keep_going,
-    )
-    failures: Failures = [*(refreshed.failures if refreshed else ()), *evaluated.failures]
-    if build:
-        built = await build_targets(plan, evaluated, workshop, destination, observer, jobs=jobs)
-        outcomes |= built.outcomes
-        failures += built.failures
-        # What was built is held now, and what it refers to is known.
-        plan_now = await _protected_plan(evaluated, workshop, destination, observer)
-    else:
-        plan_now = plan
-    there = {*plan_now.present, *_stored(outcomes)}
-    planned = {each.target.name: each for each in plan_now.targets}
-    found = {
-        target.name: problems(target, planned.get(target.name), outcomes, failures)
-        for target in targets
-    }
-    unready = [name for name, texts in found.items() if texts]
-    withheld = await refreshed.put_back(unready) if refreshed else {}
-    for target in targets:
-        if target.name in withheld:
-            failures.append((target, withheld[target.name]))
-            found[target.name].insert(0, withheld[target.name].message)
-    kept, unchanged = await _keep(plan_now, evaluated, there, destination, withheld)
+    manner = _Manner(jobs=jobs, keep_going=keep_going, build=build)
+    attempt = partial(_try, targets, workshop, destination, observer, manner=manner)
+    failures: Failures = list(refreshed.failures) if refreshed else []
+    tried = await attempt(failures=failures)
+    if refreshed and (withheld := await refreshed.put_back(tried.problems)):
+        failures += [(each, withheld[each.name]) for each in targets if each.name in withheld]
+        stored = {path: tried.outcomes[path] for path in tried.stored}
+        tried = await attempt(failures=failures)
+        tried = replace(tried, outcomes={**stored, **tried.outcomes})
+    kept, unchanged = await _keep(tried, destination)
     if refreshed:
         refreshed.settle()
     before = {each.target: each.only_copies for each in await destination.run_records()}
-    findings = await ask_upstream(plan, evaluated, workshop, destination, observer) if ask else {}
-    copies = only_copies(plan, findings, before)
-    await record_run(found, copies, destination)
+    findings: Mapping[StorePath, Finding] = {}
+    if ask:
+        evaluated, plan = tried.evaluated, tried.plan
+        findings = await ask_upstream(plan, evaluated, workshop, destination, observer)
+    copies = only_copies(tried.plan, findings, before)
+    await record_run(tried.problems, copies, destination)
     told = {path for paths in before.values() for path in paths}
     return Synced(
-        plan=plan,
-        failures=tuple(failures),
+        plan=tried.plan,
+        failures=tuple(tried.failures),
         outcomes=tuple(
-            [Outcome(path=path, result="held") for path in plan.present]
-            + [outcomes[path] for path in sorted(outcomes)]
+            [
+                Outcome(path=path, result="held")
+                for path in tried.plan.present
+                if path not in tried.outcomes
+            ]
+            + [tried.outcomes[path] for path in sorted(tried.outcomes)]
         ),
         kept=kept,
         unchanged=unchanged,
@@ -169,6 +155,82 @@ async def sync(
             for path in sorted({path for paths in copies.values() for path in paths} - told)
         },
         is_refreshed=refreshed is not None and refreshed.is_update,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Manner:
+    jobs: int
+    keep_going: bool
+    build: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Tried:
+    """What a try came to, before anything is kept; ``plan_now`` also knows what was built."""
+
+    targets: Sequence[Target]
+    evaluated: EvaluatedTargets
+    plan: Plan
+    plan_now: Plan
+    outcomes: Mapping[StorePath, Outcome]
+    failures: Failures
+
+    @property
+    def stored(self) -> set[StorePath]:
+        return {path for path, outcome in self.outcomes.items() if outcome.result == "stored"}
+
+    @property
+    def there(self) -> set[StorePath]:
+        return {*self.plan_now.present, *self.stored}
+
+    @property
+    def problems(self) -> dict[str, list[str]]:
+        """What each target failed of, by its name."""
+        planned = {each.target.name: each for each in self.plan_now.targets}
+        return {
+            each.name: problems(each, planned.get(each.name), self.outcomes, self.failures)
+            for each in self.targets
+        }
+
+
+async def _try(
+    targets: Sequence[Target],
+    workshop: Workshop,
+    destination: Destination,
+    observer: Observer,
+    *,
+    manner: _Manner,
+    failures: Failures,
+) -> _Tried:
+    """Evaluate, plan, obtain and perhaps build; ``failures`` are those of before."""
+    evaluated = await evaluate_targets(targets, workshop, observer)
+    plan = await _protected_plan(evaluated, workshop, destination, observer)
+    outcomes = await obtain(
+        _items(plan, evaluated, workshop),
+        destination,
+        observer,
+        present=plan.present,
+        download_bytes=plan.download_bytes,
+        jobs=manner.jobs,
+        keep_going=manner.keep_going,
+    )
+    failures = [*failures, *evaluated.failures]
+    plan_now = plan
+    if manner.build:
+        jobs = manner.jobs
+        built = await build_targets(plan, evaluated, workshop, destination, observer, jobs=jobs)
+        outcomes |= built.outcomes
+        failures += built.failures
+        # What was built is held now, and what it refers to is known.
+        plan_now = await _protected_plan(evaluated, workshop, destination, observer)
+    return _Tried(
+        targets=targets,
+        evaluated=evaluated,
+        plan=plan,
+        plan_now=plan_now,
+        outcomes=outcomes,
+        failures=failures,
     )
 
 
@@ -201,25 +263,16 @@ def _items(plan: Plan, evaluated: EvaluatedTargets, workshop: Workshop) -> list[
 
 
 async def _keep(
-    plan: Plan,
-    evaluated: EvaluatedTargets,
-    there: set[StorePath],
-    destination: Destination,
-    withheld: Container[str],
+    tried: _Tried, destination: Destination
 ) -> tuple[tuple[Generation, ...], tuple[Generation, ...]]:
-    """Record a generation for each target whose newest one says something else.
-
-    Those that are ``withheld`` stay what they were.
-    """
+    """Record a generation for each target whose newest one says something else."""
     earlier = await destination.generations()
     kept = []
     unchanged = []
-    for target in plan.targets:
-        if target.target.name in withheld:
-            continue
+    for target in tried.plan_now.targets:
         of_target = [each for each in earlier if each.target == target.target.name]
         newest = of_target[-1] if of_target else None
-        generation = await _generation(target, evaluated, there, destination, newest)
+        generation = await _generation(target, tried, destination, newest)
         if newest is not None and _say_the_same(newest, generation):
             unchanged.append(newest)
             continue
@@ -232,12 +285,9 @@ async def _keep(
 
 
 async def _generation(
-    plan: TargetPlan,
-    evaluated: EvaluatedTargets,
-    there: set[StorePath],
-    destination: Destination,
-    newest: Generation | None,
+    plan: TargetPlan, tried: _Tried, destination: Destination, newest: Generation | None
 ) -> Generation:
+    there, evaluated = tried.there, tried.evaluated
     paths = tuple(sorted(plan.kept & there))
     infos = await destination.held(paths)
     return Generation(
@@ -265,7 +315,3 @@ def _say_the_same(one: Generation, other: Generation) -> bool:
         )
 
     return content(one) == content(other)
-
-
-def _stored(outcomes: Mapping[StorePath, Outcome]) -> set[StorePath]:
-    return {path for path, outcome in outcomes.items() if outcome.result == "stored"}

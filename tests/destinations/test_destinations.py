@@ -199,7 +199,7 @@ async def test_the_last_run_of_each_target_is_recorded_without_a_lock(
 
 
 def test_problems_are_short_lines_and_not_too_many() -> None:
-    assert as_problems(["error:\n  … while\n  boom"]) == ("error: … while boom",)
+    assert as_problems(["error:\n  … while\n\0\x1b\tboom"]) == ("error: … while boom",)
     (long,) = as_problems([f"laptop cannot{' be' * 10_000} evaluated"])
     assert len(long) <= 500
     assert long.startswith("laptop cannot")

@@ -138,17 +138,41 @@ async def test_inputs_that_cannot_be_made_ready_are_put_back(
     assert second.kept == ()
     said = [error.message for _, error in second.failures]
     for name in ("default", "other"):
-        (told,) = [each for each in said if each.startswith(f"{name} stays as it was kept")]
+        (told,) = [each for each in said if each.startswith(f"{name} is not refreshed")]
         assert f"default could not be made ready, and {flakes.lock} was put back" in told
+        assert reason in told
     async with bench.destination(any_nix, cache) as destination:
         assert await destination.generations() == [*first.kept]
         records = {each.target: each for each in await destination.run_records()}
     assert [records[name].number for name in ("default", "other")] == [1, 1]
     assert not records["other"].is_complete
     assert reason in " ".join(records["default"].problems)
+    assert second.unchanged == first.kept
     third = await bench.sync(any_nix, flakes.lines("default", "other"), cache)
     assert third.is_complete
     assert third.unchanged == first.kept
+
+
+async def test_what_else_is_new_is_kept_although_the_inputs_are_put_back(
+    bench: Bench, nix_stable: Nix, flakes: Flakes
+) -> None:
+    cache = bench.directory / "cache"
+    flakes.publish("1")
+    await bench.sync(nix_stable, flakes.lines("default", "other"), cache, refresh=True)
+    flakes.publish("2", more=GONE)
+    flake = flakes.host / "flake.nix"
+    flake.write_text(flake.read_text().replace('name = "other"', 'name = "another"'))
+    synced = await bench.sync(nix_stable, flakes.lines("default", "other"), cache, refresh=True)
+    assert not synced.is_complete
+    assert [(each.target, each.root.name) for each in synced.kept] == [
+        ("default", "made-1.drv"),
+        ("other", "another.drv"),
+    ]
+    assert all(not each.missing for each in synced.kept)
+    kept = {path for each in synced.kept for path in each.paths}
+    outcomes = {each.path: each.result for each in synced.outcomes}
+    assert outcomes.keys() >= kept
+    assert set(outcomes.values()) == {"held", "stored"}
 
 
 async def test_a_run_that_comes_to_nothing_leaves_the_lock_file_as_it_was(
