@@ -29,9 +29,8 @@ if TYPE_CHECKING:
     from mirror.sync.report import Observer
     from mirror.sync.workshop import Workshop
 
-
 _TOLD: Final = 5
-"""How many reasons are told; the first is mostly that of all others."""
+"""How many of a target's reasons are told; the first is mostly that of all others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,11 +65,14 @@ class Refreshed:
                 continue
             self._updates.remove(update)
             said = await self._undo(update)
-            reasons = [text for name in culprits for text in as_problems(found[name])]
             for target in update.targets:
-                withheld[target.name] = IncompleteError(
+                reasons = as_problems(found[target.name])[:_TOLD]
+                why = (
                     f"{target.name} is not refreshed: {', '.join(culprits)} could not be made "
-                    f"ready, and {said}:\n" + "\n".join(f"  {each}" for each in reasons[:_TOLD]),
+                    f"ready, and {said}"
+                )
+                withheld[target.name] = IncompleteError(
+                    "\n".join((why, *(f"  {each}" for each in reasons))),
                     hint="a later run with --refresh tries again",
                 )
         return withheld
@@ -159,7 +161,14 @@ class Refreshed:
         if not before:
             return
         self._observer.step("updating the channels")
-        if not await refreshing.update_channels(nix):
+        try:
+            is_updated = await refreshing.update_channels(nix)
+        except BaseException:
+            # It may have come to its end all the same.
+            if await refreshing.channel_places(nix) != before:
+                await refreshing.roll_back_channels(nix)
+            raise
+        if not is_updated:
             named = ", ".join(before)
             self._observer.notice(f"not refreshed: {named} is a channel, and of another user")
             return
