@@ -206,7 +206,7 @@ def synced_lines(synced: Synced, destination: str) -> Iterator[str]:
             yield from (f"  {line}" for line in edit_lines(plans[each.target]))
     if synced.unchanged:
         names = ", ".join(f"{each.target} ({each.number})" for each in synced.unchanged)
-        state = "" if synced.is_complete else ", still incomplete"
+        state = ", still incomplete" if any(each.missing for each in synced.unchanged) else ""
         yield f"nothing new at {destination}: {names}{state}"
     for path, reason in synced.only_copies.items():
         yield f"you hold the only copy of {path}"

@@ -102,6 +102,8 @@ def test_a_target_that_cannot_be_evaluated_fails_alone(shell: Shell) -> None:
     assert "broken" in done.stderr
     assert "no-such-host" in done.stderr
     assert "ledger: generation 1" in done.stdout
+    again = shell.run(shell.arguments("sync", "hosts.txt", "--to", "cache"), expect=1)
+    assert again.stdout == f"nothing new at {shell.directory}/cache: ledger (1)\n"
 
 
 def test_without_nix_it_says_how_to_get_it(shell: Shell) -> None:
