@@ -10,16 +10,20 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from mirror.destinations import CacheDirectory
+from mirror.destinations import CacheDirectory, NixStore
 from mirror.serve.application import DEFAULT_PRIORITY, Application
 from mirror.serve.cache_library import CacheLibrary
 from mirror.serve.metrics import Counters
 from mirror.serve.server import Address, listen
+from mirror.serve.store_library import StoreLibrary
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
+    from mirror.formats.signing import SecretKey
+    from mirror.nix.command import Nix
+    from mirror.nix.stores import StoreLocation
     from mirror.serve.library import Library
     from mirror.serve.server import Server
 
@@ -98,6 +102,18 @@ async def serve_directory(path: Path) -> AsyncIterator[Served]:
     async with (
         CacheDirectory.open(path, exclusive=False) as directory,
         CacheLibrary.open(directory) as library,
+        serve_library(library) as served,
+    ):
+        yield served
+
+
+@contextlib.asynccontextmanager
+async def serve_store(
+    nix: Nix, store: StoreLocation, *, signing_key: SecretKey | None = None
+) -> AsyncIterator[Served]:
+    async with (
+        NixStore.open(nix, store, exclusive=False) as opened,
+        StoreLibrary.open(opened, nix, signing_key=signing_key) as library,
         serve_library(library) as served,
     ):
         yield served
