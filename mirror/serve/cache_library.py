@@ -23,7 +23,7 @@ from mirror.errors import FormatError
 from mirror.formats.compression import decompressor
 from mirror.formats.narinfo import parse_narinfo
 from mirror.serve.answers import MISSING, Answer, InFile
-from mirror.serve.leases import Leases
+from mirror.serve.leases import LEASE_SECONDS, Leases
 from mirror.serve.watching import state_of
 from mirror.sources.filesystem import file_contents
 from mirror.threads import in_thread
@@ -46,21 +46,26 @@ _SUFFIX: Final = ".narinfo"
 class CacheLibrary:
     """A cache directory; :meth:`open` makes one."""
 
-    def __init__(self, directory: CacheDirectory) -> None:
+    def __init__(self, directory: CacheDirectory, leases: Leases) -> None:
         self.destination = directory
         self._path = directory.path
-        self._leases = Leases()
+        self._leases = leases
         self._files = _NarFiles((self._path, self._path / RETIRED))
         self._retired = _Retired(self._path / RETIRED)
         self._scanning = asyncio.Lock()
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def open(cls, directory: CacheDirectory) -> AsyncIterator[CacheLibrary]:
-        """Serve a directory, and let whoever prunes it know for as long as the context lasts."""
+    async def open(
+        cls, directory: CacheDirectory, *, lease_seconds: float = LEASE_SECONDS
+    ) -> AsyncIterator[CacheLibrary]:
+        """Serve a directory, and let whoever prunes it know for as long as the context lasts.
+
+        ``lease_seconds`` is how long an answer can be followed up after its path was pruned.
+        """
         with contextlib.ExitStack() as stack:
             await in_thread(_tell_that_it_is_served, directory.path / SERVING, stack)
-            library = cls(directory)
+            library = cls(directory, Leases(lease_seconds))
             await in_thread(library._files.scan)
             yield library
 

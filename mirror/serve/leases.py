@@ -25,7 +25,8 @@ _FEWEST: Final = 1024
 class Leases:
     """Which narinfos were given when, by hash part; times are seconds of a monotonic clock."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float = LEASE_SECONDS) -> None:
+        self._seconds = seconds
         self._given: dict[str, float] = {}
         self._enough = _FEWEST
 
@@ -34,7 +35,7 @@ class Leases:
         self._given[hash_part] = now
         if len(self._given) > self._enough:
             self._given = {
-                each: when for each, when in self._given.items() if now - when < LEASE_SECONDS
+                each: when for each, when in self._given.items() if now - when < self._seconds
             }
             self._enough = max(_FEWEST, 2 * len(self._given))
 
@@ -49,7 +50,7 @@ class Leases:
         while unseen:
             each = unseen.pop()
             given = self._given.get(each)
-            if given is not None and now - given < LEASE_SECONDS:
+            if given is not None and now - given < self._seconds:
                 return True
             further = [other for other in referrers.get(each, ()) if other not in seen]
             seen.update(further)

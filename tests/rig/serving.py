@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from mirror.destinations import CacheDirectory, NixStore
 from mirror.serve.application import DEFAULT_PRIORITY, Application
 from mirror.serve.cache_library import CacheLibrary
+from mirror.serve.leases import LEASE_SECONDS
 from mirror.serve.metrics import Counters
 from mirror.serve.server import Address, listen
 from mirror.serve.store_library import StoreLibrary
@@ -98,10 +99,12 @@ async def serve_library(library: Library) -> AsyncIterator[Served]:
 
 
 @contextlib.asynccontextmanager
-async def serve_directory(path: Path) -> AsyncIterator[Served]:
+async def serve_directory(
+    path: Path, *, lease_seconds: float = LEASE_SECONDS
+) -> AsyncIterator[Served]:
     async with (
         CacheDirectory.open(path, exclusive=False) as directory,
-        CacheLibrary.open(directory) as library,
+        CacheLibrary.open(directory, lease_seconds=lease_seconds) as library,
         serve_library(library) as served,
     ):
         yield served
