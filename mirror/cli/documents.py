@@ -93,6 +93,7 @@ def check_document(checked: Iterable[Checked]) -> dict[str, Any]:
             {
                 "name": each.target.name,
                 "edit": each.edit,
+                "root": each.root,
                 "ready": each.is_ready,
                 "problem": each.problem.message if each.problem else None,
                 "missing": [

@@ -45,11 +45,12 @@ class Checked:
     """What is to be said of one target, or of one edit of it.
 
     ``problem`` is why it could not even be evaluated offline, or why the edit does not apply; else
-    there is a ``readiness``.
+    there is a ``root``, the derivation that it is evaluated to, and its ``readiness``.
     """
 
     target: Target
     edit: str | None = None
+    root: StorePath | None = None
     readiness: Readiness | None = None
     problem: PrefetchError | None = None
     is_applicable: bool = True
@@ -109,18 +110,19 @@ async def check(
         if not isinstance(result, Evaluated):
             checked.append(Checked(target=target, problem=result))
             continue
-        of_target = [Checked(target=target, readiness=offline.readiness(result.root))]
-        for each in result.edits:
-            readiness = edited.readiness(each.root) if each.root is not None else None
-            of_target.append(
-                Checked(
-                    target=target,
-                    edit=each.edit.name,
-                    readiness=readiness,
-                    problem=EvaluationError(each.problem) if each.problem else None,
-                    is_applicable=each.is_applicable,
-                )
+        readiness = offline.readiness(result.root)
+        of_target = [Checked(target=target, root=result.root, readiness=readiness)]
+        of_target += [
+            Checked(
+                target=target,
+                edit=each.edit.name,
+                root=each.root,
+                readiness=None if each.root is None else edited.readiness(each.root),
+                problem=EvaluationError(each.problem) if each.problem else None,
+                is_applicable=each.is_applicable,
             )
+            for each in result.edits
+        ]
         checked += await _named(of_target, result, evaluation)
     return checked
 

@@ -100,10 +100,13 @@ def dry_run(
     derivation: str,
     *,
     store: ScratchStore,
-    caches: Sequence[str],
+    caches: Sequence[str] = (),
     config: Sequence[str] = (),
 ) -> DryRun:
-    """What realising ``derivation``, which ``store`` has, would build and fetch from ``caches``."""
+    """What realising ``derivation``, which ``store`` has, would build and fetch from ``caches``.
+
+    ``config`` comes after them, and so can name others.
+    """
     completed = run(
         nix,
         *("nix-store", "--realise", "--dry-run", derivation),
