@@ -277,17 +277,30 @@ def rehearse(lists: Lists, *, to: To = None, store: Store = None, json: Json = F
 
 @app.command()
 def why(
-    target: Annotated[str, typer.Argument(help="A target, as in a list: .#laptop")],
+    target: Annotated[
+        str, typer.Argument(help="A target, as in a list: .#laptop; with --list, its name there.")
+    ],
     path: Annotated[str, typer.Argument(help="A store path, its name, or a package's name.")],
     *,
+    list_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--list",
+            metavar="LIST",
+            help="The list that TARGET is on, with its level and its edits.",
+        ),
+    ] = None,
     to: To = None,
     store: Store = None,
     every: Annotated[bool, typer.Option("--all", help="Each way to it, not the shortest.")] = False,
+    json: Json = False,
 ) -> None:
-    """Show the shortest chain from a target to a path."""
+    """Show the shortest chain from a target to a path, what asked for it, and its size."""
     from mirror.cli import commands  # noqa: PLC0415 - start-up time
 
-    run(commands.why(target, path, to=to, store=store, every=every))
+    lists = () if list_file is None else (list_file,)
+    request = commands.Request(lists=lists, to=to, store=store)
+    run(commands.why(request, target, path, every=every, json=json))
 
 
 @app.command()

@@ -38,6 +38,7 @@ from mirror.sync import check as checking
 from mirror.sync import export as exporting
 from mirror.sync import rehearse as rehearsing
 from mirror.sync import run as pipeline
+from mirror.sync import why as explaining
 from mirror.sync.freshness import rehearsals
 from mirror.sync.records import failures_recorded
 from mirror.sync.refresh import refreshed
@@ -198,25 +199,32 @@ async def rehearse(request: Request, *, json: bool) -> int:
         write_lines(render.rehearsal_lines(rehearsed))
     for each in rehearsed:
         if not each.has_passed and each.problem is not None:
-            explain(each.problem, about=render.rehearsed_name(each))
+            explain(each.problem, about=render.with_edit(each.target, each.edit))
     return 0 if all(each.has_passed for each in rehearsed) else 1
 
 
-async def why(target: str, path: str, *, to: str | None, store: str | None, every: bool) -> int:
+async def why(request: Request, name: str, path: str, *, every: bool, json: bool) -> int:
     """``prefetch why``."""
-    (parsed,) = parse_list(
-        f"target = {target}", file="TARGET", directory=Path.cwd(), shipped_edits=shipped_edits()
-    )
-    async with open_destination(to, exclusive=False) as destination:
-        chains = await checking.why(
-            parsed, path, await Nix.find(), observer(), store=store, destination=destination
+    target = await _named_target(request, name)
+    async with open_destination(request.to, exclusive=False) as destination:
+        reasons = await explaining.why(
+            target,
+            path,
+            await Nix.find(),
+            observer(),
+            store=request.store,
+            destination=destination,
         )
-    if not chains:
-        write_lines([f"nothing leads from {target} to {path}"])
-        return 1
-    for chain in chains if every else chains[:1]:
-        write_lines(render.chain_lines(target, chain))
-    return 0
+        place = destination.name
+    if not every:
+        reasons = [replace(each, ways=each.ways[:1]) for each in reasons[:1]]
+    if json:
+        _print_json(documents.why_document(target, reasons))
+    elif reasons:
+        write_lines(line for each in reasons for line in render.why_lines(target, each, place))
+    else:
+        write_lines([f"nothing leads from {target.name} to {path}"])
+    return 0 if reasons else 1
 
 
 async def export(request: Request, *, form: Literal["closure-info", "paths", "dot"]) -> int:
@@ -313,6 +321,27 @@ async def read_lists(request: Request) -> list[Target]:
         return targets
     level = _read_level(request.level)
     return [replace(target, level=level) for target in targets]
+
+
+async def _named_target(request: Request, name: str) -> Target:
+    """Find the target that the lists have by this name; without lists, read it as one has it.
+
+    Raises:
+        RequestError: no list has it, or it cannot be read.
+
+    """
+    if not request.lists:
+        (target,) = parse_list(
+            f"target = {name}", file="TARGET", directory=Path.cwd(), shipped_edits=shipped_edits()
+        )
+        return replace(target, name=target.installable_text)
+    targets = {each.name: each for each in await read_lists(request)}
+    if name not in targets:
+        lists = ", ".join(str(file) for file in request.lists)
+        raise RequestError(
+            f"{lists} has no target called {name}", hint=f"it has: {', '.join(targets)}"
+        )
+    return targets[name]
 
 
 @contextlib.asynccontextmanager

@@ -9,10 +9,12 @@ if TYPE_CHECKING:
 
     from mirror.destinations import Generation, RunRecord
     from mirror.planning.plan import Plan
+    from mirror.planning.targets import Target
     from mirror.sync.check import Checked
     from mirror.sync.freshness import Rehearsal
     from mirror.sync.rehearse import Rehearsed
     from mirror.sync.run import Synced
+    from mirror.sync.why import Reason
 
 VERSION: Final = 1
 
@@ -107,6 +109,32 @@ def check_document(checked: Iterable[Checked]) -> dict[str, Any]:
                 ],
             }
             for each in checked
+        ],
+    }
+
+
+def why_document(target: Target, reasons: Iterable[Reason]) -> dict[str, Any]:
+    """``why --json``."""
+    return {
+        "version": VERSION,
+        "target": target.name,
+        "paths": [
+            {
+                "path": each.path,
+                "asked_by": list(each.asked_by),
+                "nar_bytes": each.nar_bytes,
+                "closure_bytes": each.closure_bytes,
+                "chains": [
+                    {
+                        "edit": way.edit,
+                        "steps": [
+                            {"relation": step.relation, "path": step.path} for step in way.steps
+                        ],
+                    }
+                    for way in each.ways
+                ],
+            }
+            for each in reasons
         ],
     }
 

@@ -15,14 +15,15 @@ if TYPE_CHECKING:
 
     from mirror.destinations import Generation, RunRecord
     from mirror.formats.store_path import StorePath
-    from mirror.planning.chains import Step
     from mirror.planning.plan import Plan, TargetPlan
     from mirror.planning.readiness import Missing
+    from mirror.planning.targets import Target
     from mirror.sync.check import Checked
     from mirror.sync.freshness import Rehearsal
     from mirror.sync.rehearse import Rehearsed
     from mirror.sync.report import Outcome
     from mirror.sync.run import Synced
+    from mirror.sync.why import Reason
 
 _LARGEST: Final = 5
 _SHOWN: Final = 8
@@ -217,7 +218,7 @@ def checked_lines(checked: Iterable[Checked], mending: str) -> Iterator[str]:
     """``check``: ready or not; for what is missing, who needs it and what it would cost."""
     is_ready = True
     for each in checked:
-        name = each.target.name + (f" with {each.edit}" if each.edit else "")
+        name = with_edit(each.target, each.edit)
         if not each.is_applicable and each.problem is not None:
             yield f"{name}: does not apply, {each.problem.message}"
         elif each.problem is not None:
@@ -252,11 +253,20 @@ def _missing_lines(missing: Sequence[Missing]) -> Iterator[str]:
         yield f"  and {len(ordered) - _SHOWN:,} more (--json lists all)"
 
 
-def chain_lines(target: str, chain: Iterable[Step]) -> Iterator[str]:
-    """``why``: one line a step."""
-    yield target
-    for depth, step in enumerate(chain, start=1):
-        yield f"{'  ' * depth}{step.relation} {step.path}"
+def why_lines(target: Target, reason: Reason, destination: str) -> Iterator[str]:
+    """``why``: one line a step of each way, then who asked for what it leads to, and its size."""
+    for way in reason.ways:
+        yield with_edit(target, way.edit)
+        for depth, step in enumerate(way.steps, start=1):
+            yield f"{'  ' * depth}{step.relation} {step.path}"
+    if reason.asked_by:
+        yield f"asked for by {', '.join(reason.asked_by)}"
+    else:
+        yield f"part of its build graph, but nothing asks for it at level {target.level.word}"
+    if reason.nar_bytes is None or reason.closure_bytes is None:
+        yield f"not at {destination}"
+    else:
+        yield f"{size(reason.nar_bytes)}, {size(reason.closure_bytes)} with all that it refers to"
 
 
 def rehearsal_state(rehearsal: Rehearsal | None) -> str:
@@ -268,15 +278,15 @@ def rehearsal_state(rehearsal: Rehearsal | None) -> str:
     return f"rehearsal {rehearsal.state}"
 
 
-def rehearsed_name(rehearsed: Rehearsed) -> str:
-    """``laptop with dnsmasq``."""
-    return rehearsed.target.name + (f" with {rehearsed.edit}" if rehearsed.edit else "")
+def with_edit(target: Target, edit: str | None) -> str:
+    """What a target with an edit is called: ``laptop with dnsmasq``."""
+    return target.name + (f" with {edit}" if edit else "")
 
 
 def rehearsal_lines(rehearsed: Iterable[Rehearsed]) -> Iterator[str]:
     """``rehearse``: one line for a target and for each edit."""
     for each in rehearsed:
-        name = rehearsed_name(each)
+        name = with_edit(each.target, each.edit)
         if each.problem is None:
             built = number(each.built, "derivation")
             yield f"{name}: rehearsed, builds without a network ({built} built)"

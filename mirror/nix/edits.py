@@ -24,10 +24,11 @@ if TYPE_CHECKING:
     from mirror.nix.command import Nix
     from mirror.planning.targets import Edit
 
-# As Nix reads a relative path, apart from numbers (192.0.2.1/24). What only looks like one, in a
-# comment or a string, makes no harm: the directory is then copied for nothing.
+# As Nix reads a relative path, apart from numbers (192.0.2.1/24) and a shell's words ($out/bin).
+# What else only looks like one, in a comment or a string, makes no harm: the directory is then
+# copied for nothing.
 _RELATIVE_PATH: Final = re.compile(
-    r"(?<![\w.+/~<:-])(?![\d.]+/\d)[\w.+-]+/(?:[\w.+-]|\$\{)", re.ASCII
+    r"(?<![\w.+/~<:$-])(?![\d.]+/\d)[\w.+-]+/(?:[\w.+-]|\$\{)", re.ASCII
 )
 
 # Since 2020 it goes on with "Definition values:", before that it named the file in between.

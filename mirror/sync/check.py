@@ -1,43 +1,35 @@
-"""``check`` and ``why``: what can be said of targets without touching any network.
+"""``check``: whether targets, and their edits, can be rebuilt without a network.
 
-That no network is touched is enforced: Nix evaluates where no interface is up, and this process
-opens no connection but one to a store. The answer is for the destination as it is now: a Nix store
-that builds with what is valid in it, or a cache whose clients start from nothing.
+It touches none itself: evaluation has none, and this process opens no connection but one to a
+store. The answer is for the destination as it is now: a Nix store that builds with what is valid in
+it, or a cache whose clients start from nothing.
 """
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from mirror.destinations import NixStore
-from mirror.errors import EvaluationError, RequestError
+from mirror.errors import EvaluationError
 from mirror.nix.attributes import attribute_names
-from mirror.nix.derivations import read_closure
-from mirror.nix.evaluate import Evaluated, evaluate_all
-from mirror.nix.settings import read_settings
-from mirror.nix.stores import locate
-from mirror.planning.chains import Chains
-from mirror.planning.graph import Graph
+from mirror.nix.evaluate import Evaluated
 from mirror.planning.names import candidates
 from mirror.planning.readiness import Offline
+from mirror.sync.offline import evaluate_offline
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Sequence
 
     from mirror.destinations import Destination, Generation
     from mirror.errors import PrefetchError
     from mirror.formats.store_path import StorePath
     from mirror.nix.command import Nix
-    from mirror.nix.stores import StoreLocation
-    from mirror.planning.chains import Step
+    from mirror.planning.graph import Graph
     from mirror.planning.readiness import Readiness
     from mirror.planning.targets import Target
+    from mirror.sync.offline import Evaluation
     from mirror.sync.report import Observer
-
-_EVALUATIONS: Final = 2
-_NO_CACHES: Final = "substituters =\nextra-substituters ="
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,20 +53,6 @@ class Checked:
         if not self.is_applicable:
             return True
         return self.readiness is not None and self.readiness.is_ready
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evaluation:
-    """The targets as they were evaluated offline, or the errors, and their common graph.
-
-    ``nix`` is the one without a network that evaluated them into ``store``.
-    """
-
-    results: tuple[tuple[Target, Evaluated | PrefetchError], ...]
-    graph: Graph
-    nix: Nix
-    store: StoreLocation
-    system: str
 
 
 async def check(
@@ -127,76 +105,6 @@ async def check(
     return checked
 
 
-async def why(
-    target: Target,
-    wanted: str,
-    nix: Nix,
-    observer: Observer,
-    *,
-    store: str | None,
-    destination: Destination,
-) -> list[tuple[Step, ...]]:
-    """The chains from a target to a path, the shortest first; ``wanted`` is a path or a name.
-
-    Raises:
-        EvaluationError: the target cannot be evaluated offline.
-        RequestError: nothing in its build graph is called so.
-
-    """
-    evaluation = await evaluate_offline([target], nix, observer, store=store)
-    ((_, result),) = evaluation.results
-    if not isinstance(result, Evaluated):
-        raise result
-    graph = evaluation.graph
-    held = await _closure(destination, {*graph.makers, *graph.input_sources})
-    known = {*graph.derivations, *graph.makers, *graph.input_sources, *held}
-    paths = sorted(path for path in known if wanted in {path, path.name, path.hash_part})
-    if not paths:
-        named = graph.named(wanted, graph.derivations)
-        paths = sorted(each for path in named for each in graph[path].output_paths())
-    if not paths:
-        raise RequestError(
-            f"nothing that {target.name} is made of is called {wanted}",
-            hint="give a store path, its name, or a package's name",
-        )
-    for whole in (False, True):
-        chains = Chains(graph, held, whole=whole)
-        found = [chain for path in paths for chain in chains.every(result.root, path)]
-        if found:
-            break
-    return sorted(found, key=len)
-
-
-async def evaluate_offline(
-    targets: Sequence[Target], nix: Nix, observer: Observer, *, store: str | None
-) -> Evaluation:
-    """Evaluate targets where there is no network, and read their build graph.
-
-    Raises:
-        ToolError: Nix cannot be used, or its network cannot be taken away.
-
-    """
-    observer.step(f"evaluating {', '.join(target.name for target in targets)} without a network")
-    configuration = f"{nix.environment.get('NIX_CONFIG', '')}\n{_NO_CACHES}"
-    isolated = replace(
-        await nix.isolated(), environment={**nix.environment, "NIX_CONFIG": configuration}
-    )
-    location = await locate(isolated, store)
-    settings = await read_settings(isolated)
-    results = await evaluate_all(
-        isolated, targets, store=location, system=settings.system, limit=_EVALUATIONS
-    )
-    roots = [root for each in results if isinstance(each, Evaluated) for root in each.roots]
-    graph = Graph(await asyncio.to_thread(read_closure, location, roots))
-    return Evaluation(
-        results=tuple(zip(targets, results, strict=True)),
-        graph=graph,
-        nix=isolated,
-        store=location,
-        system=settings.system,
-    )
-
-
 async def _named(
     checked: Sequence[Checked], evaluated: Evaluated, evaluation: Evaluation
 ) -> list[Checked]:
@@ -232,16 +140,3 @@ async def _local_derivations(graph: Graph, destination: Destination | None) -> f
             if kept.isdisjoint(graph[path].output_paths())
         }
     return frozenset(local)
-
-
-async def _closure(
-    destination: Destination, paths: Collection[StorePath]
-) -> Mapping[StorePath, tuple[StorePath, ...]]:
-    """What the held ones of ``paths`` refer to, and those in turn."""
-    references: dict[StorePath, tuple[StorePath, ...]] = {}
-    unread = set(paths)
-    while unread:
-        held = await destination.held(unread)
-        references |= {path: info.references for path, info in held.items()}
-        unread = {each for path in held for each in references[path]} - references.keys()
-    return references

@@ -1,4 +1,4 @@
-"""``check`` and ``why`` as a person meets them, before and after what they warn of."""
+"""``check`` as a person meets it, before and after what it warns of."""
 
 from __future__ import annotations
 
@@ -87,22 +87,6 @@ def test_a_list_of_valid_paths_can_be_asked_about(shell: Shell) -> None:
     assert TOOL in lacking.stdout
     (shell.directory / "empty").write_text("nothing here\n")
     assert "no store path" in shell.run([*check, "--valid-paths", "empty"], expect=2).stderr
-
-
-def test_why_tells_what_needs_a_path(shell: Shell) -> None:
-    shell.write_list("laptop = DEMO#laptop")
-    shell.run(shell.arguments("sync", "hosts.txt", "--to", "cache"))
-    why = [*shell.command, "why", f"path:{shell.upstream.distribution}#laptop"]
-    options = ["--to", "cache", "--store", shell.store_url]
-    lines = shell.run([*why, TOOL, *options]).stdout.splitlines()
-    assert lines[1].strip().startswith("is built with")
-    assert lines[1].endswith("-activate.drv")
-    assert lines[-1].endswith(TOOL)
-    # A library that nothing is built with here, but that a package refers to.
-    every = shell.run([*why, "libbase-1.2", *options, "--all"]).stdout
-    assert "refers to" in every
-    unknown = shell.run([*why, "no-such-thing", *options], expect=2)
-    assert "no-such-thing" in unknown.stderr
 
 
 def test_a_target_that_cannot_be_evaluated_offline_is_not_ready(shell: Shell) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -175,6 +176,15 @@ async def test_an_own_edit_may_read_what_is_beside_and_below_it(
     above = await one_edit(demo_nix, store, hosts, line)
     assert above.is_applicable
     assert "files of its own directory and below it" in (above.problem or "")
+
+
+async def test_a_shell_s_path_in_an_edit_is_no_reason_to_read_its_directory(
+    demo_nix: Nix, store: StoreLocation, upstream: Upstream, hosts: Path
+) -> None:
+    os.mkfifo(hosts / "pipe")
+    (hosts / "mine.nix").write_text('{ systemd.services.mine.script = "exec $HOME/bin/mine"; }')
+    edit = await one_edit(demo_nix, store, hosts, f"{upstream.distribution}#laptop edits=mine.nix")
+    assert edit.problem is None
 
 
 async def test_an_edit_that_fails_is_a_problem_of_its_own(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rig.made_graphs import out, package
+from rig.made_graphs import out, package, source
 
-from mirror.planning.chains import Chains
+from mirror.planning.chains import Chains, raised_by
 from mirror.planning.graph import Graph
+from mirror.planning.targets import Level, PathInstallable, Target
 
 if TYPE_CHECKING:
     from mirror.formats.store_path import StorePath
@@ -51,3 +53,50 @@ def test_sources_of_what_is_there_are_found_in_the_whole_graph_only() -> None:
     assert told(Chains(GRAPH, there), out(SOURCE)) == []
     (chain,) = told(Chains(GRAPH, there, whole=True), out(SOURCE))[:1]
     assert chain[-1] == ("is built with", "source")
+
+
+def test_a_root_that_is_there_leads_on_by_what_it_refers_to() -> None:
+    there = {out(SYSTEM): [out(TOOL)], out(TOOL): [], out(UNIT): []}
+    assert told(Chains(GRAPH, there), out(TOOL)) == [[("makes", "system"), ("refers to", "tool")]]
+
+
+def test_what_an_edit_builds_anew_leads_on_though_it_is_there() -> None:
+    unit = package("unit", [TOOL], attributes={"preferLocalBuild": "1"})
+    system = package("system", [unit])
+    graph = Graph({each.path: each for each in (SOURCE, LIBRARY, TOOL, unit, system)})
+    chains = Chains(graph, {out(unit): [], out(TOOL): []})
+    (steps,) = chains.every(system.path, out(TOOL))
+    assert [step.path for step in steps] == [unit.path, out(TOOL)]
+
+
+def test_a_fetcher_is_built_with_nothing_that_is_wanted() -> None:
+    fetched = source("fetched", [TOOL])
+    system = package("system", [fetched])
+    graph = Graph({each.path: each for each in (SOURCE, LIBRARY, TOOL, fetched, system)})
+    assert not list(Chains(graph, {}).every(system.path, out(TOOL)))
+    assert list(Chains(graph, {}, whole=True).every(system.path, out(TOOL)))
+
+
+def test_the_option_that_asks_for_a_source_is_named_as_a_list_has_it() -> None:
+    fetched = source("fetched")
+    tool, other = package("tool", [fetched]), package("other")
+    system = package("system", [tool, other])
+    graph = Graph({each.path: each for each in (fetched, tool, other, system)})
+
+    def asked(path: StorePath, level: Level, *raised: tuple[str, Level]) -> tuple[str, ...]:
+        target = Target(
+            name="it",
+            installable=PathInstallable(Path("/it")),
+            installable_text="it",
+            level=level,
+            raised=raised,
+        )
+        return raised_by(target, [system.path], path, graph)
+
+    assert asked(out(fetched), Level.REBUILD) == ()
+    assert asked(out(fetched), Level.SOURCES) == ("level=sources",)
+    assert asked(out(tool), Level.SOURCES) == ()
+    assert asked(out(tool), Level.FULL) == ("level=full",)
+    both = (("tool", Level.FULL), ("other", Level.SOURCES))
+    assert asked(out(fetched), Level.REBUILD, *both) == ("full=tool",)
+    assert asked(out(other), Level.REBUILD, *both) == ()
