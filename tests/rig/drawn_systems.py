@@ -38,9 +38,9 @@ _USERS: Final = {name: 1000 + number for number, name in enumerate(_NAMES)}
 class DrawnSystem:
     """A system, the edits of it, and what became of them.
 
-    The first ``listed`` of ``edits`` were on the list when it was synced. Of what was kept,
-    ``lost`` has gone since: numbers that stand for paths. ``kind`` is how the list names it,
-    ``destination`` where it is kept.
+    The first ``listed`` of ``edits`` were on the list when it was synced, and what no cache has was
+    built then if it ``is_built``. Of what was kept, ``lost`` has gone since: numbers that stand for
+    paths. ``kind`` is how the list names it, ``destination`` where it is kept.
     """
 
     kind: Literal["flake", "file"]
@@ -49,6 +49,7 @@ class DrawnSystem:
     module: str
     edits: tuple[str, ...]
     listed: int
+    is_built: bool
     lost: tuple[int, ...]
 
 
@@ -65,6 +66,7 @@ def drawn_systems(*, edits: int) -> SearchStrategy[DrawnSystem]:
         module=modules,
         edits=st.lists(edit, min_size=edits, max_size=edits, unique=True).map(tuple),
         listed=st.integers(0, edits // 2),
+        is_built=st.sampled_from((False, False, True)),
         lost=st.one_of(st.just(()), st.just(()), numbers),
     )
 

@@ -82,7 +82,7 @@ class Proof:
         self._edits = self._write()
 
     async def carry_out(self, tally: Tally) -> None:
-        await self._sync(self._line(self._drawn.listed))
+        await self._sync(self._line(self._drawn.listed), build=self._drawn.is_built)
         is_whole = not await self._lose()
         claims = await self._claims()
         self._prove(claims)
@@ -118,8 +118,9 @@ class Proof:
         option = f"edits={','.join(self._edits[:edits])}" if edits else ""
         return f"it = {name} {self._drawn.options} {option}"
 
-    async def _sync(self, line: str) -> None:
-        assert (await self._bench.sync(self._nix, line, self._place)).is_complete
+    async def _sync(self, line: str, *, build: bool = False) -> None:
+        synced = await self._bench.sync(self._nix, line, self._place, build=build)
+        assert synced.is_complete
 
     async def _lose(self) -> bool:
         """Let what was drawn for it go, with all that refers to it; whether that was anything."""
