@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from mirror.errors import SourceError
 from mirror.formats.store_path import StorePath
 from mirror.nix import expressions
 from mirror.nix.recording import Touched, recording
@@ -79,6 +80,21 @@ async def dev_shell(
         built=shell.touched.built | (environment.touched.built & known.built),
     )
     return DevShell(derivations=frozenset(derivations), touched=touched, notices=tuple(notices))
+
+
+async def enter(nix: Nix, flake: str, attribute: str, *, store: StoreLocation) -> None:
+    """Enter a flake's dev shell as a user does, and leave it at once.
+
+    Raises:
+        SourceError: Nix cannot enter it; ends with its last words.
+        ToolError: Nix cannot be used.
+
+    """
+    command = ["nix", "develop", "--no-write-lock-file", "--store", store.url]
+    command += [f"{flake}#{attribute}", "--command", "/bin/sh", "-c", ":"]
+    completed = await nix.run(command)
+    if completed.returncode != 0:
+        raise SourceError(f"`nix develop` cannot enter {attribute}:\n{completed.error_text}")
 
 
 async def _bash(nix: Nix, flake: str, system: str, store: StoreLocation) -> StorePath | None:

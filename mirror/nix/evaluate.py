@@ -74,6 +74,11 @@ class Evaluated:
     touched: Touched = field(default_factory=Touched)
 
     @property
+    def is_dev_shell(self) -> bool:
+        """Whether it is there to be entered, by ``nix develop``, rather than to be built."""
+        return (self.chosen or "").startswith("devShells.")
+
+    @property
     def roots(self) -> tuple[StorePath, ...]:
         """The target's own root, then those of its edits that have one."""
         return (self.root, *(each.root for each in self.edits if each.root is not None))

@@ -93,8 +93,8 @@ class _Needs:
                 f"its lock file lacks {', '.join(inputs.unlocked)}, so evaluating it asks the "
                 f"network: `nix flake lock` locks {'it' if len(inputs.unlocked) == 1 else 'them'}"
             )
-        chosen = self.evaluated.chosen or ""
-        if chosen.startswith("devShells."):
+        chosen = self.evaluated.chosen
+        if chosen is not None and self.evaluated.is_dev_shell:
             shell = await dev_shell(
                 self.nix,
                 flake,

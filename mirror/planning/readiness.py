@@ -97,9 +97,13 @@ class Offline:
         """Whether Nix would succeed in making outputs of a derivation."""
         return not self._stuck(self.would_build(derivation, outputs))
 
-    def readiness(self, root: StorePath) -> Readiness:
-        """Whether all outputs of ``root`` can be built."""
+    def readiness(self, root: StorePath, *, anew: bool = False) -> Readiness:
+        """Whether all outputs of ``root`` can be built; with ``anew``, also if they are there."""
         build = self.would_build(root, self.graph[root].outputs)
+        if anew:
+            build.add(root)
+            for path, names in self.graph[root].input_derivations.items():
+                build |= self.would_build(path, names)
         stuck = self._stuck(build)
         return Readiness(build=frozenset(build), missing=tuple(self._causes(root, stuck)))
 

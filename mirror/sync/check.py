@@ -88,7 +88,8 @@ async def check(
         if not isinstance(result, Evaluated):
             checked.append(Checked(target=target, problem=result))
             continue
-        readiness = offline.readiness(result.root)
+        # To enter a dev shell, Nix builds a variant of it, from all that it is built from.
+        readiness = offline.readiness(result.root, anew=result.is_dev_shell)
         of_target = [Checked(target=target, root=result.root, readiness=readiness)]
         of_target += [
             Checked(

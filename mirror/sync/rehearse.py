@@ -1,9 +1,9 @@
 """``rehearse``: evaluate and build what was kept, for real, where there is nothing else.
 
 An empty scratch store is fed from the newest generation alone, every path verified on its way; Nix
-collects its garbage; then real Nix evaluates the target and its edits and builds them, by a user
-who never ran Nix before and where no network interface is up. What comes of it is recorded at the
-destination as a receipt. The scratch store is removed however it ends.
+collects its garbage; then real Nix evaluates the target and its edits and builds them (a dev shell
+it enters), by a user who never ran Nix before and where no network interface is up. What comes of
+it is recorded at the destination as a receipt. The scratch store is removed however it ends.
 """
 
 from __future__ import annotations
@@ -28,20 +28,21 @@ from mirror.errors import (
 )
 from mirror.nix import daemon
 from mirror.nix.derivations import read_closure
+from mirror.nix.dev_shell import enter
 from mirror.nix.evaluate import Evaluated, evaluate_all
 from mirror.nix.origin_of_path import derivation_of
 from mirror.nix.realise import realise
 from mirror.nix.settings import read_settings
 from mirror.nix.stores import StoreLocation, locate, open_store
 from mirror.planning.graph import Graph, in_order
-from mirror.planning.targets import PathInstallable
+from mirror.planning.targets import FlakeInstallable, PathInstallable
 from mirror.sources import Wanted
 from mirror.sync.alone import expect_room, kept, newcomer, scratch_directory
 from mirror.sync.engine import Item, obtain
 from mirror.sync.freshness import lock_file, lock_hash
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Sequence
 
     from mirror.destinations import CacheDirectory, Generation
     from mirror.formats.store_path import StorePath
@@ -179,10 +180,13 @@ class _Rehearsal:
                 "kept: what is rehearsed is what it is now"
             )
         graph = Graph(await asyncio.to_thread(read_closure, self._store, evaluated.roots))
-        parts = [await self._build(None, evaluated.root, graph)]
+        if evaluated.is_dev_shell:
+            return [await self._try(None, graph, self._enter(evaluated))]
+        parts = [await self._try(None, graph, self._build(None, evaluated.root))]
         for each in evaluated.edits:
             if each.root is not None:
-                parts.append(await self._build(each.edit.name, each.root, graph))
+                attempt = self._build(each.edit.name, each.root)
+                parts.append(await self._try(each.edit.name, graph, attempt))
                 continue
             parts.append(
                 Rehearsed(
@@ -274,15 +278,27 @@ class _Rehearsal:
             raise result
         return result
 
-    async def _build(self, edit: str | None, root: StorePath, graph: Graph) -> Rehearsed:
+    async def _build(self, edit: str | None, root: StorePath) -> None:
         name = self._target.name + (f" with {edit}" if edit else "")
         self._observer.step(f"building {name} without a network")
+        await realise(self._nix, [root], store=self._store, options=_NO_SUBSTITUTES)
+
+    async def _enter(self, evaluated: Evaluated) -> None:
+        """Do with a dev shell what it is for: that it is built says little, where it can be."""
+        assert isinstance(self._target.installable, FlakeInstallable)
+        assert evaluated.chosen is not None
+        self._observer.step(f"entering {self._target.name} without a network")
+        flake = self._target.installable.flake
+        await enter(self._nix, flake, evaluated.chosen, store=self._store)
+
+    async def _try(self, edit: str | None, graph: Graph, attempt: Awaitable[None]) -> Rehearsed:
+        """Await what is the proof, and count what Nix built for it."""
         outputs = list(graph.makers)
         async with daemon.connect(self._nix, self._store) as connection:
             before = await connection.query_valid_paths(outputs)
             problem = None
             try:
-                await realise(self._nix, [root], store=self._store, options=_NO_SUBSTITUTES)
+                await attempt
             except SourceError as error:
                 problem = error
             added = await connection.query_valid_paths(outputs) - before

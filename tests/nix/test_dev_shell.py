@@ -6,6 +6,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 import pytest
+from rig.dev_shells import shell_flake
 from rig.evaluated_again import (
     MADE,
     evaluate_offline,
@@ -27,28 +28,6 @@ if TYPE_CHECKING:
     from mirror.formats.store_path import StorePath
     from mirror.nix.command import Nix
 
-NIXPKGS = f"""{{ outputs = {{ self }}: let {MADE}
-  install = more: [ "-c" ''
-    /bin/busybox mkdir -p $out/bin
-    /bin/busybox cp ${{./bash}} $out/bin/bash
-    ${{more}}
-  '' ];
-  tools = made "tools" {{
-    args = install "echo 'export FROM_SETUP=prepared' >$out/setup";
-  }};
-in {{
-  legacyPackages.x86_64-linux = {{
-    bashInteractive = made "bash-interactive" {{ args = install ""; }};
-    mkShell = more: made "shell" ({{
-      builder = "${{tools}}/bin/bash";
-      args = [ "-c" "exit 1" ];
-      stdenv = tools;
-      outputs = [ "out" ];
-    }} // more);
-  }};
-}}; }}
-"""
-
 
 @pytest.fixture
 async def nix(any_nix: Nix, tmp_path: Path) -> Nix:
@@ -58,23 +37,6 @@ async def nix(any_nix: Nix, tmp_path: Path) -> Nix:
 @pytest.fixture
 def store(scratch_store: ScratchStore) -> StoreLocation:
     return StoreLocation.parse(scratch_store.url)
-
-
-def shell_flake(tmp_path: Path) -> tuple[Path, Path]:
-    """A flake with a dev shell, and its nixpkgs."""
-    bash = shutil.which("bash-static")
-    if bash is None:
-        pytest.skip("no bash-static: tools/install-nix tests installs it")
-    nixpkgs = flake(tmp_path / "nixpkgs", NIXPKGS)
-    shutil.copy(bash, nixpkgs / "bash")
-    top = flake(
-        tmp_path / "top",
-        f"""{{ inputs.nixpkgs.url = "path:{nixpkgs}"; outputs = {{ self, nixpkgs }}: {{
-          devShells.x86_64-linux.default =
-            nixpkgs.legacyPackages.x86_64-linux.mkShell {{ GREETING = "hello"; }};
-        }}; }}""",
-    )
-    return top, nixpkgs
 
 
 def outputs(store: StoreLocation, *derivations: StorePath) -> list[StorePath]:

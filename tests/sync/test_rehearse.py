@@ -8,12 +8,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
+from rig.dev_shells import shell_flake
+from rig.evaluated_again import lock, nix_for_builds
 from rig.running import ScratchStore, run
 
 from mirror.destinations import CacheDirectory, NixStore
 from mirror.errors import DestinationError, IntegrityError
 from mirror.formats.narinfo import parse_narinfo
 from mirror.nix.stores import StoreLocation
+from mirror.sync.check import check
 from mirror.sync.freshness import Rehearsal, rehearsals
 from mirror.sync.rehearse import Rehearsed, rehearse
 
@@ -58,6 +61,19 @@ async def rehearsed(
         )
     assert list(scratch.iterdir()) == []
     return {each.edit: each for each in found}
+
+
+async def is_ready(bench: Bench, nix: Nix, to: Path | ScratchStore, text: str) -> bool:
+    """What ``check`` says of the one target."""
+    async with opened(nix, to) as destination:
+        (checked,) = await check(
+            bench.targets(text),
+            nix,
+            bench.recorder,
+            store=bench.evaluation.url,
+            destination=destination,
+        )
+    return checked.is_ready
 
 
 async def state(nix: Nix, to: Path | ScratchStore) -> Rehearsal:
@@ -306,3 +322,34 @@ async def test_import_from_derivation_rehearses(bench: Bench, any_nix: Nix) -> N
     found = await rehearsed(bench, nix, to, f"it = {file}#it")
     assert found[None].has_passed, found
     assert found[None].built == 1
+
+
+async def test_a_dev_shell_is_entered_from_what_was_kept_alone(bench: Bench, any_nix: Nix) -> None:
+    nix = await nix_for_builds(any_nix, bench.directory)
+    top, nixpkgs = shell_flake(bench.directory)
+    lock(nix, top, bench.evaluation)
+    line = f"shell = path:{top}#default"
+    to = bench.directory / "cache"
+    (generation,) = (await bench.sync(nix, line, to)).kept
+    shutil.rmtree(nixpkgs)
+    # The shell itself cannot be built, as that of nixpkgs could not for long.
+    found = await rehearsed(bench, nix, to, line)
+    assert found[None].has_passed, found
+    assert found[None].built == 1, "its tools"
+    assert (await state(nix, to)).state == "rehearsed"
+    assert await is_ready(bench, nix, to, line)
+    (bash,) = [path for path in generation.paths if path.name == "bash"]
+    (to / f"{bash.hash_part}.narinfo").unlink()
+    assert not (await rehearsed(bench, nix, to, line))[None].has_passed
+    assert not await is_ready(bench, nix, to, line)
+
+
+async def test_a_dev_shell_that_nix_cannot_enter_fails_although_it_could_be_built(
+    bench: Bench, nix_stable: Nix
+) -> None:
+    line = "shell = DEMO#default"
+    to = bench.directory / "cache"
+    await bench.sync(nix_stable, line, to)
+    problem = (await rehearsed(bench, nix_stable, to, line))[None].problem
+    assert problem is not None
+    assert "'bash'" in problem.message
