@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 from rig.running import run
 
+from mirror.destinations import CacheDirectory
+from mirror.formats.store_path import StorePath
 from mirror.planning.export import closure_info_lines
 from mirror.sync.export import export
+from mirror.sync.rehearse import rehearse
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterable
 
     from rig.bench import Bench
     from rig.running import ScratchStore
 
-    from mirror.formats.store_path import StorePath
     from mirror.nix.command import Nix
     from mirror.sync.export import Exported
 
@@ -66,26 +70,57 @@ async def test_the_root_paths_alone_make_the_system_build_offline(
     )
 
 
-@pytest.mark.timeout(600)
-async def test_closure_info_evaluates_to_exactly_the_root_paths(
-    bench: Bench, any_nix: Nix, tmp_path: Path
-) -> None:
-    found = await exported(bench, any_nix, LAPTOP)
-    roots = found.export.roots
-    assert any(name.endswith(".dev") for name in found.names.values())
-    client = bench.empty_store("client")
-    await fill(bench, any_nix, LAPTOP, roots, client)
-    file = tmp_path / "roots.nix"
+def evaluated(bench: Bench, nix: Nix, found: Exported, client: ScratchStore) -> list[StorePath]:
+    """What real Nix takes the printed expression for."""
+    file = bench.directory / "roots.nix"
     file.write_text("\n".join(closure_info_lines(found.export, found.names)))
     packages = f"(import {bench.upstream.distribution}/default.nix {{ }}).pkgs"
     expression = f'map (root: "${{root}}") (import {file} {packages})'
-    printed = run(
-        any_nix,
-        *("nix-instantiate", "--eval", "--strict", "--json", "--expr", expression),
-        store=client,
-    ).stdout
-    value = json.loads(printed)
-    assert sorted(value) == list(roots)
+    evaluate = ("nix-instantiate", "--eval", "--strict", "--json", "--expr", expression)
+    return [StorePath.parse(path) for path in json.loads(run(nix, *evaluate, store=client).stdout)]
+
+
+async def rehearsed_with(
+    bench: Bench, nix: Nix, lines: str, paths: Iterable[StorePath], root: StorePath
+) -> dict[str | None, bool]:
+    """Rehearse from a cache that has the paths of the synced one, and no others."""
+    others = bench.directory / "others"
+    shutil.copytree(bench.directory / "cache", others)
+    kept = tuple(sorted(paths))
+    narinfos = {f"{path.hash_part}.narinfo" for path in kept}
+    for file in others.glob("*.narinfo"):
+        if file.name not in narinfos:
+            file.unlink()
+    async with CacheDirectory.open(others) as cache:
+        for each in await cache.generations():
+            await cache.keep(replace(each, root=root, paths=kept))
+        found = await rehearse(
+            bench.targets(lines), nix, bench.recorder, cache, store=bench.evaluation.url
+        )
+    shutil.rmtree(others)
+    return {each.edit: each.has_passed for each in found}
+
+
+@pytest.mark.timeout(600)
+async def test_closure_info_evaluates_to_paths_that_make_the_rehearsal_pass(
+    bench: Bench, any_nix: Nix
+) -> None:
+    lines = f"{LAPTOP} edits=hosts,dnsmasq"
+    found = await exported(bench, any_nix, lines)
+    assert any(name.endswith(".dev") for name in found.names.values())
+    client = bench.empty_store("client")
+    await fill(bench, any_nix, lines, found.export.roots, client)
+    roots = evaluated(bench, any_nix, found, client)
+    assert sorted(roots) == list(found.export.roots)
+    query = ("nix-store", "--query", "--requisites", *roots)
+    closure = {StorePath.parse(path) for path in run(any_nix, *query, store=client).stdout.split()}
+    root = found.export.plan.targets[0].root
+    passed = await rehearsed_with(bench, any_nix, lines, closure, root)
+    assert passed == {None: True, "hosts": True, "dnsmasq": True}
+    # What the edit takes besides is one of them, and nothing else stands in for it.
+    (check,) = [path for path in closure if path.name == "dnsmasq-check-2.90"]
+    passed = await rehearsed_with(bench, any_nix, lines, closure - {check}, root)
+    assert passed == {None: True, "hosts": True, "dnsmasq": False}
 
 
 async def test_names_are_those_of_the_targets_own_packages(bench: Bench, any_nix: Nix) -> None:
