@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mirror.formats.aterm import parse_derivation
+from mirror.nix.closure import closure
 from mirror.nix.dev_shell import dev_shell
 from mirror.nix.file_inputs import file_inputs
 from mirror.nix.flake_inputs import flake_inputs
@@ -25,6 +26,7 @@ from mirror.planning.targets import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from mirror.formats.path_info import PathInfo
     from mirror.formats.store_path import StorePath
     from mirror.nix.command import Nix
     from mirror.nix.connection import Connection
@@ -145,12 +147,13 @@ class _Needs:
 
     async def _closure(self, paths: Iterable[StorePath]) -> dict[StorePath, tuple[StorePath, ...]]:
         """The valid ones of ``paths`` and all they refer to, protected from here on."""
-        references: dict[StorePath, tuple[StorePath, ...]] = {}
-        unread = set(paths)
-        while unread:
+
+        async def protect(unread: set[StorePath]) -> Mapping[StorePath, PathInfo]:
             await self.connection.add_temp_roots(unread)
-            infos = await self.connection.query_path_infos(unread)
-            for path, info in infos.items():
-                references[path] = tuple(each for each in info.references if each != path)
-            unread = {each for path in infos for each in references[path]} - references.keys()
-        return references
+            return await self.connection.query_path_infos(unread)
+
+        infos = await closure(paths, protect)
+        return {
+            path: tuple(each for each in info.references if each != path)
+            for path, info in infos.items()
+        }

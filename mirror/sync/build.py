@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from mirror.destinations import NixStore
 from mirror.errors import PrefetchError, SourceError
+from mirror.nix.closure import closure
 from mirror.nix.realise import realise
 from mirror.planning.graph import in_order
 from mirror.sources import Wanted
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mirror.destinations import Destination
+    from mirror.formats.path_info import PathInfo
     from mirror.formats.store_path import StorePath
     from mirror.planning.plan import Plan
     from mirror.planning.targets import Target
@@ -86,14 +88,14 @@ async def _copy(
     jobs: int,
 ) -> Mapping[StorePath, Outcome]:
     """Copy what was built, and what it refers to and the destination lacks, to the destination."""
-    references: dict[StorePath, tuple[StorePath, ...]] = {}
-    unread = set(outputs)
-    while unread:
-        infos = await workshop.evaluation.query_path_infos(unread)
-        present = await destination.held(unread)
-        references |= {path: info.references for path, info in infos.items() if path not in present}
-        unread = {each for path in infos for each in references.get(path, ())} - references.keys()
-        unread -= present.keys()
+
+    async def look_up(unread: set[StorePath]) -> Mapping[StorePath, PathInfo]:
+        return await workshop.evaluation.query_path_infos(
+            unread - (await destination.held(unread)).keys()
+        )
+
+    infos = await closure(outputs, look_up)
+    references = {path: info.references for path, info in infos.items()}
     ordered = in_order(
         references, lambda path: [each for each in references[path] if each in references]
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from mirror.errors import EvaluationError
+from mirror.nix.closure import closure
 from mirror.nix.derivations import read_closure
 from mirror.nix.evaluate import Evaluated, evaluate_all
 from mirror.nix.evaluation_needs import EvaluationNeeds, evaluation_needs
@@ -17,6 +18,7 @@ from mirror.planning.targets import Level
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from mirror.formats.path_info import PathInfo
     from mirror.formats.store_path import StorePath
     from mirror.planning.targets import Target
     from mirror.sync.report import Observer
@@ -122,17 +124,17 @@ async def _references(graph: Graph, workshop: Workshop) -> References:
         path: tuple(sorted({*derivation.input_sources, *derivation.input_derivations}))
         for path, derivation in graph.derivations.items()
     }
-    unread = set(graph.input_sources) - references.keys()
-    while unread:
+
+    async def look_up(unread: set[StorePath]) -> Mapping[StorePath, PathInfo]:
         infos = await workshop.evaluation.query_path_infos(unread)
-        for path in unread:
-            info = infos.get(path)
-            if info is None:
-                raise EvaluationError(
-                    f"{path} is missing from the store {workshop.store.url}, although a derivation "
-                    f"refers to it",
-                    hint="`nix-store --verify` finds such damage",
-                )
-            references[path] = tuple(each for each in info.references if each != path)
-        unread = {each for path in unread for each in references[path]} - references.keys()
+        if lost := unread - infos.keys():
+            raise EvaluationError(
+                f"{min(lost)} is missing from the store {workshop.store.url}, although a "
+                "derivation refers to it",
+                hint="`nix-store --verify` finds such damage",
+            )
+        return infos
+
+    for path, info in (await closure(graph.input_sources, look_up)).items():
+        references[path] = tuple(each for each in info.references if each != path)
     return references

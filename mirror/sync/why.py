@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from mirror.errors import RequestError
+from mirror.nix.closure import closure
 from mirror.nix.evaluate import Evaluated
 from mirror.planning.chains import Chains, raised_by
 from mirror.planning.targets import Level
@@ -66,7 +67,8 @@ async def why(
 ) -> list[Reason]:
     """Explain each path that is called ``wanted`` (itself, its name, or its package's name).
 
-    The one that is nearest to the target comes first. Those that nothing leads to are left out.
+    Those that are asked for come first, and of them the nearest to the target. Those that nothing
+    leads to are left out.
 
     Raises:
         EvaluationError: the target cannot be evaluated offline.
@@ -78,11 +80,14 @@ async def why(
     if not isinstance(result, Evaluated):
         raise result
     graph = evaluation.graph
-    held = await _closure(destination, {*graph.makers, *graph.input_sources})
+    held = await closure({*graph.makers, *graph.input_sources}, destination.held)
     reasons = _Reasons(result, graph, held)
     found = [reasons.of(path) for path in _called(wanted, target, graph, held)]
-    explained = [reason for reason in found if reason.ways]
-    return sorted(explained, key=lambda reason: (len(reason.ways[0].steps), reason.path))
+    return sorted((each for each in found if each.ways), key=_order)
+
+
+def _order(reason: Reason) -> tuple[bool, int, StorePath]:
+    return not reason.asked_by, len(reason.ways[0].steps), reason.path
 
 
 def _called(
@@ -168,16 +173,3 @@ class _Reasons:
 
 def _relations(way: Way) -> set[str]:
     return {step.relation for step in way.steps}
-
-
-async def _closure(
-    destination: Destination, paths: Collection[StorePath]
-) -> dict[StorePath, PathInfo]:
-    """The held ones of ``paths``, and all that they refer to."""
-    known: dict[StorePath, PathInfo] = {}
-    unread = set(paths)
-    while unread:
-        held = await destination.held(unread)
-        known |= held
-        unread = {each for info in held.values() for each in info.references} - known.keys()
-    return known
