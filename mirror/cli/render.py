@@ -224,6 +224,8 @@ def checked_lines(checked: Iterable[Checked], mending: str) -> Iterator[str]:
         elif each.problem is not None:
             yield f"{name}: not ready, it cannot be evaluated offline"
             yield from (f"  {line}" for line in each.problem.message.splitlines())
+            if each.problem.hint:
+                yield f"  {each.problem.hint}"
         elif each.readiness is not None and each.readiness.is_ready:
             build = len(each.readiness.build)
             yield f"{name}: ready, {number(build, 'derivation')} to build"

@@ -45,6 +45,12 @@ _NO_NIXPKGS_HINT: Final = (
     "say where nixpkgs is, as for nixos-rebuild: NIX_PATH=nixpkgs=/path/to/nixpkgs prefetch …"
 )
 
+_NO_DOWNLOAD: Final = "error: unable to download '"
+_NO_DOWNLOAD_HINT: Final = (
+    "without a network only that is there which a sync brought and which has a hash: give "
+    "fetchTarball, fetchurl and their like a sha256, then sync"
+)
+
 _TYPES: Final = {
     "bool": "a Boolean",
     "float": "a number",
@@ -245,10 +251,18 @@ class _Evaluation:
             raise EvaluationError(
                 f"{self._label} cannot be evaluated by Nix {self.nix.version_text}:\n"
                 f"{completed.error_text}",
-                hint=_NO_NIXPKGS_HINT if _NO_NIXPKGS in completed.error_text else None,
+                hint=self._hint(completed.error_text),
             )
         value: dict[str, Any] = json.loads(completed.stdout)
         return value
+
+    def _hint(self, said: str) -> str | None:
+        if _NO_NIXPKGS in said:
+            return _NO_NIXPKGS_HINT
+        # In a flake all that is fetched has a hash.
+        if _NO_DOWNLOAD in said and isinstance(self.target.installable, FileInstallable):
+            return _NO_DOWNLOAD_HINT
+        return None
 
     async def _run(self, code: _Code) -> Completed:
         command = ["nix", "eval", "--json", "--no-write-lock-file", "--store", self.store.url]

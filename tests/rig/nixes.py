@@ -23,7 +23,7 @@ from mirror.nix.command import Nix
 PROJECT: Final = Path(__file__).resolve().parents[2]
 PROGRAMS: Final = (
     *("nix", "nix-build", "nix-copy-closure", "nix-daemon", "nix-env", "nix-hash"),
-    *("nix-instantiate", "nix-shell", "nix-store"),
+    *("nix-instantiate", "nix-prefetch-url", "nix-shell", "nix-store"),
 )
 SETTINGS: Final = (
     "substituters =",

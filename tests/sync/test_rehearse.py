@@ -324,6 +324,35 @@ async def test_import_from_derivation_rehearses(bench: Bench, any_nix: Nix) -> N
     assert found[None].built == 1
 
 
+FETCHING = """
+let demo = import %s { }; in
+{ it = demo.pkgs.stdenv.runCommandLocal "it" {
+  text = builtins.attrNames (builtins.readDir (fetchTarball %s));
+} ''echo $text >$out''; }
+"""
+
+
+async def test_what_is_fetched_without_a_hash_fails_and_is_said_to(
+    bench: Bench, any_nix: Nix
+) -> None:
+    url = f"{bench.upstream.origin_url}/files/hello-2.12.tar.gz"
+    said = run(any_nix, "nix-prefetch-url", "--unpack", url, store=bench.empty_store("other"))
+    file = bench.directory / "it.nix"
+    to = bench.directory / "cache"
+    line = f"it = {file}#it"
+    # Nix has downloaded it, and remembers: here it can be evaluated without a network.
+    file.write_text(FETCHING % (bench.upstream.distribution, f'"{url}"'))
+    assert (await bench.sync(any_nix, line, to)).is_complete
+    problem = (await rehearsed(bench, any_nix, to, line))[None].problem
+    assert problem is not None
+    assert url in problem.message
+    assert "give fetchTarball, fetchurl and their like a sha256" in str(problem.hint)
+    fixed = f'{{ url = "{url}"; sha256 = "{said.stdout.strip()}"; }}'
+    file.write_text(FETCHING % (bench.upstream.distribution, fixed))
+    assert (await bench.sync(any_nix, line, to)).is_complete
+    assert (await rehearsed(bench, any_nix, to, line))[None].has_passed
+
+
 async def test_a_dev_shell_is_entered_from_what_was_kept_alone(bench: Bench, any_nix: Nix) -> None:
     nix = await nix_for_builds(any_nix, bench.directory)
     top, nixpkgs = shell_flake(bench.directory)
