@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mirror.planning.graph import Graph
     from mirror.planning.targets import Target
 
-Relation = Literal["is built with", "makes", "refers to"]
+Relation = Literal["is built with", "is evaluated with", "makes", "refers to"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from mirror.errors import RequestError
+from mirror.errors import EvaluationError, RequestError
+from mirror.nix import daemon
 from mirror.nix.closure import closure
 from mirror.nix.evaluate import Evaluated
-from mirror.planning.chains import Chains, raised_by
+from mirror.nix.evaluation_needs import evaluation_needs
+from mirror.planning.chains import Chains, Step, raised_by
 from mirror.planning.targets import Level
 from mirror.sync.offline import evaluate_offline
 
@@ -23,9 +25,9 @@ if TYPE_CHECKING:
     from mirror.formats.path_info import PathInfo
     from mirror.formats.store_path import StorePath
     from mirror.nix.command import Nix
-    from mirror.planning.chains import Step
     from mirror.planning.graph import Graph
     from mirror.planning.targets import Target
+    from mirror.sync.offline import Evaluation
     from mirror.sync.report import Observer
 
 _AT_RUN_TIME: Final = {"makes", "refers to"}
@@ -81,29 +83,62 @@ async def why(
         raise result
     graph = evaluation.graph
     held = await closure({*graph.makers, *graph.input_sources}, destination.held)
-    reasons = _Reasons(result, graph, held)
-    found = [reasons.of(path) for path in _called(wanted, target, graph, held)]
-    return sorted((each for each in found if each.ways), key=_order)
+    found = [_Reasons(result, graph, held).of(path) for path in _called(wanted, graph, held)]
+    if not any(reason.asked_by for reason in found):
+        found = [*await _evaluated_with(wanted, result, evaluation, destination), *found]
+    if not found:
+        raise RequestError(
+            f"nothing that {target.name} is made of is called {wanted}",
+            hint="give a store path, its name, or a package's name",
+        )
+    explained = {reason.path: reason for reason in reversed(found) if reason.ways}
+    return sorted(explained.values(), key=_order)
 
 
 def _order(reason: Reason) -> tuple[bool, int, StorePath]:
     return not reason.asked_by, len(reason.ways[0].steps), reason.path
 
 
-def _called(
-    wanted: str, target: Target, graph: Graph, held: Collection[StorePath]
-) -> list[StorePath]:
+def _is_called(wanted: str, path: StorePath) -> bool:
+    return wanted in {path, path.name, path.hash_part}
+
+
+def _called(wanted: str, graph: Graph, held: Collection[StorePath]) -> list[StorePath]:
     known = {*graph.derivations, *graph.makers, *graph.input_sources, *held}
-    paths = {path for path in known if wanted in {path, path.name, path.hash_part}}
+    paths = {path for path in known if _is_called(wanted, path)}
     if not paths:
         named = graph.named(wanted, graph.derivations)
         paths = {each for path in named for each in graph[path].output_paths()}
-    if not paths:
-        raise RequestError(
-            f"nothing that {target.name} is made of is called {wanted}",
-            hint="give a store path, its name, or a package's name",
-        )
     return sorted(paths)
+
+
+async def _evaluated_with(
+    wanted: str, evaluated: Evaluated, evaluation: Evaluation, destination: Destination
+) -> list[Reason]:
+    """Explain what is kept for evaluating the target again, which level runtime does not ask for.
+
+    What the store of the evaluation does not have it cannot tell of.
+    """
+    if evaluated.target.level is Level.RUNTIME:
+        return []
+    nix, store = evaluation.nix, evaluation.store
+    try:
+        async with daemon.connect(nix, store) as connection:
+            needs = await evaluation_needs(nix, evaluated, store=store, connection=connection)
+    except EvaluationError:
+        return []
+    called = [path for path in needs.references if _is_called(wanted, path)]
+    held = await closure(called, destination.held)
+    return [
+        Reason(
+            path=path,
+            ways=(Way(edit=None, steps=(Step("is evaluated with", path),)),),
+            asked_by=(f"level={Level.REBUILD.word}",),
+            nar_bytes=held[path].nar_size if path in held else None,
+            closure_bytes=_closure_bytes(path, held) if path in held else None,
+        )
+        for path in called
+    ]
 
 
 class _Reasons:
@@ -130,7 +165,7 @@ class _Reasons:
             ways=tuple(sorted(ways, key=lambda way: len(way.steps))),
             asked_by=asked_by,
             nar_bytes=None if info is None else info.nar_size,
-            closure_bytes=None if info is None else self._closure_bytes(path),
+            closure_bytes=None if info is None else _closure_bytes(path, self._held),
         )
 
     def _ways(self, path: StorePath) -> tuple[list[Way], tuple[str, ...]]:
@@ -162,13 +197,15 @@ class _Reasons:
         chains = Chains(self._graph, self._references)
         return (Way(edit=edit, steps=steps) for steps in chains.every(root, path))
 
-    def _closure_bytes(self, path: StorePath) -> int:
-        closure: set[StorePath] = set()
-        unread = {path}
-        while unread:
-            closure |= unread
-            unread = {each for path in unread for each in self._references[path]} - closure
-        return sum(self._held[each].nar_size for each in closure)
+
+def _closure_bytes(path: StorePath, held: Mapping[StorePath, PathInfo]) -> int:
+    """The size of a path and of all that it refers to, as far as it is there."""
+    paths: set[StorePath] = set()
+    unread = {path}
+    while unread:
+        paths |= unread
+        unread = {each for path in unread for each in held[path].references if each in held} - paths
+    return sum(held[each].nar_size for each in paths)
 
 
 def _relations(way: Way) -> set[str]:

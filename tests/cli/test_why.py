@@ -129,6 +129,37 @@ def test_what_a_built_system_refers_to_is_asked_for_by_level_runtime(shell: Shel
     assert "nothing asks for it at level runtime" in lines
 
 
+FLAKE = """
+{
+  inputs.data = { url = "path:%s"; flake = false; };
+  outputs = { self, data }: {
+    packages.x86_64-linux.it = derivation {
+      name = "it"; system = "x86_64-linux"; builder = "/bin/sh"; text = import data;
+    };
+  };
+}
+"""
+
+
+def test_what_is_kept_for_evaluating_it_again_is_said_to_be(shell: Shell) -> None:
+    (shell.directory / "data").mkdir()
+    (shell.directory / "data/default.nix").write_text('"from data"')
+    (shell.directory / "flake").mkdir()
+    (shell.directory / "flake/flake.nix").write_text(FLAKE % (shell.directory / "data"))
+    run(shell.nix, "nix", "flake", "lock", f"path:{shell.directory}/flake", store=shell.evaluation)
+    shell.write_list("it = ./flake#it")
+    shell.run(shell.arguments("sync", "hosts.txt", "--to", "cache"))
+    archive = ("nix", "flake", "archive", "--dry-run", "--json", f"path:{shell.directory}/flake")
+    said = json.loads(run(shell.nix, *archive, store=shell.evaluation).stdout)
+    data = said["inputs"]["data"]["path"]
+    (reason,) = shell.json(why(shell, "it", data, "--list", "hosts.txt", "--json"))["paths"]
+    assert reason["chains"] == [
+        {"edit": None, "steps": [{"relation": "is evaluated with", "path": data}]}
+    ]
+    assert reason["asked_by"] == ["level=rebuild"]
+    assert reason["nar_bytes"] > 0
+
+
 def test_what_cannot_be_found_is_an_error_of_the_request(synced: Shell) -> None:
     unknown = synced.run(why(synced, "laptop", "no-such-thing", "--list", "hosts.txt"), expect=2)
     assert "no-such-thing" in unknown.stderr
