@@ -219,7 +219,7 @@ async def why(request: Request, name: str, path: str, *, every: bool, json: bool
     if not every:
         reasons = [replace(each, ways=each.ways[:1]) for each in reasons[:1]]
     if json:
-        _print_json(documents.why_document(target, reasons))
+        print_json(documents.why_document(target, reasons))
     elif reasons:
         write_lines(line for each in reasons for line in render.why_lines(target, each, place))
     else:
