@@ -124,8 +124,9 @@ def plan(
 ) -> None:
     """Say what would be fetched, from where and how big; write nothing."""
     from mirror.cli import commands  # noqa: PLC0415 - start-up time
+    from mirror.cli.request import Request  # noqa: PLC0415 - start-up time
 
-    request = commands.Request(
+    request = Request(
         lists=tuple(lists),
         to=to,
         level=level,
@@ -215,8 +216,9 @@ def sync(
 ) -> None:
     """Fetch what the targets of the lists need, verify it and keep it."""
     from mirror.cli import commands  # noqa: PLC0415 - start-up time
+    from mirror.cli.request import Request  # noqa: PLC0415 - start-up time
 
-    request = commands.Request(
+    request = Request(
         lists=tuple(lists),
         to=to,
         level=level,
@@ -262,8 +264,9 @@ def check(
 ) -> None:
     """Say whether each target can be rebuilt with no network now, touching none itself."""
     from mirror.cli import commands  # noqa: PLC0415 - start-up time
+    from mirror.cli.request import Request  # noqa: PLC0415 - start-up time
 
-    request = commands.Request(lists=tuple(lists), to=to, store=store)
+    request = Request(lists=tuple(lists), to=to, store=store)
     run(commands.check(request, valid_paths, json=json))
 
 
@@ -271,8 +274,9 @@ def check(
 def rehearse(lists: Lists, *, to: To = None, store: Store = None, json: Json = False) -> None:
     """Evaluate and build each target from what was kept alone, with real Nix and no network."""
     from mirror.cli import commands  # noqa: PLC0415 - start-up time
+    from mirror.cli.request import Request  # noqa: PLC0415 - start-up time
 
-    run(commands.rehearse(commands.Request(lists=tuple(lists), to=to, store=store), json=json))
+    run(commands.rehearse(Request(lists=tuple(lists), to=to, store=store), json=json))
 
 
 @app.command()
@@ -297,9 +301,10 @@ def why(
 ) -> None:
     """Show the shortest chain from a target to a path, what asked for it, and its size."""
     from mirror.cli import commands  # noqa: PLC0415 - start-up time
+    from mirror.cli.request import Request  # noqa: PLC0415 - start-up time
 
     lists = () if list_file is None else (list_file,)
-    request = commands.Request(lists=lists, to=to, store=store)
+    request = Request(lists=lists, to=to, store=store)
     run(commands.why(request, target, path, every=every, json=json))
 
 
@@ -324,8 +329,9 @@ def export(
 ) -> None:
     """Print what a hermetic test must hold, so that the targets can be rebuilt in it."""
     from mirror.cli import commands  # noqa: PLC0415 - start-up time
+    from mirror.cli.request import Request  # noqa: PLC0415 - start-up time
 
-    request = commands.Request(
+    request = Request(
         lists=tuple(lists),
         to=None,
         level=level,
@@ -504,9 +510,9 @@ def key_generate(
     ],
 ) -> None:
     """Make a key pair: the secret to FILE, the public one is printed."""
-    from mirror.cli import commands  # noqa: PLC0415 - start-up time
+    from mirror.cli import keys  # noqa: PLC0415 - start-up time
 
-    run(commands.key_generate(name, file))
+    run(keys.key_generate(name, file))
 
 
 @key_app.command("show")
@@ -514,9 +520,9 @@ def key_show(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A secret key.")],
 ) -> None:
     """Print the public key of a secret one."""
-    from mirror.cli import upkeep  # noqa: PLC0415 - start-up time
+    from mirror.cli import keys  # noqa: PLC0415 - start-up time
 
-    run(upkeep.key_show(file))
+    run(keys.key_show(file))
 
 
 @app.command()

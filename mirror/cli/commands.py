@@ -5,35 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json as json_module
-import os
-import re
-import shutil
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
-
-import aiofiles
+from typing import TYPE_CHECKING, Any, Literal
 
 from mirror.cli import documents, render
+from mirror.cli.keys import read_key
 from mirror.cli.on_change import run_on_change
 from mirror.cli.progress import QuietObserver, observer
+from mirror.cli.request import named_target, open_destination, read_lists, read_valid_paths
 from mirror.cli.running import explain, write_error, write_lines
-from mirror.destinations import CacheDirectory, NixStore
 from mirror.errors import (
-    DestinationError,
-    FormatError,
     LockedError,
     PrefetchError,
-    RequestError,
 )
-from mirror.formats.signing import SecretKey
-from mirror.formats.store_path import StorePath, is_store_path
 from mirror.nix.command import Nix
-from mirror.nix.stores import locate
 from mirror.planning.export import closure_info_lines, dot_lines
-from mirror.planning.list_file import decode_list, parse_list
-from mirror.planning.targets import Level, Target
-from mirror.shipped import shipped_edits
 from mirror.sync import check as checking
 from mirror.sync import export as exporting
 from mirror.sync import rehearse as rehearsing
@@ -42,36 +28,17 @@ from mirror.sync import why as explaining
 from mirror.sync.freshness import rehearsals
 from mirror.sync.records import failures_recorded
 from mirror.sync.refresh import refreshed
-from mirror.sync.workshop import WorkshopOptions, open_workshop
+from mirror.sync.workshop import open_workshop
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import Sequence
+    from pathlib import Path
 
+    from mirror.cli.request import Request
     from mirror.planning.plan import Plan
+    from mirror.planning.targets import Target
     from mirror.sync.report import Observer
     from mirror.sync.run import Synced
-
-_NIX_STORE: Final = re.compile(r"(auto|daemon|local)(\?.*)?|(unix|local)://.*")
-_OTHER_URL: Final = re.compile(r"[a-z][a-z0-9+.-]*://.*")
-_RATE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([kKmMgG]?)(?:i?[bB])?(?:/s)?")
-_FACTORS: Final = {"": 1, "k": 1000, "m": 1000_000, "g": 1000_000_000}
-_DEFAULT_DIRECTORY: Final = Path("prefetch-cache")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """What a command was asked, as it was typed."""
-
-    lists: tuple[Path, ...]
-    to: str | None
-    level: str | None = None
-    store: str | None = None
-    substituters: tuple[str, ...] | None = None
-    trusted_keys: tuple[str, ...] | None = None
-    builder: bool = True
-    archives: bool = True
-    limit_rate: str | None = None
-    signing_key: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +59,7 @@ class SyncManner:
 async def plan(request: Request, *, json: bool) -> int:
     """``prefetch plan``."""
     targets = await read_lists(request)
-    options = _options(request)
+    options = request.options()
     shown = observer()
     async with (
         open_destination(request.to, exclusive=False) as destination,
@@ -140,7 +107,7 @@ async def _sync(
     targets: Sequence[Target], request: Request, manner: SyncManner, shown: Observer
 ) -> tuple[Synced, str]:
     """Sync, and give up the destination; what was done, and the destination's name."""
-    options = _options(request)
+    options = request.options()
     signing_key = read_key(request.signing_key) if request.signing_key else None
     async with (
         open_destination(request.to, signing_key=signing_key) as destination,
@@ -169,7 +136,7 @@ async def check(request: Request, valid_paths: Path | None, *, json: bool) -> in
     nix = await Nix.find()
     shown = observer()
     if valid_paths is not None:
-        valid = await _read_valid_paths(valid_paths)
+        valid = await read_valid_paths(valid_paths)
         checked = await checking.check(
             targets, nix, shown, store=request.store, destination=None, valid_paths=valid
         )
@@ -181,7 +148,7 @@ async def check(request: Request, valid_paths: Path | None, *, json: bool) -> in
     if json:
         print_json(documents.check_document(checked))
     else:
-        _Show().checked(checked, _mending(request))
+        _Show().checked(checked, request.mending)
     return 0 if all(each.is_ready for each in checked) else 1
 
 
@@ -205,7 +172,7 @@ async def rehearse(request: Request, *, json: bool) -> int:
 
 async def why(request: Request, name: str, path: str, *, every: bool, json: bool) -> int:
     """``prefetch why``."""
-    target = await _named_target(request, name)
+    target = await named_target(request, name)
     async with open_destination(request.to, exclusive=False) as destination:
         reasons = await explaining.why(
             target,
@@ -231,7 +198,7 @@ async def export(request: Request, *, form: Literal["closure-info", "paths", "do
     """``prefetch export``."""
     targets = await read_lists(request)
     shown = observer()
-    async with open_workshop(await Nix.find(), _options(request), shown) as workshop:
+    async with open_workshop(await Nix.find(), request.options(), shown) as workshop:
         found = await exporting.export(targets, workshop, shown, named=form == "closure-info")
     if found.export.plan.targets:
         match form:
@@ -262,202 +229,12 @@ async def roots(to: str | None, *, json: bool) -> int:
     return 0
 
 
-async def key_generate(name: str, file: Path) -> int:
-    """``prefetch key generate``."""
-    try:
-        key = SecretKey.generate(name)
-    except FormatError as error:
-        raise RequestError(error.message, hint="a name such as HOST-1, without spaces") from error
-    _write_key(file, key)
-    write_lines([str(key.public)])
-    return 0
-
-
 async def demo(keep: Path | None) -> int:
     """``prefetch demo``."""
     from mirror.demo.story import tell  # noqa: PLC0415 - nothing else needs it
 
     await tell(keep, observer(), lambda text: write_lines([text]), _Show())
     return 0
-
-
-async def read_lists(request: Request) -> list[Target]:
-    """Read the lists; names are unique over all of them.
-
-    Raises:
-        RequestError: a list cannot be read, or a line of it.
-
-    """
-    targets: list[Target] = []
-    for path in request.lists:
-        try:
-            async with aiofiles.open(path, "rb") as stream:
-                data = await stream.read()
-        except OSError as error:
-            raise RequestError(
-                f"the list {path} cannot be read: {error.strerror}",
-                hint="a list is a text file of targets, one a line, such as: pi = .#pi",
-            ) from error
-        text = decode_list(data, str(path))
-        targets += parse_list(
-            text,
-            file=str(path),
-            directory=path.absolute().parent,
-            shipped_edits=shipped_edits(),
-        )
-    if not targets:
-        raise RequestError(
-            f"no target in {', '.join(map(str, request.lists))}",
-            hint="add a line such as: pi = .#pi",
-        )
-    names: set[str] = set()
-    for target in targets:
-        if target.name in names:
-            raise RequestError(
-                f"two lists have a target called {target.name}", hint="give one another name"
-            )
-        names.add(target.name)
-    if request.level is None:
-        return targets
-    level = _read_level(request.level)
-    return [replace(target, level=level) for target in targets]
-
-
-async def _named_target(request: Request, name: str) -> Target:
-    """Find the target that the lists have by this name; without lists, read it as one has it.
-
-    Raises:
-        RequestError: no list has it, or it cannot be read.
-
-    """
-    if not request.lists:
-        (target,) = parse_list(
-            f"target = {name}", file="TARGET", directory=Path.cwd(), shipped_edits=shipped_edits()
-        )
-        return replace(target, name=target.installable_text)
-    targets = {each.name: each for each in await read_lists(request)}
-    if name not in targets:
-        lists = ", ".join(str(file) for file in request.lists)
-        raise RequestError(
-            f"{lists} has no target called {name}", hint=f"it has: {', '.join(targets)}"
-        )
-    return targets[name]
-
-
-@contextlib.asynccontextmanager
-async def open_destination(
-    to: str | None, *, exclusive: bool = True, signing_key: SecretKey | None = None
-) -> AsyncIterator[CacheDirectory | NixStore]:
-    """Open what ``--to`` names; without it, this machine's store if it has Nix.
-
-    Raises:
-        RequestError: nothing that can be a destination is named so.
-        DestinationError: it cannot be used.
-
-    """
-    if to is None and shutil.which("nix") is None:
-        to = str(_DEFAULT_DIRECTORY)
-    if to is None or _NIX_STORE.fullmatch(to):
-        nix = await Nix.find()
-        store = await locate(nix, to)
-        async with NixStore.open(nix, store, exclusive=exclusive) as nix_store:
-            yield nix_store
-    elif _OTHER_URL.fullmatch(to) and not to.startswith("file://"):
-        raise RequestError(
-            f"not a destination: {to}",
-            hint="give a directory for a binary cache, or a Nix store: daemon, local?root=DIR",
-        )
-    else:
-        directory = Path(to.removeprefix("file://"))
-        opened = CacheDirectory.open(directory, exclusive=exclusive, signing_key=signing_key)
-        async with opened as cache_directory:
-            yield cache_directory
-
-
-async def _read_valid_paths(file: Path) -> frozenset[StorePath]:
-    """Read store paths, one a line; other lines of a database dump are no paths, and skipped."""
-    try:
-        async with aiofiles.open(file, errors="replace") as stream:
-            lines = [line.strip() for line in await stream.readlines()]
-    except OSError as error:
-        raise RequestError(f"{file} cannot be read: {error.strerror}") from error
-    paths = frozenset(StorePath.parse(line) for line in lines if is_store_path(line))
-    if not paths:
-        raise RequestError(
-            f"{file} has no store path",
-            hint="write it with: nix path-info --all, or nix-store --dump-db",
-        )
-    return paths
-
-
-def _mending(request: Request) -> str:
-    """The command that brings what is missing."""
-    lists = " ".join(str(path) for path in request.lists)
-    return f"prefetch sync {lists}" + (f" --to {request.to}" if request.to else "")
-
-
-def _options(request: Request) -> WorkshopOptions:
-    return WorkshopOptions(
-        store=request.store,
-        substituters=request.substituters,
-        trusted_keys=request.trusted_keys,
-        builder=request.builder,
-        archives=request.archives,
-        limit_rate=_read_rate(request.limit_rate) if request.limit_rate else None,
-    )
-
-
-def _read_level(text: str) -> Level:
-    try:
-        return Level[text.upper()]
-    except KeyError:
-        raise RequestError(
-            f"unknown level {text!r}", hint=f"one of {', '.join(Level.names())}"
-        ) from None
-
-
-def _read_rate(text: str) -> int:
-    found = _RATE.fullmatch(text.strip())
-    rate = int(float(found[1]) * _FACTORS[found[2].lower()]) if found else 0
-    if rate <= 0:
-        raise RequestError(f"not a rate: {text!r}", hint="bytes a second, such as 500k or 2M")
-    return rate
-
-
-def read_key(file: Path) -> SecretKey:
-    """Read a secret key.
-
-    Raises:
-        RequestError: it cannot be read, or is none.
-
-    """
-    try:
-        return SecretKey.parse(file.read_text().strip())
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise RequestError(
-            f"the signing key {file} cannot be used: {reason}",
-            hint=f"`prefetch key generate NAME {file}` makes one",
-        ) from error
-
-
-def _write_key(file: Path, key: SecretKey) -> None:
-    """Write a secret key to a new file, that only its owner can read."""
-    try:
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError as error:
-        raise RequestError(
-            f"{file} exists already, and a key that is lost cannot be made again",
-            hint="give another file",
-        ) from error
-    except OSError as error:
-        raise DestinationError(f"{file} cannot be written: {error.strerror}") from error
-    try:
-        with os.fdopen(descriptor, "w") as stream:
-            stream.write(f"{key}\n")
-    except OSError as error:
-        file.unlink(missing_ok=True)
-        raise DestinationError(f"{file} cannot be written: {error.strerror}") from error
 
 
 class _Show:

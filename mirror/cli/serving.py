@@ -8,7 +8,8 @@ import os
 import signal
 from typing import TYPE_CHECKING, Final
 
-from mirror.cli.commands import open_destination, read_key
+from mirror.cli.keys import read_key
+from mirror.cli.request import open_destination
 from mirror.cli.running import write_error
 from mirror.destinations import CacheDirectory
 from mirror.errors import RequestError

@@ -10,7 +10,9 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from mirror.cli import upkeep_report
-from mirror.cli.commands import Request, open_destination, print_json, read_key, read_lists
+from mirror.cli.commands import print_json
+from mirror.cli.keys import read_key
+from mirror.cli.request import Request, open_destination, read_lists
 from mirror.cli.running import write_error, write_lines
 from mirror.destinations import CacheDirectory
 from mirror.errors import DestinationError, RequestError
@@ -106,13 +108,6 @@ async def sign(to: str | None, key_file: Path, *, every: bool, dry_run: bool, js
         print_json(report.document())
     else:
         write_lines(report.lines())
-    return 0
-
-
-async def key_show(file: Path) -> int:
-    """``prefetch key show``."""
-    key = await asyncio.to_thread(read_key, file)
-    write_lines([str(key.public)])
     return 0
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mirror.cli.commands import key_generate
+from mirror.cli.keys import key_generate
 from mirror.errors import DestinationError, RequestError
 
 if TYPE_CHECKING:

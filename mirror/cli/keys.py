@@ -1,0 +1,68 @@
+"""Keys: making one, showing its public half, reading one that an option names."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING
+
+from mirror.cli.running import write_lines
+from mirror.errors import DestinationError, FormatError, RequestError
+from mirror.formats.signing import SecretKey
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+async def key_generate(name: str, file: Path) -> int:
+    """``prefetch key generate``."""
+    try:
+        key = SecretKey.generate(name)
+    except FormatError as error:
+        raise RequestError(error.message, hint="a name such as HOST-1, without spaces") from error
+    _write_key(file, key)
+    write_lines([str(key.public)])
+    return 0
+
+
+async def key_show(file: Path) -> int:
+    """``prefetch key show``."""
+    key = await asyncio.to_thread(read_key, file)
+    write_lines([str(key.public)])
+    return 0
+
+
+def read_key(file: Path) -> SecretKey:
+    """Read a secret key.
+
+    Raises:
+        RequestError: it cannot be read, or is none.
+
+    """
+    try:
+        return SecretKey.parse(file.read_text().strip())
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise RequestError(
+            f"the signing key {file} cannot be used: {reason}",
+            hint=f"`prefetch key generate NAME {file}` makes one",
+        ) from error
+
+
+def _write_key(file: Path, key: SecretKey) -> None:
+    """Write a secret key to a new file, that only its owner can read."""
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError as error:
+        raise RequestError(
+            f"{file} exists already, and a key that is lost cannot be made again",
+            hint="give another file",
+        ) from error
+    except OSError as error:
+        raise DestinationError(f"{file} cannot be written: {error.strerror}") from error
+    try:
+        with os.fdopen(descriptor, "w") as stream:
+            stream.write(f"{key}\n")
+    except OSError as error:
+        file.unlink(missing_ok=True)
+        raise DestinationError(f"{file} cannot be written: {error.strerror}") from error

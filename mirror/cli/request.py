@@ -1,0 +1,198 @@
+"""What a command was asked, as it was typed, and what it means: targets, destinations, options."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import aiofiles
+
+from mirror.destinations import CacheDirectory, NixStore
+from mirror.errors import RequestError
+from mirror.formats.store_path import StorePath, is_store_path
+from mirror.nix.command import Nix
+from mirror.nix.stores import locate
+from mirror.planning.list_file import decode_list, parse_list
+from mirror.planning.targets import Level
+from mirror.shipped import shipped_edits
+from mirror.sync.workshop import WorkshopOptions
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from mirror.formats.signing import SecretKey
+    from mirror.planning.targets import Target
+
+_NIX_STORE: Final = re.compile(r"(auto|daemon|local)(\?.*)?|(unix|local)://.*")
+_OTHER_URL: Final = re.compile(r"[a-z][a-z0-9+.-]*://.*")
+_RATE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([kKmMgG]?)(?:i?[bB])?(?:/s)?")
+_FACTORS: Final = {"": 1, "k": 1000, "m": 1000_000, "g": 1000_000_000}
+_DEFAULT_DIRECTORY: Final = Path("prefetch-cache")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What a command was asked, as it was typed."""
+
+    lists: tuple[Path, ...]
+    to: str | None
+    level: str | None = None
+    store: str | None = None
+    substituters: tuple[str, ...] | None = None
+    trusted_keys: tuple[str, ...] | None = None
+    builder: bool = True
+    archives: bool = True
+    limit_rate: str | None = None
+    signing_key: Path | None = None
+
+    @property
+    def mending(self) -> str:
+        """The command that brings what is missing."""
+        lists = " ".join(str(path) for path in self.lists)
+        return f"prefetch sync {lists}" + (f" --to {self.to}" if self.to else "")
+
+    def options(self) -> WorkshopOptions:
+        """How the work is to be done.
+
+        Raises:
+            RequestError: the rate cannot be read.
+
+        """
+        return WorkshopOptions(
+            store=self.store,
+            substituters=self.substituters,
+            trusted_keys=self.trusted_keys,
+            builder=self.builder,
+            archives=self.archives,
+            limit_rate=_read_rate(self.limit_rate) if self.limit_rate else None,
+        )
+
+
+async def read_lists(request: Request) -> list[Target]:
+    """Read the lists; names are unique over all of them.
+
+    Raises:
+        RequestError: a list cannot be read, or a line of it.
+
+    """
+    targets: list[Target] = []
+    for path in request.lists:
+        try:
+            async with aiofiles.open(path, "rb") as stream:
+                data = await stream.read()
+        except OSError as error:
+            raise RequestError(
+                f"the list {path} cannot be read: {error.strerror}",
+                hint="a list is a text file of targets, one a line, such as: pi = .#pi",
+            ) from error
+        text = decode_list(data, str(path))
+        targets += parse_list(
+            text,
+            file=str(path),
+            directory=path.absolute().parent,
+            shipped_edits=shipped_edits(),
+        )
+    if not targets:
+        raise RequestError(
+            f"no target in {', '.join(map(str, request.lists))}",
+            hint="add a line such as: pi = .#pi",
+        )
+    names: set[str] = set()
+    for target in targets:
+        if target.name in names:
+            raise RequestError(
+                f"two lists have a target called {target.name}", hint="give one another name"
+            )
+        names.add(target.name)
+    if request.level is None:
+        return targets
+    level = _read_level(request.level)
+    return [replace(target, level=level) for target in targets]
+
+
+async def named_target(request: Request, name: str) -> Target:
+    """Find the target that the lists have by this name; without lists, read it as one has it.
+
+    Raises:
+        RequestError: no list has it, or it cannot be read.
+
+    """
+    if not request.lists:
+        (target,) = parse_list(
+            f"target = {name}", file="TARGET", directory=Path.cwd(), shipped_edits=shipped_edits()
+        )
+        return replace(target, name=target.installable_text)
+    targets = {each.name: each for each in await read_lists(request)}
+    if name not in targets:
+        lists = ", ".join(str(file) for file in request.lists)
+        raise RequestError(
+            f"{lists} has no target called {name}", hint=f"it has: {', '.join(targets)}"
+        )
+    return targets[name]
+
+
+@contextlib.asynccontextmanager
+async def open_destination(
+    to: str | None, *, exclusive: bool = True, signing_key: SecretKey | None = None
+) -> AsyncIterator[CacheDirectory | NixStore]:
+    """Open what ``--to`` names; without it, this machine's store if it has Nix.
+
+    Raises:
+        RequestError: nothing that can be a destination is named so.
+        DestinationError: it cannot be used.
+
+    """
+    if to is None and shutil.which("nix") is None:
+        to = str(_DEFAULT_DIRECTORY)
+    if to is None or _NIX_STORE.fullmatch(to):
+        nix = await Nix.find()
+        store = await locate(nix, to)
+        async with NixStore.open(nix, store, exclusive=exclusive) as nix_store:
+            yield nix_store
+    elif _OTHER_URL.fullmatch(to) and not to.startswith("file://"):
+        raise RequestError(
+            f"not a destination: {to}",
+            hint="give a directory for a binary cache, or a Nix store: daemon, local?root=DIR",
+        )
+    else:
+        directory = Path(to.removeprefix("file://"))
+        opened = CacheDirectory.open(directory, exclusive=exclusive, signing_key=signing_key)
+        async with opened as cache_directory:
+            yield cache_directory
+
+
+async def read_valid_paths(file: Path) -> frozenset[StorePath]:
+    """Read store paths, one a line; other lines of a database dump are no paths, and skipped."""
+    try:
+        async with aiofiles.open(file, errors="replace") as stream:
+            lines = [line.strip() for line in await stream.readlines()]
+    except OSError as error:
+        raise RequestError(f"{file} cannot be read: {error.strerror}") from error
+    paths = frozenset(StorePath.parse(line) for line in lines if is_store_path(line))
+    if not paths:
+        raise RequestError(
+            f"{file} has no store path",
+            hint="write it with: nix path-info --all, or nix-store --dump-db",
+        )
+    return paths
+
+
+def _read_level(text: str) -> Level:
+    try:
+        return Level[text.upper()]
+    except KeyError:
+        raise RequestError(
+            f"unknown level {text!r}", hint=f"one of {', '.join(Level.names())}"
+        ) from None
+
+
+def _read_rate(text: str) -> int:
+    found = _RATE.fullmatch(text.strip())
+    rate = int(float(found[1]) * _FACTORS[found[2].lower()]) if found else 0
+    if rate <= 0:
+        raise RequestError(f"not a rate: {text!r}", hint="bytes a second, such as 500k or 2M")
+    return rate
