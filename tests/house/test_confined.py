@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from rig.nixes import PROJECT
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from rig.shell import Shell
 
@@ -45,6 +48,12 @@ NOT_PERMITTED = "Operation not permitted"
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts, and starts a daemon as root")
 
 
+@pytest.fixture
+def stack() -> Iterator[contextlib.ExitStack]:
+    with contextlib.ExitStack() as opened:
+        yield opened
+
+
 def confined(directory: Path, *command: str) -> list[str]:
     return [
         "unshare",
@@ -73,13 +82,19 @@ def test_what_the_unit_denies_is_refused_here_too(tmp_path: Path) -> None:
 
 
 @as_root
-async def test_a_sync_takes_no_more_than_its_unit_lets_it(shell: Shell, tmp_path: Path) -> None:
+async def test_a_sync_takes_no_more_than_its_unit_lets_it(
+    shell: Shell, tmp_path: Path, stack: contextlib.ExitStack
+) -> None:
     name = shell.write_list(
         "laptop = DEMO#laptop edits=hosts",
         "editor = DEMO#editor level=sources",
     )
     state = shell.directory / "state"
     (state / "tmp").mkdir(parents=True)
+    # By a short name: the recorder's socket would not fit below a long one, and go to /tmp, which
+    # the unit has for itself and this test has not.
+    links = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    (links / "tmp").symlink_to(state / "tmp")
     socket = tmp_path / "socket"
     variables = {"NIX_REMOTE": shell.store_url, "NIX_DAEMON_SOCKET_PATH": str(socket)}
     words = shell.arguments("sync", name, "--to", "cache", "--build", "--json")
@@ -91,7 +106,7 @@ async def test_a_sync_takes_no_more_than_its_unit_lets_it(shell: Shell, tmp_path
             confined(shell.directory, "sh", "-c", 'umask 077 && exec "$@"', "sh", *words),
             PYTHONPATH=os.pathsep.join([str(PROJECT), str(PROJECT / "tests")]),
             HOME=str(state),
-            TMPDIR=str(state / "tmp"),
+            TMPDIR=str(links / "tmp"),
             XDG_CACHE_HOME=str(state / "cache"),
             XDG_STATE_HOME=str(state / "state"),
         )
