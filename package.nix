@@ -13,6 +13,7 @@ python3Packages.buildPythonApplication {
     with python3Packages;
     [
       aiofiles
+      aiohttp
       brotli
       httpx
       httpx-aiohttp

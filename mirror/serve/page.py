@@ -134,8 +134,8 @@ def _generations(generations: Iterable[Kept]) -> Iterator[str]:
 def _use(overview: Overview, client: Client) -> Iterator[str]:
     yield "<h2>Use it from another machine</h2>"
     yield (
-        "<p>Nix asks this cache first, and its other caches when this one is away: it then waits "
-        f"{client.settings['connect-timeout']} seconds, no more.</p>"
+        "<p>Nix asks this cache first, and its other caches when this one is away: that costs a "
+        f"command {client.patience} seconds at most.</p>"
     )
     if not client.public_keys:
         yield (

@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 _VERSION: Final = 1
 
 CONNECT_SECONDS: Final = 3
-"""How long a client waits for this server before it asks its other caches."""
+"""How long a client waits for a connection; it tries so often as it attempts a download."""
 
 STALLED_SECONDS: Final = 10
 """How long a client waits for more of a file that it began to get."""
 
 DOWNLOAD_ATTEMPTS: Final = 2
+"""How often a client tries before it asks its other caches."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +55,11 @@ class Client:
             "stalled-download-timeout": str(STALLED_SECONDS),
             "download-attempts": str(DOWNLOAD_ATTEMPTS),
         }
+
+    @property
+    def patience(self) -> int:
+        """How many seconds a command of Nix loses at most when this machine is away."""
+        return CONNECT_SECONDS * DOWNLOAD_ATTEMPTS
 
     @property
     def nix_conf(self) -> str:

@@ -1,0 +1,180 @@
+"""The status page, its JSON and its metrics, for nothing, one host and many, in any state."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
+from typing import TYPE_CHECKING, ClassVar
+
+import pytest
+from rig.made_paths import chain, generation
+
+from mirror.destinations import Receipt, RunRecord
+from mirror.serve import metrics, page, status
+from mirror.serve.metrics import Counters
+from mirror.serve.overview import Host, Kept, Overview
+from mirror.serve.status import Client
+from mirror.sync.freshness import Rehearsal
+
+if TYPE_CHECKING:
+    from typing import Literal
+
+LINKS = chain(3)
+NOW = datetime.now(UTC).replace(microsecond=0)
+CLIENT = Client(url="http://pi:8080", public_keys=("mirror-1:abc",), priority=30)
+EVIL = "<script>alert('\"&')</script>\nhost"
+
+
+def host(
+    name: str,
+    *,
+    missing: bool = False,
+    rehearsed: Literal["rehearsed", "failed", "stale"] | None = None,
+    failed: bool = False,
+) -> Host:
+    kept = replace(
+        generation(LINKS, target=name),
+        created=NOW - timedelta(days=2),
+        missing=(LINKS[0].path,) if missing else (),
+    )
+    receipt = Receipt(
+        target=name,
+        number=1,
+        root=kept.root,
+        nix_version="2.34.8",
+        created=NOW,
+        lock_file=None,
+        lock_hash=None,
+        problem=EVIL if rehearsed == "failed" else None,
+        edits={},
+    )
+    run = RunRecord(
+        target=name,
+        finished=NOW - timedelta(hours=3),
+        number=1,
+        is_complete=not failed,
+        problems=(EVIL,) if failed else (),
+        only_copies=(LINKS[1].path,),
+    )
+    return Host(
+        name=name,
+        generations=(Kept.of(kept),),
+        rehearsal=Rehearsal(receipt=receipt, state=rehearsed) if rehearsed else None,
+        run=run,
+    )
+
+
+class Reader(HTMLParser):
+    """Reads a page as strictly as it can: what was opened is closed, in order."""
+
+    VOID: ClassVar = {"meta", "link", "br"}
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.text += data + " "
+
+
+def read(overview: Overview, client: Client = CLIENT) -> Reader:
+    return Reader(page.render(overview, client, "/srv/cache", 1_234_567))
+
+
+def test_an_empty_cache_says_how_to_fill_it() -> None:
+    assert "prefetch sync LIST --to /srv/cache" in read(Overview()).text
+
+
+def test_one_host_is_shown_with_all_that_is_known_of_it() -> None:
+    overview = Overview(hosts=(host("laptop", rehearsed="rehearsed"),), paths=3)
+    shown = read(overview).text
+    for expected in ("laptop", "complete, rehearsed", "refreshed 3 hours ago", LINKS[1].path):
+        assert expected in shown
+    assert "1.2 MB of NARs" in shown
+
+
+@pytest.mark.parametrize(
+    ("shown", "expected"),
+    [
+        (host("a"), "complete"),
+        (host("a", missing=True), "1 path missing"),
+        (host("a", failed=True), "complete, last run failed"),
+        (host("a", rehearsed="stale"), "complete, rehearsal stale"),
+        (host("a", rehearsed="failed"), "rehearsal failed"),
+        (Host(name="a"), "nothing kept yet"),
+    ],
+)
+def test_the_state_of_a_host(shown: Host, expected: str) -> None:
+    assert f" {expected} " in read(Overview(hosts=(shown,))).text
+
+
+def test_troubled_hosts_come_first_among_many() -> None:
+    hosts = [host(f"host-{number:02}", missing=number % 7 == 3) for number in range(100)]
+    shown = read(Overview(hosts=tuple(hosts))).text
+    assert all(each.name in shown for each in hosts)
+    assert shown.index("host-94") < shown.index("host-00")
+
+
+def test_nothing_of_others_is_html_and_nothing_is_loaded_from_elsewhere() -> None:
+    """Names, problems and URLs are text; the page needs no script, no style, no image."""
+    hosts = (host(EVIL, failed=True), host("b", rehearsed="failed"))
+    shown = read(Overview(hosts=hosts), replace(CLIENT, public_keys=(EVIL,), url=f"http://{EVIL}"))
+    tags = {tag for tag, _ in shown.tags}
+    assert not tags & {"script", "img", "iframe", "object", "form"}
+    for tag, attributes in shown.tags:
+        for name in ("src", "href"):
+            address = attributes.get(name)
+            assert address in {None, "data:,", "/status.json", "/metrics"}, (tag, attributes)
+        assert not any(name.startswith("on") for name in attributes)
+    assert "alert(" in shown.text
+
+
+def test_a_client_is_told_what_to_paste() -> None:
+    assert CLIENT.nix_conf.splitlines()[:3] == [
+        "extra-substituters = http://pi:8080",
+        "extra-trusted-public-keys = mirror-1:abc",
+        "fallback = true",
+    ]
+    assert 'nix.settings.trusted-public-keys = [ "mirror-1:abc" ];' in CLIENT.nixos_module
+    unsigned = replace(CLIENT, public_keys=())
+    assert "keys" not in unsigned.nix_conf + unsigned.nixos_module
+    assert "is not signed" in read(Overview(), unsigned).text
+
+
+def test_the_same_for_programs() -> None:
+    overview = Overview(hosts=(host("laptop", failed=True), Host(name="new")), paths=3)
+    document = json.loads(status.render(overview, CLIENT, None))
+    laptop, new = document["hosts"]
+    assert laptop["last_run"]["problems"] == [EVIL]
+    assert laptop["refreshed"] == (NOW - timedelta(days=2)).isoformat()
+    assert new == {
+        "name": "new",
+        "refreshed": None,
+        "generations": [],
+        "rehearsal": None,
+        "last_run": None,
+    }
+    text = metrics.render(overview, Counters(), None)
+    assert 'prefetch_last_run_complete{target="laptop"} 0\n' in text
+    assert "file_bytes" not in text
+
+
+def test_names_are_escaped_in_metrics() -> None:
+    text = metrics.render(Overview(hosts=(host('a"b\\c\nd'),)), Counters(), 5)
+    assert r'prefetch_generations{target="a\"b\\c\nd"} 1' in text
