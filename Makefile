@@ -19,7 +19,7 @@ demo: $(INSTALLED) nix
 	$(BIN)/prefetch demo
 
 test: $(INSTALLED) test-tools newest-nix
-	$(BIN)/pytest -n $(WORKERS) --cov --cov-branch --cov-report=term:skip-covered $(TESTS)
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal --cov --cov-branch --cov-report=term:skip-covered $(TESTS)
 
 check: lint test
 

@@ -23,6 +23,7 @@ from mirror.errors import (
     NotAvailableError,
     RequestError,
     SourceError,
+    ToolError,
     TransientError,
 )
 from mirror.sources.chunks import CHUNK_SIZE
@@ -451,6 +452,13 @@ async def test_a_certificate_that_nobody_vouches_for_is_refused(
         assert caught.value.hint is not None
         with pytest.raises(NotAvailableError, match="certificate is not valid"):
             await read(client, server.url + "/a")
+
+
+def test_certificates_that_are_not_there_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/certificates.pem")
+    with pytest.raises(ToolError) as raised:
+        HttpClient(HttpSettings())
+    assert "SSL_CERT_FILE" in (raised.value.hint or "")
 
 
 async def test_leaving_a_stream_early_leaves_the_client_usable(

@@ -22,7 +22,13 @@ from urllib.parse import unquote, urlsplit
 
 import httpx
 
-from mirror.errors import IntegrityError, NotAvailableError, RequestError, TransientError
+from mirror.errors import (
+    IntegrityError,
+    NotAvailableError,
+    RequestError,
+    ToolError,
+    TransientError,
+)
 from mirror.sources.http.body import Body, content_length
 from mirror.sources.http.decoding import decoded
 from mirror.sources.http.errors import (
@@ -101,18 +107,28 @@ class HttpClient:
         self._jitter = jitter
         self._now = now
         self._netrc = _read_netrc(self.settings.netrc)
-        self._client = TransportClient(
-            # `pool` stays open: waiting for a turn at a busy host is no failure.
-            timeout=httpx.Timeout(
-                self.settings.silence_seconds, connect=self.settings.connect_seconds, pool=None
-            ),
-            limits=httpx.Limits(max_connections=self.settings.connections_per_host),
-        )
+        self._client = self._transport_client()
         self._headers = {
             "Accept": "*/*",
             "Accept-Encoding": "identity",
             "User-Agent": self.settings.user_agent,
         }
+
+    def _transport_client(self) -> TransportClient:
+        settings = self.settings
+        try:
+            return TransportClient(
+                # `pool` stays open: waiting for a turn at a busy host is no failure.
+                timeout=httpx.Timeout(
+                    settings.silence_seconds, connect=settings.connect_seconds, pool=None
+                ),
+                limits=httpx.Limits(max_connections=settings.connections_per_host),
+            )
+        except OSError as error:  # what SSL errors are, too
+            raise ToolError(
+                f"the certificates of this machine cannot be read: {error}",
+                hint="see what the variables SSL_CERT_FILE and SSL_CERT_DIR name",
+            ) from error
 
     async def __aenter__(self) -> Self:
         return self
