@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import urllib.parse
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from mirror.destinations import files
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _VERSION: Final = 1
+_LARGEST_COUNT: Final = (1 << 63) - 1
+_LONGEST_SHOWN: Final = 200
 
 
 class OfTarget(Protocol):
@@ -65,10 +68,11 @@ class Kind(Generic[_Value]):
                     f"a {self.noun} of version {document['version']!r}, not {_VERSION}"
                 )
             return self.value(document)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             if isinstance(error, FormatError):
                 raise
-            raise FormatError(f"not a {self.noun}: {error!r}") from error
+            # Not all of what it was about: that may be the whole file.
+            raise FormatError(f"not a {self.noun}: {_shortened(repr(error))}") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +121,7 @@ def read_all(directory: Path, pattern: str, kind: Kind[_Value], *, hint: str) ->
     with files.explained(directory):
         for path in directory.glob(pattern):
             try:
-                found.append(kind.parse(path.read_bytes()))
+                found.append(kind.parse(files.read_plain_file(path)))
             except FileNotFoundError:
                 continue  # dropped just now
             except FormatError as error:
@@ -125,7 +129,36 @@ def read_all(directory: Path, pattern: str, kind: Kind[_Value], *, hint: str) ->
     return found
 
 
+def moment(value: object) -> datetime:
+    """A time in ISO 8601, with its time zone.
+
+    Raises:
+        ValueError: it is something else.
+
+    """
+    found = datetime.fromisoformat(str(value))
+    if found.tzinfo is None:
+        raise ValueError(f"a time without its time zone: {value!r}")
+    return found
+
+
+def count(value: object) -> int:
+    """A natural number, of a size that can be meant.
+
+    Raises:
+        ValueError: it is something else.
+
+    """
+    if not isinstance(value, int) or not 0 <= value <= _LARGEST_COUNT:
+        raise ValueError(f"not a number of anything: {str(value)[:_LONGEST_SHOWN]}")
+    return value
+
+
 def file_name(target: str) -> str:
     """``target`` as one component of a file name: no separator, never hidden, never special."""
     quoted = urllib.parse.quote(target, safe="+@=,")
     return f"%2E{quoted[1:]}" if quoted.startswith(".") else quoted
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"

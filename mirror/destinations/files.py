@@ -11,6 +11,7 @@ import errno
 import fcntl
 import os
 import socket
+import stat
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -67,6 +68,23 @@ def make_file(path: Path) -> None:
             os.fchmod(descriptor, FILE_MODE)
         finally:
             os.close(descriptor)
+
+
+def read_plain_file(path: Path) -> bytes:
+    """The content of a plain file, be it by a link; a pipe or a device is not waited for.
+
+    Raises:
+        OSError: it cannot be read, or is no plain file.
+
+    """
+    with open(path, "rb", opener=_open_without_waiting) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "not a plain file", str(path))
+        return file.read()
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
 
 
 def sync_directory(directory: Path) -> None:

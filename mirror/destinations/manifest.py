@@ -7,10 +7,9 @@ The members are those of :class:`~mirror.destinations.generation.Generation`, ``
 from __future__ import annotations
 
 import dataclasses
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from mirror.destinations.documents import Kind
+from mirror.destinations.documents import Kind, count, moment
 from mirror.destinations.generation import Generation
 from mirror.formats.hashes import Hash
 from mirror.formats.store_path import StorePath
@@ -39,13 +38,13 @@ def _members(generation: Generation) -> dict[str, Any]:
 def _generation(document: Mapping[str, Any]) -> Generation:
     return Generation(
         target=str(document["target"]),
-        number=int(document["number"]),
+        number=count(document["number"]),
         installable=str(document["installable"]),
         level=str(document["level"]),
         root=StorePath.parse(document["root"]),
-        created=datetime.fromisoformat(document["created"]),
+        created=moment(document["created"]),
         paths=tuple(StorePath.parse(path) for path in document["paths"]),
-        nar_bytes=int(document["nar_bytes"]),
+        nar_bytes=count(document["nar_bytes"]),
         missing=tuple(StorePath.parse(path) for path in document["missing"]),
         sources={
             StorePath.parse(path): Hash.parse(text) for path, text in document["sources"].items()
@@ -59,7 +58,7 @@ def _input(document: Mapping[str, Any]) -> LockedInput:
     return LockedInput(
         name=str(document["name"]),
         path=StorePath.parse(document["path"]),
-        last_modified=None if modified is None else int(modified),
+        last_modified=None if modified is None else count(modified),
     )
 
 

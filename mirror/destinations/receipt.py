@@ -7,15 +7,15 @@ of its newest rehearsal.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from mirror.destinations.documents import Documents, Kind
+from mirror.destinations.documents import Documents, Kind, count, moment
 from mirror.formats.store_path import StorePath
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from mirror.destinations.generation import Generation
 
@@ -81,10 +81,10 @@ def _members(receipt: Receipt) -> dict[str, Any]:
 def _receipt(document: Mapping[str, Any]) -> Receipt:
     return Receipt(
         target=str(document["target"]),
-        number=int(document["number"]),
+        number=count(document["number"]),
         root=StorePath.parse(document["root"]),
         nix_version=str(document["nix_version"]),
-        created=datetime.fromisoformat(document["created"]),
+        created=moment(document["created"]),
         lock_file=None if document["lock_file"] is None else Path(document["lock_file"]),
         lock_hash=_text(document["lock_hash"]),
         problem=_text(document["problem"]),

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from mirror.destinations.documents import Documents, Kind
+from mirror.destinations.documents import Documents, Kind, count, moment
 from mirror.formats.store_path import StorePath
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from datetime import datetime
     from pathlib import Path
 
 PROBLEMS_KEPT: Final = 20
@@ -84,8 +84,8 @@ def _record(document: Mapping[str, Any]) -> RunRecord:
     number = document["number"]
     return RunRecord(
         target=str(document["target"]),
-        finished=datetime.fromisoformat(document["finished"]),
-        number=None if number is None else int(number),
+        finished=moment(document["finished"]),
+        number=None if number is None else count(number),
         is_complete=bool(document["is_complete"]),
         problems=tuple(str(problem) for problem in document["problems"]),
         only_copies=tuple(StorePath.parse(path) for path in document["only_copies"]),

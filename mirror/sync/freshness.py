@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
+from mirror.destinations.files import read_plain_file
 from mirror.formats.hashes import Hash
 from mirror.planning.targets import FlakeInstallable
 
@@ -74,6 +75,6 @@ def lock_file(target: Target) -> Path | None:
 def lock_hash(file: Path | None) -> str | None:
     """The hash of a lock file as it is now (SRI); None if there is none."""
     try:
-        return None if file is None else Hash.of(file.read_bytes()).sri
-    except OSError:
+        return None if file is None else Hash.of(read_plain_file(file)).sri
+    except (OSError, ValueError):  # no name of a file
         return None

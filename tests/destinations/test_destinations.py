@@ -172,6 +172,48 @@ def test_a_document_that_cannot_be_read_is_named(tmp_path: Path, damaged: bytes)
     assert "sync again" in str(raised.value.hint)
 
 
+RECEIPT = Receipt(
+    target="laptop",
+    number=1,
+    root=text("root").path,
+    nix_version="2.34.8",
+    created=datetime(2026, 11, 22, tzinfo=UTC),
+    lock_file=None,
+    lock_hash=None,
+    problem=None,
+    edits={},
+)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"+00:00", b""),
+        (b'"number": 1', b'"number": 1e999'),
+        (b'"number": 1', b'"number": -1'),
+        (b'"number": 1', b'"number": ' + b"9" * 400),
+        (b'"problem": null', b'"problem": ' + b"[" * 100_000),
+    ],
+    ids=["local-time", "infinity", "negative", "huge", "deep"],
+)
+def test_what_no_run_would_write_is_no_document(tmp_path: Path, old: bytes, new: bytes) -> None:
+    """Each would be an error of Python's own where it is read, or only where it is shown."""
+    receipts_in(tmp_path).write(RECEIPT)
+    file = tmp_path / "laptop.json"
+    data = file.read_bytes()
+    assert old in data
+    file.write_bytes(data.replace(old, new))
+    with pytest.raises(DestinationError, match=r"laptop\.json: not a receipt") as raised:
+        receipts_in(tmp_path).read()
+    assert len(raised.value.message) < 500
+
+
+def test_nobody_waits_for_a_pipe_in_a_document_s_place(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "laptop.json")
+    with pytest.raises(DestinationError, match=r"laptop\.json: not a plain file"):
+        receipts_in(tmp_path).read()
+
+
 async def test_the_last_run_of_each_target_is_recorded_without_a_lock(
     open_destination: Open,
 ) -> None:
