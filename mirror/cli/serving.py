@@ -52,11 +52,9 @@ async def serve(
     if not addresses and not sockets:
         addresses = [_LOOPBACK]
     async with _library(served or "auto", key) as library:
-        counters = Counters()
-        application = Application(library, priority=priority, counters=counters)
-        listening = listen(
-            application, counters, addresses=addresses, sockets=sockets, log=write_error
-        )
+        counters, log = Counters(), write_error
+        application = Application(library, priority=priority, counters=counters, log=log)
+        listening = listen(application, counters, addresses=addresses, sockets=sockets, log=log)
         async with listening as server:
             write_error(f"serving {library.destination.name} at {', '.join(server.urls)}")
             if addresses == [_LOOPBACK]:

@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Iterable, Mapping
     from pathlib import Path
 
+    from mirror.destinations.documents import Told
     from mirror.destinations.generation import Generation
     from mirror.destinations.receipt import Receipt
     from mirror.destinations.run_record import RunRecord
@@ -156,14 +157,14 @@ class CacheDirectory:
             )
         await in_thread(self._write_manifest, generation)
 
-    async def generations(self) -> list[Generation]:
+    async def generations(self, unreadable: Told | None = None) -> list[Generation]:
         """Every generation kept, by target and number.
 
         Raises:
-            DestinationError: a manifest cannot be read.
+            DestinationError: a manifest cannot be read, and there is no ``unreadable`` to be told.
 
         """
-        return await asyncio.to_thread(self._read_manifests)
+        return await asyncio.to_thread(self._read_manifests, unreadable)
 
     async def forget(self, generation: Generation) -> None:
         """Remove the generation's manifest; its paths stay."""
@@ -173,17 +174,17 @@ class CacheDirectory:
         """Write a receipt; it takes no lock."""
         await in_thread(self._receipts.write, receipt)
 
-    async def receipts(self) -> list[Receipt]:
+    async def receipts(self, unreadable: Told | None = None) -> list[Receipt]:
         """The receipt of each target that was rehearsed."""
-        return await asyncio.to_thread(self._receipts.read)
+        return await asyncio.to_thread(self._receipts.read, unreadable)
 
     async def record_run(self, record: RunRecord) -> None:
         """Write a run record; it takes no lock."""
         await in_thread(self._runs.write, record)
 
-    async def run_records(self) -> list[RunRecord]:
+    async def run_records(self, unreadable: Told | None = None) -> list[RunRecord]:
         """The run record of each target that was synced, or was to be."""
-        return await asyncio.to_thread(self._runs.read)
+        return await asyncio.to_thread(self._runs.read, unreadable)
 
     def _prepare(self) -> None:
         with files.explained(self.path):
@@ -260,10 +261,14 @@ class CacheDirectory:
             files.replace_file(path, MANIFEST.render(generation), temporaries=self._staging)
             files.sync_directory(path.parent)
 
-    def _read_manifests(self) -> list[Generation]:
-        found = documents.read_all(
-            self._generations, "*/*.json", MANIFEST, hint="remove the file if it is not yours"
-        )
+    def _read_manifests(self, unreadable: Told | None) -> list[Generation]:
+        hint = "remove the file if it is not yours"
+        found = [
+            generation
+            for directory in documents.entries(self._generations, unreadable)
+            if directory.is_dir()
+            for generation in documents.read_all(directory, MANIFEST, unreadable, hint=hint)
+        ]
         return sorted(found, key=lambda generation: (generation.target, generation.number))
 
     def _remove_manifest(self, generation: Generation) -> None:

@@ -7,8 +7,10 @@ event loop.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import urllib.parse
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
@@ -17,7 +19,7 @@ from mirror.destinations import files
 from mirror.errors import DestinationError, FormatError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 _VERSION: Final = 1
@@ -35,6 +37,9 @@ class OfTarget(Protocol):
 
 
 _Value = TypeVar("_Value", bound=OfTarget)
+
+Told = Callable[[DestinationError], None]
+"""What is told of a document that cannot be read, which is then left out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,34 +104,69 @@ class Documents(Generic[_Value]):
             files.replace_file(path, self.kind.render(value), temporaries=self.directory)
             files.sync_directory(self.directory)
 
-    def read(self) -> list[_Value]:
+    def read(self, unreadable: Told | None = None) -> list[_Value]:
         """Every target's document, by target.
 
         Raises:
-            DestinationError: one cannot be read.
+            DestinationError: one cannot be read, and there is no ``unreadable`` to be told.
 
         """
-        found = read_all(self.directory, "*.json", self.kind, hint=self.hint)
+        found = read_all(self.directory, self.kind, unreadable, hint=self.hint)
         return sorted(found, key=lambda value: value.target)
 
 
-def read_all(directory: Path, pattern: str, kind: Kind[_Value], *, hint: str) -> list[_Value]:
-    """Read the documents whose files match ``pattern``, in no order.
+def read_all(
+    directory: Path, kind: Kind[_Value], unreadable: Told | None, *, hint: str
+) -> list[_Value]:
+    """Read a directory's documents, in no order.
 
     Raises:
-        DestinationError: one cannot be read; ``hint`` says what to do about it.
+        DestinationError: it, or one of them, cannot be read, and there is no ``unreadable`` to be
+            told; a document's ``hint`` says what to do about it.
 
     """
     found = []
-    with files.explained(directory):
-        for path in directory.glob(pattern):
-            try:
-                found.append(kind.parse(files.read_plain_file(path)))
-            except FileNotFoundError:
-                continue  # dropped just now
-            except FormatError as error:
-                raise DestinationError(f"{path}: {error.message}", hint=hint) from error
+    for path in entries(directory, unreadable):
+        if path.suffix != ".json":
+            continue
+        dropped = contextlib.suppress(FileNotFoundError)
+        with telling(unreadable), explained(path, hint=hint), dropped:
+            found.append(kind.parse(files.read_plain_file(path)))
     return found
+
+
+def entries(directory: Path, unreadable: Told | None) -> list[Path]:
+    """What is in a directory, nothing if it is missing; a glob finds nothing in a locked one, too.
+
+    Raises:
+        DestinationError: it cannot be read, and there is no ``unreadable`` to be told.
+
+    """
+    missing = contextlib.suppress(FileNotFoundError)
+    with telling(unreadable), files.explained(directory), missing:
+        return list(directory.iterdir())
+    return []
+
+
+@contextlib.contextmanager
+def telling(unreadable: Told | None) -> Iterator[None]:
+    """Tell of an error instead of raising it, if there is one to be told."""
+    try:
+        yield
+    except DestinationError as error:
+        if unreadable is None:
+            raise
+        unreadable(error)
+
+
+@contextlib.contextmanager
+def explained(path: Path, *, hint: str) -> Iterator[None]:
+    """Turn whatever keeps a document from being read into a :class:`DestinationError`."""
+    try:
+        with files.explained(path):
+            yield
+    except FormatError as error:
+        raise DestinationError(f"{path}: {error.message}", hint=hint) from error
 
 
 def moment(value: object) -> datetime:

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 from mirror.destinations import documents, files
 from mirror.destinations.manifest import MANIFEST
-from mirror.errors import DestinationError, FormatError
 from mirror.formats.store_path import StorePath
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from mirror.destinations.documents import Told
     from mirror.destinations.generation import Generation
     from mirror.nix.stores import StoreLocation
 
@@ -55,14 +55,14 @@ class GenerationLinks:
             files.sync_directory(directory)
         return None if is_direct else link
 
-    def read(self) -> list[Generation]:
+    def read(self, unreadable: Told | None = None) -> list[Generation]:
         """Every generation whose manifest is still there, by target and number.
 
         Raises:
-            DestinationError: a manifest cannot be read.
+            DestinationError: a manifest cannot be read, and there is no ``unreadable`` to be told.
 
         """
-        found = [generation for _, generation in self._manifests()]
+        found = [generation for _, generation in self._manifests(unreadable)]
         return sorted(found, key=lambda generation: (generation.target, generation.number))
 
     def remove(self, generation: Generation) -> None:
@@ -78,28 +78,25 @@ class GenerationLinks:
                     link.unlink(missing_ok=True)
                     files.sync_directory(link.parent)
 
-    def _manifests(self) -> Iterator[tuple[Path, Generation]]:
+    def _manifests(self, unreadable: Told | None = None) -> Iterator[tuple[Path, Generation]]:
         for directory in (self.direct, self.indirect):
             with files.explained(directory):
                 links = sorted(directory.iterdir()) if directory.is_dir() else []
             for link in links:
                 if not link.is_symlink() or link.name.startswith("."):
                     continue
-                try:
-                    with files.explained(link):
-                        data = self._manifest(link)
-                    if data is not None:
-                        yield link, MANIFEST.parse(data)
-                except FormatError as error:
-                    raise DestinationError(
-                        f"{link}: {error.message}", hint="remove the link if you do not know it"
-                    ) from error
+                with documents.telling(unreadable):
+                    generation = self._read_manifest(link)
+                    if generation is not None:
+                        yield link, generation
 
-    def _manifest(self, link: Path) -> bytes | None:
-        try:
-            return self.store.real(StorePath.parse(str(link.readlink()))).read_bytes()
-        except FileNotFoundError:
-            return None  # dropped just now, its store replaced, or the root never registered
+    def _read_manifest(self, link: Path) -> Generation | None:
+        with documents.explained(link, hint="remove the link if you do not know it"):
+            try:
+                manifest = self.store.real(StorePath.parse(str(link.readlink())))
+                return MANIFEST.parse(files.read_plain_file(manifest))
+            except FileNotFoundError:
+                return None  # dropped just now, its store replaced, or the root never registered
 
 
 def _link_name(generation: Generation) -> str:

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from contextlib import AbstractAsyncContextManager
 
+    from mirror.destinations.documents import Told
     from mirror.destinations.generation import Generation
     from mirror.destinations.receipt import Receipt
     from mirror.destinations.run_record import RunRecord
@@ -70,8 +71,13 @@ class Destination(Protocol):
         """Record the generation and root it; all its paths are there. Durable on return."""
         ...
 
-    async def generations(self) -> list[Generation]:
-        """Every generation kept, by target and number."""
+    async def generations(self, unreadable: Told | None = None) -> list[Generation]:
+        """Every generation kept, by target and number.
+
+        Raises:
+            DestinationError: a manifest cannot be read, and there is no ``unreadable`` to be told.
+
+        """
         ...
 
     async def forget(self, generation: Generation) -> None:
@@ -82,14 +88,14 @@ class Destination(Protocol):
         """Keep what a rehearsal came to, instead of the target's earlier one. Needs no lock."""
         ...
 
-    async def receipts(self) -> list[Receipt]:
-        """What the newest rehearsal of each target came to, by target."""
+    async def receipts(self, unreadable: Told | None = None) -> list[Receipt]:
+        """What the newest rehearsal of each target came to, by target; raises likewise."""
         ...
 
     async def record_run(self, record: RunRecord) -> None:
         """Keep what a sync came to, instead of the target's earlier one. Needs no lock."""
         ...
 
-    async def run_records(self) -> list[RunRecord]:
-        """What the last sync of each target came to, by target."""
+    async def run_records(self, unreadable: Told | None = None) -> list[RunRecord]:
+        """What the last sync of each target came to, by target; raises likewise."""
         ...

@@ -37,7 +37,7 @@ from mirror.threads import in_thread
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 
-    from mirror.destinations.documents import Documents
+    from mirror.destinations.documents import Documents, Told
     from mirror.destinations.generation import Generation
     from mirror.destinations.receipt import Receipt
     from mirror.destinations.run_record import RunRecord
@@ -172,9 +172,9 @@ class NixStore:
         if link is not None:
             await self._connection.add_indirect_root(str(link))
 
-    async def generations(self) -> list[Generation]:
+    async def generations(self, unreadable: Told | None = None) -> list[Generation]:
         """Every generation kept, by target and number."""
-        return await asyncio.to_thread(self._links.read)
+        return await asyncio.to_thread(self._links.read, unreadable)
 
     async def forget(self, generation: Generation) -> None:
         """Remove the generation's root; Nix collects what no other root protects."""
@@ -184,17 +184,17 @@ class NixStore:
         """Write a receipt to the user's own state directory; it takes no lock."""
         await in_thread(self._receipts.write, receipt)
 
-    async def receipts(self) -> list[Receipt]:
+    async def receipts(self, unreadable: Told | None = None) -> list[Receipt]:
         """The receipt of each target that this user rehearsed."""
-        return await asyncio.to_thread(self._receipts.read)
+        return await asyncio.to_thread(self._receipts.read, unreadable)
 
     async def record_run(self, record: RunRecord) -> None:
         """Write a run record to the user's own state directory; it takes no lock."""
         await in_thread(self._runs.write, record)
 
-    async def run_records(self) -> list[RunRecord]:
+    async def run_records(self, unreadable: Told | None = None) -> list[RunRecord]:
         """The run record of each target that this user synced, or would have."""
-        return await asyncio.to_thread(self._runs.read)
+        return await asyncio.to_thread(self._runs.read, unreadable)
 
 
 class StoreStaging:

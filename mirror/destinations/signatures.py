@@ -71,7 +71,7 @@ def read_public_keys(directory: Path) -> list[PublicKey]:
     file = directory / PUBLIC_KEYS
     with files.explained(file):
         try:
-            lines = file.read_text(encoding="utf-8").split("\n")
+            lines = files.read_plain_file(file).decode().split("\n")
         except FileNotFoundError:
             return []
         except UnicodeDecodeError as error:

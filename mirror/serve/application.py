@@ -9,7 +9,7 @@ from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
-from mirror.errors import FormatError
+from mirror.errors import DestinationError, FormatError
 from mirror.formats.cache_info import CacheInfo, print_cache_info
 from mirror.formats.hashes import Hash
 from mirror.serve import metrics, page, status
@@ -57,12 +57,14 @@ class Application:
     """Answers requests from a library.
 
     ``priority`` is the cache's among a client's others, a lower one being asked first; ``counters``
-    are what ``/metrics`` tells.
+    are what ``/metrics`` tells; ``log`` is told, a line each, of what is kept and cannot be read.
     """
 
-    def __init__(self, library: Library, *, priority: int, counters: Counters) -> None:
+    def __init__(
+        self, library: Library, *, priority: int, counters: Counters, log: Callable[[str], None]
+    ) -> None:
         self._library = library
-        self._overviews = Overviews(library)
+        self._overviews = Overviews(library, log)
         self._counters = counters
         self._priority = priority
         self._cache_info = print_cache_info(CacheInfo(want_mass_query=True, priority=priority))
@@ -153,9 +155,14 @@ class Application:
             return _text(self._cache_info, "text/x-nix-cache-info")
         overview = await self._overviews.newest()
         authority = host if host and _AUTHORITY.fullmatch(host) else None
+        public_keys: tuple[str, ...] = ()
+        try:
+            public_keys = await self._library.public_keys()
+        except DestinationError as error:
+            overview = replace(overview, unreadable=(*overview.unreadable, error.message))
         client = status.Client(
             url=f"http://{authority or 'localhost'}",
-            public_keys=await self._library.public_keys(),
+            public_keys=public_keys,
             priority=self._priority,
         )
         stored = await asyncio.to_thread(self._library.file_bytes)
@@ -169,7 +176,8 @@ class Application:
             case _:
                 text = metrics.render(overview, self._counters, stored)
                 kind = "text/plain; version=0.0.4; charset=utf-8"
-        return _text(text.encode(), kind)
+        # A lone surrogate may have come with a name of a file that is no UTF-8.
+        return _text(text.encode(errors="backslashreplace"), kind)
 
 
 def _text(data: bytes, content_type: str) -> Answer:

@@ -72,7 +72,9 @@ class CacheLibrary:
     def watched(self) -> tuple[Path, ...]:
         """The directories of manifests, receipts and records."""
         generations = self._path / "generations"
-        of_targets = generations.iterdir() if generations.is_dir() else ()
+        of_targets: tuple[Path, ...] = ()
+        with contextlib.suppress(OSError):  # whoever reads it says so
+            of_targets = tuple(generations.iterdir())
         return (self._path / "receipts", self._path / "runs", generations, *of_targets)
 
     def file_bytes(self) -> int:

@@ -54,6 +54,12 @@ def _lines(overview: Overview, counters: Counters, file_bytes: int | None) -> It
     yield from _metric("paths", "gauge", "Paths that are kept.", [({}, overview.paths)])
     if file_bytes is not None:
         yield from _metric("file_bytes", "gauge", "Size of all NAR files.", [({}, file_bytes)])
+    yield from _metric(
+        "unreadable_files",
+        "gauge",
+        "Manifests, receipts and records that cannot be read.",
+        [({}, len(overview.unreadable))],
+    )
     hosts = overview.hosts
     yield from _metric(
         "generations",

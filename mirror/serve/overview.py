@@ -14,10 +14,11 @@ from mirror.serve.watching import state_of
 from mirror.sync.freshness import rehearsals
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from mirror.destinations import Generation, Receipt, RunRecord
+    from mirror.errors import DestinationError
     from mirror.formats.hashes import Hash
     from mirror.formats.store_path import StorePath
     from mirror.nix.flake_inputs import LockedInput
@@ -73,37 +74,39 @@ class Overview:
     """All targets, by name, and what is served under other names than those of Nix's caches.
 
     ``files`` are plain files by their hash, ``inputs`` the inputs of flakes by their paths' hash
-    part. ``paths`` counts those that some generation keeps.
+    part. ``paths`` counts those that some generation keeps. ``unreadable`` says of each manifest,
+    receipt or record that cannot be read which it is and why; all else is there without it.
     """
 
     hosts: tuple[Host, ...] = ()
     files: Mapping[Hash, StorePath] = field(default_factory=dict)
     inputs: Mapping[str, LockedInput] = field(default_factory=dict)
     paths: int = 0
+    unreadable: tuple[str, ...] = ()
 
 
 class Overviews:
-    """The newest overview of a library."""
+    """The newest overview of a library; ``log`` is told once of what of it cannot be read."""
 
-    def __init__(self, library: Library) -> None:
+    def __init__(self, library: Library, log: Callable[[str], None]) -> None:
         self._library = library
+        self._log = log
         self._overview = Overview()
         self._receipts: Sequence[Receipt] = ()
         self._states: Sequence[int] | None = None
         self._reading = asyncio.Lock()
 
     async def newest(self) -> Overview:
-        """What is kept now.
-
-        Raises:
-            DestinationError: a manifest, a receipt or a record cannot be read.
-
-        """
+        """What is kept now."""
         async with self._reading:
             states = await asyncio.to_thread(self._look)
             if states != self._states:
+                known = set(self._overview.unreadable)
                 self._overview, self._receipts = await self._read()
                 self._states = states
+                for text in self._overview.unreadable:
+                    if text not in known:
+                        self._log(f"left out: {text}")
             return await asyncio.to_thread(self._with_rehearsals)
 
     def _look(self) -> Sequence[int]:
@@ -111,8 +114,10 @@ class Overviews:
 
     async def _read(self) -> tuple[Overview, Sequence[Receipt]]:
         destination = self._library.destination
-        generations = await destination.generations()
-        runs = {each.target: each for each in await destination.run_records()}
+        errors: list[DestinationError] = []
+        generations = await destination.generations(errors.append)
+        receipts = await destination.receipts(errors.append)
+        runs = {each.target: each for each in await destination.run_records(errors.append)}
         of_target: dict[str, list[Kept]] = {name: [] for name in runs}
         for each in sorted(generations, key=lambda each: -each.number):
             of_target.setdefault(each.target, []).append(Kept.of(each))
@@ -126,8 +131,9 @@ class Overviews:
                 locked.path.hash_part: locked for each in generations for locked in each.inputs
             },
             paths=len({path for each in generations for path in each.paths}),
+            unreadable=tuple(error.message for error in errors),
         )
-        return overview, await destination.receipts()
+        return overview, receipts
 
     def _with_rehearsals(self) -> Overview:
         """What receipts say depends on lock files, which may have changed since."""

@@ -48,6 +48,9 @@ def _page(overview: Overview, client: Client, name: str, file_bytes: int | None)
     if file_bytes is not None:
         facts.append(f"{size(file_bytes)} of NARs")
     yield f'<p class="soft">{" · ".join(facts)} · as of {moment(now)}</p>'
+    if overview.unreadable:
+        yield '<h2 class="bad">Cannot be read, and left out here</h2>'
+        yield from _items(overview.unreadable)
     yield "<h2>Hosts</h2>"
     if overview.hosts:
         yield '<ul class="hosts">'

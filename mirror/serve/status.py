@@ -108,6 +108,7 @@ def render(overview: Overview, client: Client, file_bytes: int | None) -> str:
         "file_bytes": file_bytes,
         "sources": len(overview.files),
         "hosts": [_host(host) for host in overview.hosts],
+        "unreadable": overview.unreadable,
         "inputs": [
             {"name": each.name, "path": each.path, "url": client.input_url(each.path)}
             for each in sorted(overview.inputs.values())

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from rig.made_paths import chain, generation, input_addressed, numbered, put, text
 
-from mirror.destinations import Receipt, RunRecord
+from mirror.destinations import CacheDirectory, Receipt, RunRecord
 from mirror.destinations.receipt import DOES_NOT_APPLY, receipts_in
 from mirror.destinations.run_record import PROBLEMS_KEPT, as_problems, run_records_in
 from mirror.errors import DestinationError, LockedError
@@ -206,6 +206,26 @@ def test_what_no_run_would_write_is_no_document(tmp_path: Path, old: bytes, new:
     with pytest.raises(DestinationError, match=r"laptop\.json: not a receipt") as raised:
         receipts_in(tmp_path).read()
     assert len(raised.value.message) < 500
+
+
+def test_who_is_told_of_what_cannot_be_read_gets_all_else(tmp_path: Path) -> None:
+    receipts_in(tmp_path).write(RECEIPT)
+    (tmp_path / "phone.json").write_bytes(b"{}")
+    (tmp_path / "tablet.json").mkdir()
+    errors: list[DestinationError] = []
+    assert receipts_in(tmp_path).read(errors.append) == [RECEIPT]
+    assert sorted(Path(each.message.split(":")[0]).name for each in errors) == [
+        "phone.json",
+        "tablet.json",
+    ]
+
+
+async def test_generations_that_cannot_be_listed_are_not_none(tmp_path: Path) -> None:
+    """Else a prune that may not look into a directory would take away what is kept there."""
+    (tmp_path / "generations").write_bytes(b"")
+    async with CacheDirectory.open(tmp_path, exclusive=False) as cache:
+        with pytest.raises(DestinationError, match="generations: Not a directory"):
+            await cache.generations()
 
 
 def test_nobody_waits_for_a_pipe_in_a_document_s_place(tmp_path: Path) -> None:

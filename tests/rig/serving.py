@@ -90,7 +90,7 @@ class Served:
 async def serve_library(library: Library) -> AsyncIterator[Served]:
     counters = Counters()
     log: list[str] = []
-    application = Application(library, priority=DEFAULT_PRIORITY, counters=counters)
+    application = Application(library, priority=DEFAULT_PRIORITY, counters=counters, log=log.append)
     addresses = [Address("127.0.0.1", 0)]
     async with listen(
         application, counters, addresses=addresses, sockets=[], log=log.append

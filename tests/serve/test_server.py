@@ -436,6 +436,31 @@ async def test_what_is_retired_is_there_for_those_who_were_led_to_it(cache: Path
         assert [(await fresh.ask(target)).status for target in targets] == [404] * 3
 
 
+@pytest.mark.parametrize(
+    "damaged", ["generations/pi/2.json", "receipts/pi.json", "runs/pi.json", "public-keys"]
+)
+async def test_a_file_that_cannot_be_read_is_named_and_all_else_served(
+    served: Served, cache: Path, damaged: str
+) -> None:
+    file = cache / damaged
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes(b"\xff<script>")
+    for target in ("/", "/status.json", "/metrics", f"/sha256/{Hash.of(SOURCE).base16}"):
+        assert (await served.ask(target)).status == 200
+    assert (await served.ask(f"/inputs/{INPUT.path.hash_part}.tar")).status == 200
+    document = json.loads((await served.ask("/status.json")).body)
+    (said,) = document["unreadable"]
+    assert damaged in said
+    assert [host["name"] for host in document["hosts"]] == ["pi"]
+    page = (await served.ask("/")).body.decode()
+    assert damaged in page
+    assert "<script" not in page
+    assert "\nprefetch_unreadable_files 1\n" in (await served.ask("/metrics")).body.decode()
+    assert len(served.log) == (damaged != "public-keys"), "told once, however often it is asked"
+    file.unlink()
+    assert json.loads((await served.ask("/status.json")).body)["unreadable"] == []
+
+
 async def test_metrics_count_what_was_asked(served: Served) -> None:
     await served.ask(f"/{LINKS[0].path.hash_part}.narinfo")
     await served.ask("/nothing/here")
