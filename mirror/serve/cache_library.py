@@ -12,11 +12,12 @@ import contextlib
 import fcntl
 import os
 import re
+import stat
 import time
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from mirror.destinations import files
 from mirror.destinations.signatures import read_public_keys
 from mirror.destinations.sweep import RETIRED, SERVING
 from mirror.errors import FormatError
@@ -30,6 +31,7 @@ from mirror.threads import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
+    from pathlib import Path
 
     from mirror.destinations import CacheDirectory
     from mirror.formats.narinfo import NarInfo
@@ -153,13 +155,19 @@ class _NarFiles:
         self._read: dict[str, tuple[int, tuple[str, int | None]]] = {}
 
     def scan(self) -> None:
-        """Read the narinfos that have come or changed since the last time."""
+        """Read the narinfos that have come or changed since the last time.
+
+        Raises:
+            DestinationError: they cannot be listed.
+
+        """
         states = tuple(state_of(directory) for directory in self._directories)
         if states == self._states:
             return
         read = {}
         for directory in self._directories:
-            with contextlib.suppress(FileNotFoundError), os.scandir(directory) as entries:
+            missing = contextlib.suppress(FileNotFoundError)
+            with files.explained(directory), missing, os.scandir(directory) as entries:
                 for entry in entries:
                     if entry.name.endswith(_SUFFIX):
                         with contextlib.suppress(OSError, FormatError):
@@ -173,7 +181,7 @@ class _NarFiles:
         known = self._read.get(entry.path)
         if known is not None and known[0] == changed:
             return known
-        narinfo = parse_narinfo(Path(entry.path).read_bytes())
+        narinfo = parse_narinfo(_read(entry.path) or b"")
         return changed, (_nar_name(narinfo), narinfo.file_size)
 
 
@@ -197,8 +205,8 @@ class _Retired:
         found: dict[str, set[str]] = {}
         with contextlib.suppress(FileNotFoundError):
             for file in self._directory.glob(f"*{_SUFFIX}"):
-                with contextlib.suppress(OSError, FormatError):
-                    info = parse_narinfo(file.read_bytes()).info
+                with contextlib.suppress(FormatError):
+                    info = parse_narinfo(_read(str(file)) or b"").info
                     found.setdefault(info.path.hash_part, set())
                     for reference in info.references:
                         found.setdefault(reference.hash_part, set()).add(info.path.hash_part)
@@ -225,21 +233,29 @@ def _tell_that_it_is_served(lock: Path, stack: contextlib.ExitStack) -> None:
 
 
 def _read(file: str) -> bytes | None:
-    """A small file's content: on the event loop, since a thread would cost more than reading it."""
+    """A small plain file's content: None of anything else, which must not be given in part.
+
+    On the event loop, since a thread would cost more than reading it.
+    """
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
         return None
     try:
-        return os.read(descriptor, _LARGEST_NARINFO)
+        data = os.read(descriptor, _LARGEST_NARINFO + 1)
     except OSError:
         return None
+    else:
+        return data if len(data) <= _LARGEST_NARINFO else None
     finally:
         os.close(descriptor)
 
 
 def _unpack(directory: Path, entry: NarInfo) -> Iterator[bytes]:
+    file = directory / "nar" / _nar_name(entry)
+    if not stat.S_ISREG(file.lstat().st_mode):
+        raise FormatError(f"{file} is not a plain file")
     stream = decompressor(entry.compression)
-    for chunk in file_contents(directory / "nar" / _nar_name(entry)):
+    for chunk in file_contents(file):
         yield from stream.feed(chunk)
     stream.finish()

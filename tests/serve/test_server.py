@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import json
+import os
 import re
 import socket
 from dataclasses import replace
@@ -18,6 +19,7 @@ from rig.made_paths import Made, chain, generation, input_addressed, put, put_as
 from rig.serving import Served, serve_directory
 
 from mirror.destinations import CacheDirectory
+from mirror.errors import DestinationError
 from mirror.formats import nar
 from mirror.formats.content_address import fixed_output_path
 from mirror.formats.hashes import Hash
@@ -459,6 +461,32 @@ async def test_a_file_that_cannot_be_read_is_named_and_all_else_served(
     assert len(served.log) == (damaged != "public-keys"), "told once, however often it is asked"
     file.unlink()
     assert json.loads((await served.ask("/status.json")).body)["unreadable"] == []
+
+
+async def test_what_is_no_narinfo_is_neither_waited_for_nor_given_in_part(cache: Path) -> None:
+    pipe, endless, long = (f"{digit * 32}.narinfo" for digit in "012")
+    os.mkfifo(cache / pipe)
+    (cache / endless).symlink_to("/dev/zero")
+    narinfo = (cache / f"{LARGE_PATH.path.hash_part}.narinfo").read_bytes()
+    (cache / long).write_bytes(narinfo + b"Other: x\n" * 200_000)
+    file = FILE.path.hash_part
+    nar = cache / parse_narinfo((cache / f"{file}.narinfo").read_bytes()).url
+    nar.unlink()
+    os.mkfifo(nar)
+    async with serve_directory(cache) as served:
+        for name in (pipe, endless, long):
+            assert (await served.ask(f"/{name}")).status == 404
+        assert (await served.ask(await nar_target(served, LARGE_PATH))).status == 200
+        # Asked twice, so that no thread is left waiting for it.
+        for _ in range(2):
+            assert (await served.ask(f"/sha256/{Hash.of(SOURCE).base16}")).status == 500
+
+
+async def test_what_cannot_be_listed_is_said(cache: Path) -> None:
+    (cache / ".prefetch/retired").write_bytes(b"")
+    with pytest.raises(DestinationError, match="retired: Not a directory"):
+        async with serve_directory(cache):
+            pass
 
 
 async def test_metrics_count_what_was_asked(served: Served) -> None:
