@@ -255,7 +255,8 @@ def _is_back(retired: NarinfoFile, published: NarinfoFile | None) -> bool:
 @contextlib.contextmanager
 def _unless_served(lock: Path) -> Iterator[bool]:
     """Whether nobody serves; then nobody can begin to before the context is left."""
-    descriptor = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
+    # For writing: NFS has no exclusive lock without.
+    descriptor = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 NAR_TYPE: Final = "application/x-nix-nar"
 _LARGEST_NARINFO: Final = 1 << 20
+_PRUNED_SECONDS: Final = 0.1
+"""How often it is looked whether a prune, which takes moments mostly, has come to its end."""
 _URL: Final = re.compile(rb"^URL: (nar/[^/\n]+)$", re.MULTILINE)
 _FILE_SIZE: Final = re.compile(rb"^FileSize: ([0-9]+)$", re.MULTILINE)
 _SUFFIX: Final = ".narinfo"
@@ -66,7 +68,7 @@ class CacheLibrary:
         ``lease_seconds`` is how long an answer can be followed up after its path was pruned.
         """
         with contextlib.ExitStack() as stack:
-            await in_thread(_tell_that_it_is_served, directory.path / SERVING, stack)
+            await _tell_that_it_is_served(directory.path / SERVING, stack)
             library = cls(directory, Leases(lease_seconds))
             await in_thread(library._files.scan)
             yield library
@@ -221,15 +223,25 @@ def _nar_name(narinfo: NarInfo) -> str:
     return name
 
 
-def _tell_that_it_is_served(lock: Path, stack: contextlib.ExitStack) -> None:
-    """Hold the lock that makes pruning wait for clients; who may not write there only reads it."""
+async def _tell_that_it_is_served(lock: Path, stack: contextlib.ExitStack) -> None:
+    """Hold the lock that makes pruning wait for clients; who may not read it does without.
+
+    So does who serves from a file system that has no locks: nobody can prune there, either.
+    """
     try:
         descriptor = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return
     stack.callback(os.close, descriptor)
-    # Whoever prunes at this moment has it for moments only.
-    fcntl.flock(descriptor, fcntl.LOCK_SH)
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            await asyncio.sleep(_PRUNED_SECONDS)
+        except OSError:
+            return
+        else:
+            return
 
 
 def _read(file: str) -> bytes | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -19,6 +20,7 @@ from rig.made_paths import Made, chain, generation, input_addressed, put, put_as
 from rig.serving import Served, serve_directory
 
 from mirror.destinations import CacheDirectory
+from mirror.destinations.sweep import SERVING
 from mirror.errors import DestinationError
 from mirror.formats import nar
 from mirror.formats.content_address import fixed_output_path
@@ -487,6 +489,23 @@ async def test_what_cannot_be_listed_is_said(cache: Path) -> None:
     with pytest.raises(DestinationError, match="retired: Not a directory"):
         async with serve_directory(cache):
             pass
+
+
+async def test_waiting_for_whoever_prunes_can_be_interrupted(cache: Path) -> None:
+    async def serve() -> None:
+        async with serve_directory(cache):
+            waiting.set()
+
+    waiting = asyncio.Event()
+    with (cache / SERVING).open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        serving = asyncio.create_task(serve())
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(waiting.wait(), 0.5)
+        serving.cancel()
+        assert await asyncio.wait([serving], timeout=30) == ({serving}, set())
+    async with serve_directory(cache) as served:
+        assert (await served.ask("/nix-cache-info")).status == 200
 
 
 async def test_metrics_count_what_was_asked(served: Served) -> None:
