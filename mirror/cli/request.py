@@ -153,9 +153,9 @@ async def open_destination(
         store = await locate(nix, to)
         async with NixStore.open(nix, store, exclusive=exclusive) as nix_store:
             yield nix_store
-    elif _OTHER_URL.fullmatch(to) and not to.startswith("file://"):
+    elif not to or (_OTHER_URL.fullmatch(to) and not to.startswith("file://")):
         raise RequestError(
-            f"not a destination: {to}",
+            f"not a destination: {to or 'an empty name'}",
             hint="give a directory for a binary cache, or a Nix store: daemon, local?root=DIR",
         )
     else:

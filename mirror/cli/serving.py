@@ -51,7 +51,7 @@ async def serve(
     sockets = inherited_sockets(os.environ)
     if not addresses and not sockets:
         addresses = [_LOOPBACK]
-    async with _library(served or "auto", key) as library:
+    async with _library("auto" if served is None else served, key) as library:
         counters, log = Counters(), write_error
         application = Application(library, priority=priority, counters=counters, log=log)
         listening = listen(application, counters, addresses=addresses, sockets=sockets, log=log)

@@ -104,7 +104,7 @@ class CacheDirectory:
         cache = cls(path, signing_key=signing_key)
         with contextlib.ExitStack() as stack:
             if exclusive:
-                await asyncio.to_thread(_refuse_other_directories, cache.path)
+                await asyncio.to_thread(refuse_other_directories, cache.path)
                 lock = files.locked(cache.path / ".prefetch/lock", f"the cache {cache.path}")
                 stack.enter_context(lock)
                 await in_thread(cache._prepare)
@@ -287,8 +287,13 @@ def _state(file: str) -> tuple[int, ...]:
     return status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _refuse_other_directories(path: Path) -> None:
-    """Keep a slip of the finger from filling someone's home directory with narinfo files."""
+def refuse_other_directories(path: Path) -> None:
+    """Keep a slip of the finger from filling someone's home directory with narinfo files.
+
+    Raises:
+        DestinationError: there is something that is no cache, or it cannot be looked at.
+
+    """
     with files.explained(path):
         if not path.exists():
             return

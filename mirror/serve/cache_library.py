@@ -18,6 +18,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from mirror.destinations import files
+from mirror.destinations.cache_directory import refuse_other_directories
 from mirror.destinations.signatures import read_public_keys
 from mirror.destinations.sweep import RETIRED, SERVING
 from mirror.errors import FormatError
@@ -65,8 +66,14 @@ class CacheLibrary:
     ) -> AsyncIterator[CacheLibrary]:
         """Serve a directory, and let whoever prunes it know for as long as the context lasts.
 
-        ``lease_seconds`` is how long an answer can be followed up after its path was pruned.
+        It may yet have to be made. ``lease_seconds`` is how long an answer can be followed up after
+        its path was pruned.
+
+        Raises:
+            DestinationError: it is something else, or cannot be read.
+
         """
+        await in_thread(refuse_other_directories, directory.path)
         with contextlib.ExitStack() as stack:
             await _tell_that_it_is_served(directory.path / SERVING, stack)
             library = cls(directory, Leases(lease_seconds))

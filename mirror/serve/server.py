@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
@@ -29,6 +30,7 @@ STOP_SECONDS: Final = 60.0
 _KEEP_ALIVE_SECONDS: Final = 75.0
 _BACKLOG: Final = 512
 _HIGHEST_PORT: Final = 65535
+_PORT: Final = re.compile("[0-9]{1,5}")
 _LONGEST_LOGGED: Final = 200
 
 
@@ -51,7 +53,7 @@ class Address:
         if not colon or (":" in host and not host.startswith("[")) or text.endswith("]"):
             host, port = text, str(DEFAULT_PORT)
         host = host.removeprefix("[").removesuffix("]")
-        if not (port.isascii() and port.isdigit()) or int(port) > _HIGHEST_PORT or "/" in host:
+        if not _PORT.fullmatch(port) or int(port) > _HIGHEST_PORT or "/" in host:
             raise RequestError(
                 f"not an address to listen at: {text!r}",
                 hint="HOST:PORT, such as 192.168.1.2:8080, or :8080 for every interface",
@@ -106,10 +108,10 @@ async def listen(
         for address in addresses:
             try:
                 await web.TCPSite(runner, address.host, address.port, backlog=_BACKLOG).start()
-            except OSError as error:
+            except (OSError, UnicodeError) as error:  # a name that no host can have
+                reason = error.strerror if isinstance(error, OSError) else None
                 raise ToolError(
-                    f"cannot listen at {address.host or '*'}:{address.port}: "
-                    f"{error.strerror or error}",
+                    f"cannot listen at {address.host or '*'}:{address.port}: {reason or error}",
                     hint="is another program there? --listen HOST:PORT names another address",
                 ) from error
         yield Server(runner, [_url(each) for each in runner.addresses])
