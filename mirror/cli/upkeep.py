@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from mirror.destinations import NixStore
     from mirror.formats.signing import SecretKey
 
-_AGE: Final = re.compile(r"(\d{1,6})([smhdw])")
+_AGE: Final = re.compile(r"([0-9]{1,6})([smhdw])")
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_OLDEST: Final = timedelta(weeks=52 * 100)
+"""What is said to be older means all there is; dates do not go back as far as ages."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,4 +155,4 @@ def _read_age(text: str) -> timedelta:
         raise RequestError(
             f"not an age: {text!r}", hint="a number and one of s, m, h, d, w: 12h, 30d"
         )
-    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+    return min(timedelta(**{_UNITS[found[2]]: int(found[1])}), _OLDEST)

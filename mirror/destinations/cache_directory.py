@@ -118,8 +118,14 @@ class CacheDirectory:
 
     @property
     def is_made(self) -> bool:
-        """Whether it is a binary cache already."""
-        return (self.path / cache_info.FILE_NAME).is_file()
+        """Whether it is a binary cache already.
+
+        Raises:
+            DestinationError: it cannot be looked at.
+
+        """
+        with files.explained(self.path):
+            return (self.path / cache_info.FILE_NAME).is_file()
 
     @property
     def signatures(self) -> Signatures:

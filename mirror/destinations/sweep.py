@@ -22,7 +22,7 @@ import contextlib
 import fcntl
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -217,7 +217,7 @@ class Sweep:
 
     def _purge(self, found: _Survey, grace: timedelta | None) -> Swept:
         """Delete what is retired, all of it without ``grace``, and then the NARs left unnamed."""
-        retired = narinfo_files(self._retired)
+        retired = {part: self._begun(each) for part, each in narinfo_files(self._retired).items()}
         staying = {
             part: each
             for part, each in retired.items()
@@ -245,6 +245,14 @@ class Sweep:
                 until=max(each.modified for each in staying.values()) + grace,
             )
         return found.swept(going, unnamed, held_back)
+
+    def _begun(self, retired: NarinfoFile) -> NarinfoFile:
+        """Let its grace begin now if it was retired by a clock that has been set back since."""
+        if retired.modified <= self._now:
+            return retired
+        moment = self._now.timestamp()
+        os.utime(retired.file, (moment, moment))
+        return replace(retired, modified=self._now)
 
 
 def _is_back(retired: NarinfoFile, published: NarinfoFile | None) -> bool:

@@ -35,6 +35,8 @@ def test_old_generations_are_named_and_go_with_what_only_they_needed(shell: Shel
     both = len(list(cache.glob("*.narinfo")))
     sync(shell, "host = DEMO#ledger")
     prune = [*shell.command, "prune", "--to", "cache", "--keep", "1"]
+    ever = ["--keep-within", "999999w", "--grace", "999999w"]
+    assert shell.json([*prune, *ever, "--json"])["dropped"] == []
     foreseen = shell.json([*prune, "--dry-run", "--json"])
     assert foreseen["dry_run"] is True
     assert [(each["target"], each["number"]) for each in foreseen["dropped"]] == [("host", 1)]

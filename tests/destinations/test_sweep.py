@@ -175,6 +175,18 @@ async def test_while_somebody_serves_the_dropped_are_kept_for_a_time(tmp_path: P
         assert nars(tmp_path) == urls(tmp_path)
 
 
+async def test_a_clock_that_is_set_back_holds_nothing_back_for_longer(tmp_path: Path) -> None:
+    links = chain(2)
+    async with cache_of(tmp_path, *links):
+        with served(tmp_path):
+            sweep(tmp_path, [], now=NOW + timedelta(days=3650))
+            set_back = sweep(tmp_path, [])
+            assert set_back.held_back is not None
+            assert set_back.held_back.until == NOW.replace(microsecond=0) + HOUR
+            assert sweep(tmp_path, [], now=NOW + HOUR).files == 4
+        assert not retired(tmp_path)
+
+
 async def test_once_nobody_serves_any_more_all_of_it_goes_at_once(tmp_path: Path) -> None:
     links = chain(3)
     async with cache_of(tmp_path, *links):
