@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import errno
 import logging
+import math
 import re
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 
@@ -18,7 +21,7 @@ from mirror.serve.sending import CutShortError, send
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from mirror.serve.application import Application
     from mirror.serve.metrics import Counters
@@ -32,6 +35,8 @@ _BACKLOG: Final = 512
 _HIGHEST_PORT: Final = 65535
 _PORT: Final = re.compile("[0-9]{1,5}")
 _LONGEST_LOGGED: Final = 200
+_EXHAUSTED: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+_SAID_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +106,7 @@ async def listen(
         auto_decompress=False,
     )
     runner = web.ServerRunner(server, shutdown_timeout=STOP_SECONDS)
+    asyncio.get_running_loop().set_exception_handler(_LoopErrors(log))
     await runner.setup()
     try:
         for each in sockets:
@@ -117,6 +123,7 @@ async def listen(
         yield Server(runner, [_url(each) for each in runner.addresses])
     finally:
         await runner.cleanup()
+        asyncio.get_running_loop().set_exception_handler(None)
 
 
 class _Nobody(web.Response):
@@ -192,6 +199,31 @@ class _Lines(logging.Handler):
         text = record.getMessage()
         if record.exc_info and record.exc_info[1] is not None:
             text += f": {type(record.exc_info[1]).__name__} {record.exc_info[1]}"
+        self._write(_printable(" ".join(text.split())))
+
+
+class _LoopErrors:
+    """What goes wrong outside of any request, a line each.
+
+    That no connection can be taken, since none of the files that may be open is left, is tried
+    again by the event loop hundreds of times a second, and said once a minute.
+    """
+
+    def __init__(self, log: Callable[[str], None]) -> None:
+        self._write = log
+        self._said = -math.inf
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
+        error = context.get("exception")
+        if isinstance(error, OSError) and error.errno in _EXHAUSTED:
+            if loop.time() - self._said < _SAID_SECONDS:
+                return
+            self._said = loop.time()
+            text = f"no more connections can be taken for now: {error.strerror}"
+        else:
+            text = str(context["message"])
+            if error is not None:
+                text += f": {type(error).__name__} {error}"
         self._write(_printable(" ".join(text.split())))
 
 

@@ -117,6 +117,21 @@ def test_sockets_meant_for_another_process_are_left_alone(cache: Path) -> None:
         assert "http://127.0.0.1:" in process.stderr.readline()
 
 
+def test_more_connections_than_files_may_be_open_are_told_of_once(cache: Path) -> None:
+    limited = ("sh", "-c", 'ulimit -n 40; exec "$@"', "sh")
+    process = start(*limited, *SERVE, str(cache), "--listen", "127.0.0.1:0")
+    assert process.stderr is not None
+    with stopped(process) as said:
+        url = process.stderr.readline().split()[-1].rstrip("/")
+        address = ("127.0.0.1", int(url.rpartition(":")[2]))
+        with contextlib.ExitStack() as stack:
+            for _ in range(60):
+                stack.enter_context(socket.create_connection(address, timeout=60))
+            assert "Too many open files" in process.stderr.readline()
+        assert b"StoreDir" in ask(f"{url}/nix-cache-info")
+    assert said == ["stopping: what is on its way is finished first"]
+
+
 @pytest.mark.parametrize(
     ("words", "code", "expected"),
     [
