@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from dataclasses import replace
 from functools import partial
@@ -165,7 +164,7 @@ class Application:
             public_keys=public_keys,
             priority=self._priority,
         )
-        stored = await asyncio.to_thread(self._library.file_bytes)
+        stored = await self._library.file_bytes()
         match wanted:
             case Page.STATUS:
                 text = page.render(overview, client, self._library.destination.name, stored)

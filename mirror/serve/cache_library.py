@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import re
 import stat
@@ -26,6 +25,7 @@ from mirror.formats.compression import decompressor
 from mirror.formats.narinfo import parse_narinfo
 from mirror.serve.answers import MISSING, Answer, InFile
 from mirror.serve.leases import LEASE_SECONDS, Leases
+from mirror.serve.lock import shared_lock
 from mirror.serve.watching import state_of
 from mirror.sources.filesystem import file_contents
 from mirror.threads import in_thread
@@ -41,8 +41,6 @@ if TYPE_CHECKING:
 
 NAR_TYPE: Final = "application/x-nix-nar"
 _LARGEST_NARINFO: Final = 1 << 20
-_PRUNED_SECONDS: Final = 0.1
-"""How often it is looked whether a prune, which takes moments mostly, has come to its end."""
 _URL: Final = re.compile(rb"^URL: (nar/[^/\n]+)$", re.MULTILINE)
 _FILE_SIZE: Final = re.compile(rb"^FileSize: ([0-9]+)$", re.MULTILINE)
 _SUFFIX: Final = ".narinfo"
@@ -74,10 +72,9 @@ class CacheLibrary:
 
         """
         await in_thread(refuse_other_directories, directory.path)
-        with contextlib.ExitStack() as stack:
-            await _tell_that_it_is_served(directory.path / SERVING, stack)
+        async with shared_lock(directory.path / SERVING):
             library = cls(directory, Leases(lease_seconds))
-            await in_thread(library._files.scan)
+            await library._scan()
             yield library
 
     def watched(self) -> tuple[Path, ...]:
@@ -88,8 +85,9 @@ class CacheLibrary:
             of_targets = tuple(generations.iterdir())
         return (self._path / "receipts", self._path / "runs", generations, *of_targets)
 
-    def file_bytes(self) -> int:
+    async def file_bytes(self) -> int:
         """The size of all NARs, as they are compressed."""
+        await self._scan()
         return sum(size or 0 for size in self._files.sizes.values())
 
     async def public_keys(self) -> tuple[str, ...]:
@@ -105,7 +103,7 @@ class CacheLibrary:
         now = time.monotonic()
         data = self._live(hash_part)
         if data is None:
-            referrers = self._retired.referrers()
+            referrers = await self._referrers()
             if hash_part in referrers and self._leases.lead_to(hash_part, referrers, now=now):
                 retired = _read(f"{self._path}/{RETIRED}/{hash_part}{_SUFFIX}")
                 # It may have been published anew in between.
@@ -118,12 +116,23 @@ class CacheLibrary:
     async def nar(self, name: str) -> Answer | Refusal:
         """A NAR's file, as upstream compressed it."""
         if name not in self._files.sizes:
-            async with self._scanning:
-                await in_thread(self._files.scan)
+            await self._scan()
         if name not in self._files.sizes:
             return MISSING
         body = InFile(self._path / "nar" / name, self._files.sizes[name])
         return Answer(body=body, content_type=NAR_TYPE, tag=name, is_lasting=True)
+
+    async def _scan(self) -> None:
+        """Look what files the narinfos name now."""
+        async with self._scanning:
+            await in_thread(self._files.scan)
+
+    async def _referrers(self) -> Mapping[str, Collection[str]]:
+        """For each retired path the retired paths that refer to it."""
+        if not self._retired.is_current():
+            async with self._scanning:
+                await in_thread(self._retired.scan)
+        return self._retired.referrers
 
     def _live(self, hash_part: str) -> bytes | None:
         return _read(f"{self._path}/{hash_part}{_SUFFIX}")
@@ -198,19 +207,19 @@ class _Retired:
     """What refers to what among the retired narinfos, by hash part."""
 
     def __init__(self, directory: Path) -> None:
+        self.referrers: Mapping[str, Collection[str]] = {}
         self._directory = directory
         self._state = 0
-        self._referrers: dict[str, set[str]] = {}
 
-    def referrers(self) -> Mapping[str, Collection[str]]:
-        """For each retired path the retired paths that refer to it; read anew after a change."""
+    def is_current(self) -> bool:
+        """Whether nothing has changed since the last scan."""
+        return state_of(self._directory) == self._state
+
+    def scan(self) -> None:
+        """Read the retired narinfos, if anything has changed; it blocks."""
         state = state_of(self._directory)
-        if state != self._state:
-            self._referrers = self._scan()
-            self._state = state
-        return self._referrers
-
-    def _scan(self) -> dict[str, set[str]]:
+        if state == self._state:
+            return
         found: dict[str, set[str]] = {}
         with contextlib.suppress(FileNotFoundError):
             for file in self._directory.glob(f"*{_SUFFIX}"):
@@ -219,7 +228,8 @@ class _Retired:
                     found.setdefault(info.path.hash_part, set())
                     for reference in info.references:
                         found.setdefault(reference.hash_part, set()).add(info.path.hash_part)
-        return found
+        self.referrers = found
+        self._state = state
 
 
 def _nar_name(narinfo: NarInfo) -> str:
@@ -228,27 +238,6 @@ def _nar_name(narinfo: NarInfo) -> str:
     if directory != "nar" or not name.strip("."):
         raise FormatError(f"{narinfo.info.path} is not in a file of nar/: {narinfo.url!r}")
     return name
-
-
-async def _tell_that_it_is_served(lock: Path, stack: contextlib.ExitStack) -> None:
-    """Hold the lock that makes pruning wait for clients; who may not read it does without.
-
-    So does who serves from a file system that has no locks: nobody can prune there, either.
-    """
-    try:
-        descriptor = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return
-    stack.callback(os.close, descriptor)
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            await asyncio.sleep(_PRUNED_SECONDS)
-        except OSError:
-            return
-        else:
-            return
 
 
 def _read(file: str) -> bytes | None:

@@ -25,7 +25,7 @@ class Library(Protocol):
         """Directories that change when generations, receipts or records of runs do. It blocks."""
         ...
 
-    def file_bytes(self) -> int | None:
+    async def file_bytes(self) -> int | None:
         """The size of all NARs as they are stored; None where they are not stored as such."""
         ...
 

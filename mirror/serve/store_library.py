@@ -61,7 +61,7 @@ class StoreLibrary:
         """The directories of generations' links, of receipts and of records."""
         return self.destination.watched
 
-    def file_bytes(self) -> None:
+    async def file_bytes(self) -> None:
         """None: what is sent is made of the store's files."""
 
     async def public_keys(self) -> tuple[str, ...]:
