@@ -125,8 +125,9 @@ class NixStore:
 
     @property
     def watched(self) -> tuple[Path, ...]:
-        """Directories of links and receipts: they change with what is kept."""
-        return (self._links.direct, self._links.indirect, self._receipts.directory)
+        """Directories of links, receipts and run records: they change with what these tell."""
+        links = self._links
+        return (links.direct, links.indirect, self._receipts.directory, self._runs.directory)
 
     async def protect(self, paths: Collection[StorePath]) -> None:
         """Keep the paths, there or yet to come, from garbage collection until this is closed."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from rig.running import run
 from rig.serving import serve_store
 
+from mirror.destinations import NixStore, RunRecord
 from mirror.formats.narinfo import parse_narinfo
 from mirror.formats.signing import SecretKey, TrustedKeys
 from mirror.nix.stores import StoreLocation
@@ -60,6 +62,19 @@ async def test_what_the_store_does_not_have_is_not_there(bench: Bench, any_nix: 
         assert (await served.ask(f"/nar/{missing}-{'0' * 52}.nar")).status == 404
         assert (await served.ask("/nar/other.nar")).status == 404
         assert (await served.ask("/nix-cache-info")).status == 200
+
+
+async def test_what_a_run_came_to_is_told_at_once(bench: Bench, any_nix: Nix) -> None:
+    location = StoreLocation.parse(bench.empty_store("store").url)
+    async with serve_store(any_nix, location) as served:
+        assert json.loads((await served.ask("/status.json")).body)["hosts"] == []
+        async with NixStore.open(any_nix, location, exclusive=False) as store:
+            await store.record_run(
+                RunRecord(target="pi", finished=datetime.now(UTC), number=None, is_complete=False)
+            )
+        (host,) = json.loads((await served.ask("/status.json")).body)["hosts"]
+        assert host["name"] == "pi"
+        assert not host["last_run"]["complete"]
 
 
 async def test_files_that_are_gone_end_the_connection(bench: Bench, any_nix: Nix) -> None:
