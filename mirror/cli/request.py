@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import aiofiles
 
 from mirror.destinations import CacheDirectory, NixStore
-from mirror.errors import RequestError
+from mirror.errors import DestinationError, RequestError
 from mirror.formats.store_path import StorePath, is_store_path
 from mirror.nix.command import Nix
 from mirror.nix.stores import locate
@@ -163,6 +163,31 @@ async def open_destination(
         opened = CacheDirectory.open(directory, exclusive=exclusive, signing_key=signing_key)
         async with opened as cache_directory:
             yield cache_directory
+
+
+@contextlib.asynccontextmanager
+async def open_existing(
+    to: str | None, *, exclusive: bool, signing_key: SecretKey | None = None
+) -> AsyncIterator[CacheDirectory | NixStore]:
+    """Open a destination that is there already: a slip of the pen makes no new one.
+
+    Raises:
+        RequestError: nothing that can be a destination is named so.
+        DestinationError: there is none, or it cannot be used.
+
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        destination = await stack.enter_async_context(open_destination(to, exclusive=False))
+        if isinstance(destination, CacheDirectory) and not destination.is_made:
+            raise DestinationError(
+                f"there is no binary cache in {destination.name}",
+                hint="`prefetch sync LIST --to DIRECTORY` makes one",
+            )
+        if exclusive:
+            destination = await stack.enter_async_context(
+                open_destination(to, signing_key=signing_key)
+            )
+        yield destination
 
 
 async def read_valid_paths(file: Path) -> frozenset[StorePath]:

@@ -9,7 +9,7 @@ import signal
 from typing import TYPE_CHECKING, Final
 
 from mirror.cli.keys import read_key
-from mirror.cli.request import open_destination
+from mirror.cli.request import open_existing
 from mirror.cli.running import write_error
 from mirror.destinations import CacheDirectory
 from mirror.errors import RequestError
@@ -69,7 +69,7 @@ async def serve(
 
 @contextlib.asynccontextmanager
 async def _library(served: str, key: SecretKey | None) -> AsyncIterator[Library]:
-    async with open_destination(served, exclusive=False) as destination:
+    async with open_existing(served, exclusive=False) as destination:
         if isinstance(destination, CacheDirectory):
             if key is not None:
                 raise RequestError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,20 +11,18 @@ from typing import TYPE_CHECKING, Final
 from mirror.cli import upkeep_report
 from mirror.cli.commands import print_json
 from mirror.cli.keys import read_key
-from mirror.cli.request import Request, open_destination, read_lists
+from mirror.cli.request import Request, open_existing, read_lists
 from mirror.cli.running import write_error, write_lines
 from mirror.destinations import CacheDirectory
-from mirror.errors import DestinationError, RequestError
+from mirror.errors import RequestError
 from mirror.planning.retention import Retention
 from mirror.sync import prune as pruning
 from mirror.threads import in_thread
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from mirror.destinations import NixStore
-    from mirror.formats.signing import SecretKey
 
 _AGE: Final = re.compile(r"([0-9]{1,6})([smhdw])")
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -63,7 +60,7 @@ async def prune(request: PruneRequest, *, json: bool) -> int:
     )
     grace = _read_age(request.grace)
     unsigned = None
-    async with _open_existing(request.to, exclusive=not request.dry_run) as destination:
+    async with open_existing(request.to, exclusive=not request.dry_run) as destination:
         if request.old_signatures:
             cache = _cache_directory(destination, "remove signatures from")
         pruned = await pruning.prune(
@@ -96,7 +93,7 @@ async def prune(request: PruneRequest, *, json: bool) -> int:
 async def sign(to: str | None, key_file: Path, *, every: bool, dry_run: bool, json: bool) -> int:
     """``prefetch sign``."""
     key = await asyncio.to_thread(read_key, key_file)
-    async with _open_existing(to, exclusive=not dry_run, signing_key=key) as destination:
+    async with open_existing(to, exclusive=not dry_run, signing_key=key) as destination:
         cache = _cache_directory(
             destination,
             "sign in",
@@ -111,31 +108,6 @@ async def sign(to: str | None, key_file: Path, *, every: bool, dry_run: bool, js
     else:
         write_lines(report.lines())
     return 0
-
-
-@contextlib.asynccontextmanager
-async def _open_existing(
-    to: str | None, *, exclusive: bool, signing_key: SecretKey | None = None
-) -> AsyncIterator[CacheDirectory | NixStore]:
-    """Open a destination that is there already: a slip of the pen makes no new one.
-
-    Raises:
-        RequestError: nothing that can be a destination is named so.
-        DestinationError: there is none, or it cannot be used.
-
-    """
-    async with contextlib.AsyncExitStack() as stack:
-        destination = await stack.enter_async_context(open_destination(to, exclusive=False))
-        if isinstance(destination, CacheDirectory) and not destination.is_made:
-            raise DestinationError(
-                f"there is no binary cache in {destination.name}",
-                hint="`prefetch sync LIST --to DIRECTORY` makes one",
-            )
-        if exclusive:
-            destination = await stack.enter_async_context(
-                open_destination(to, signing_key=signing_key)
-            )
-        yield destination
 
 
 def _cache_directory(
