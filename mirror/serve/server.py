@@ -32,8 +32,8 @@ STOP_SECONDS: Final = 60.0
 
 _KEEP_ALIVE_SECONDS: Final = 75.0
 _BACKLOG: Final = 512
+_PORT: Final = re.compile(r"[0-9]{1,5}")
 _HIGHEST_PORT: Final = 65535
-_PORT: Final = re.compile("[0-9]{1,5}")
 _LONGEST_LOGGED: Final = 200
 _EXHAUSTED: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _SAID_SECONDS: Final = 60.0
@@ -58,7 +58,8 @@ class Address:
         if not colon or (":" in host and not host.startswith("[")) or text.endswith("]"):
             host, port = text, str(DEFAULT_PORT)
         host = host.removeprefix("[").removesuffix("]")
-        if not _PORT.fullmatch(port) or int(port) > _HIGHEST_PORT or "/" in host:
+        is_nowhere = not host and not text.startswith(":")
+        if is_nowhere or not _PORT.fullmatch(port) or int(port) > _HIGHEST_PORT or "/" in host:
             raise RequestError(
                 f"not an address to listen at: {text!r}",
                 hint="HOST:PORT, such as 192.168.1.2:8080, or :8080 for every interface",
