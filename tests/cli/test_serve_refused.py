@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mirror.cli.serving import serve
+from mirror.destinations import CacheDirectory
 from mirror.errors import DestinationError, PrefetchError, RequestError, ToolError
 
 if TYPE_CHECKING:
@@ -47,8 +48,9 @@ def test_what_systemd_cannot_have_meant_is_said(handed: str, said: str) -> None:
         ("cache", f":{'9' * 5000}", RequestError, "not an address to listen at"),
         ("cache", "192.0.2.1:0", ToolError, "cannot listen at 192.0.2.1:0"),
         ("", ":0", RequestError, "not a destination: an empty name"),
-        ("file", ":0", DestinationError, "file: Not a directory"),
-        (".", ":0", DestinationError, "is not empty, and not a binary cache"),
+        ("file", ":0", DestinationError, "there is no binary cache in .*/file"),
+        (".", ":0", DestinationError, "there is no binary cache in"),
+        ("nowhere", ":0", DestinationError, "there is no binary cache in .*/nowhere"),
     ],
     ids=lambda value: str(value)[:24],
 )
@@ -62,6 +64,8 @@ async def test_what_cannot_be_served_is_said(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_bytes(b"")
+    async with CacheDirectory.open(tmp_path / "cache"):
+        pass
     with pytest.raises(error, match=said):
         await serve(served, store=False, listen_at=[address], priority=30, signing_key=None)
-    assert [each.name for each in tmp_path.iterdir()] == ["file"]
+    assert {each.name for each in tmp_path.iterdir()} == {"cache", "file"}
