@@ -56,7 +56,7 @@ async def prune(
 
     With ``listed``, the names of targets, others stay as they are, or go whole if ``removed``. A
     cache directory's lock is held, unless ``dry_run``; what a running server may still be asked
-    for goes after ``grace``.
+    for goes after ``grace``. Without ``listed``, no run record goes.
 
     Raises:
         DestinationError: the destination cannot be used, or a generation is another user's.
@@ -70,11 +70,14 @@ async def prune(
         if not dry_run:
             await _forget(destination, selection)
         return Pruned(selection=selection, collectable=collectable)
+    if listed is None:
+        # Only lists tell of which targets nobody wants to know any more.
+        listed = {each.target for each in await destination.run_records()}
     was_anything_kept = bool(selection.kept or selection.dropped)
     sweep = Sweep(
         destination.path,
         live=_paths(selection.kept) if was_anything_kept else None,
-        targets={*(each.target for each in selection.kept), *(listed or ())},
+        targets={*(each.target for each in selection.kept), *listed},
         now=now,
     )
     if dry_run:

@@ -7,8 +7,10 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from rig.made_paths import generation, input_addressed, put
 from rig.running import ScratchStore, collect_garbage
 
+from mirror.destinations import CacheDirectory, RunRecord
 from mirror.planning.retention import Retention
 from mirror.sync.prune import prune
 
@@ -118,3 +120,29 @@ async def test_a_stores_roots_go_and_nix_collects_what_only_they_kept(
     left = collect_garbage(any_nix, client)
     assert set(second.paths) <= left
     assert left.isdisjoint(only_first)
+
+
+async def test_what_was_never_kept_is_told_of_until_it_leaves_the_lists(tmp_path: Path) -> None:
+    made = input_addressed("made")
+
+    async def told_after(listed: set[str] | None) -> set[str]:
+        await prune(
+            cache,
+            Retention(keep=1),
+            listed=listed,
+            removed=False,
+            grace=timedelta(hours=1),
+            now=datetime.now(UTC),
+            dry_run=False,
+        )
+        return {each.target for each in await cache.run_records()}
+
+    async with CacheDirectory.open(tmp_path / "cache") as cache:
+        await put(cache, made)
+        await cache.keep(generation([made]))
+        await cache.record_run(
+            RunRecord(target="new", finished=datetime.now(UTC), number=None, is_complete=False)
+        )
+        assert await told_after(None) == {"new"}
+        assert await told_after({"pi", "new"}) == {"new"}
+        assert await told_after({"pi"}) == set()
