@@ -91,23 +91,37 @@ async def _send_file(
         count = span.end - span.start
         head = _head(answer, span, size)
         if count <= _SMALL and request.method != "HEAD":
-            data = await asyncio.to_thread(os.pread, file.fileno(), count, span.start)
+            try:
+                data = await in_thread(os.pread, file.fileno(), count, span.start)
+            except OSError as error:
+                refusal = _unreadable(f"{wanted.path.name} cannot be read: {error.strerror}")
+                return _refused(refusal), refusal
             if len(data) != count:
                 raise CutShortError(f"{wanted.path} was cut short while it was sent")
             return _whole(data, head), None
         response = await _begin(request, head, count)
         if request.method != "HEAD":
-            transport = request.transport
-            if transport is None:
-                raise ConnectionResetError
-            try:
-                sent = await asyncio.get_running_loop().sendfile(transport, file, span.start, count)
-            except RuntimeError as error:  # the transport is closing
-                raise ConnectionResetError from error
+            sent = await _send_content(request, file, span)
             if sent != count:
                 raise CutShortError(f"{wanted.path} was cut short while it was sent")
         await response.write_eof()
         return response, None
+
+
+async def _send_content(request: web.BaseRequest, file: IO[bytes], span: Part) -> int:
+    """Have the kernel send a part of a file; how many bytes it sent."""
+    transport = request.transport
+    if transport is None:
+        raise ConnectionResetError
+    loop = asyncio.get_running_loop()
+    try:
+        return await loop.sendfile(transport, file, span.start, span.end - span.start)
+    except ConnectionError:
+        raise
+    except (RuntimeError, TimeoutError) as error:  # it is closing; the client is not there any more
+        raise ConnectionResetError from error
+    except OSError as error:
+        raise CutShortError(f"it broke off: {error.strerror or error}") from error
 
 
 async def _send_made(request: web.BaseRequest, answer: Answer, made: Made) -> web.StreamResponse:
