@@ -65,5 +65,6 @@ async def _end(process: asyncio.subprocess.Process, patience: float) -> None:
 
 
 def _signal_group(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError):
+    # One that became another user, as sudo does, ends when it likes, and is waited for.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, number)
