@@ -122,6 +122,8 @@ async def named_target(request: Request, name: str) -> Target:
 
     """
     if not request.lists:
+        if len(name.splitlines()) > 1:
+            raise RequestError(f"not one target: {name!r}", hint="a target is one line of a list")
         (target,) = parse_list(
             f"target = {name}", file="TARGET", directory=Path.cwd(), shipped_edits=shipped_edits()
         )
