@@ -6,11 +6,23 @@ Only what parsing needs is imported here, so that ``prefetch --help`` answers at
 from __future__ import annotations
 
 import enum
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - typer reads annotations
 from typing import Annotated
 
 import typer
 
+from mirror.cli.options import (
+    Json,
+    Level,
+    Lists,
+    NoArchives,
+    NoBuilder,
+    Store,
+    Substituters,
+    To,
+    TrustedKeys,
+    given,
+)
 from mirror.cli.running import run
 
 app = typer.Typer(
@@ -35,65 +47,6 @@ class ExportForm(enum.Enum):
     CLOSURE_INFO = "closure-info"
     PATHS = "paths"
     DOT = "dot"
-
-
-Lists = Annotated[
-    list[Path], typer.Argument(metavar="LIST", help="Files that list targets, one a line.")
-]
-To = Annotated[
-    str | None,
-    typer.Option(
-        "--to",
-        metavar="DEST",
-        help="A directory (binary cache) or a Nix store (daemon, local?root=DIR). "
-        "Without it: this machine's Nix store, or ./prefetch-cache where there is no Nix.",
-    ),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-Level = Annotated[
-    str | None,
-    typer.Option(
-        "--level",
-        metavar="LEVEL",
-        help="runtime, rebuild, sources or full, instead of what the list says.",
-    ),
-]
-Store = Annotated[
-    str | None,
-    typer.Option(
-        "--store",
-        metavar="URL",
-        help="The Nix store to evaluate in, instead of the one Nix uses by itself.",
-    ),
-]
-Substituters = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--substituter",
-        metavar="URL",
-        help="A binary cache, instead of those Nix is set up with; can be repeated.",
-    ),
-]
-TrustedKeys = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--trusted-key",
-        metavar="KEY",
-        help="A public key, instead of those Nix is set up with; can be repeated.",
-    ),
-]
-NoBuilder = Annotated[
-    bool,
-    typer.Option("--no-builder", help="Never run a fetcher's builder: caches and origins only."),
-]
-
-NoArchives = Annotated[
-    bool,
-    typer.Option(
-        "--no-archives",
-        help="Do not ask public archives (tarballs.nixos.org, Software Heritage) by hash.",
-    ),
-]
 
 
 @app.callback(invoke_without_command=True)
@@ -131,8 +84,8 @@ def plan(
         to=to,
         level=level,
         store=store,
-        substituters=_given(substituter),
-        trusted_keys=_given(trusted_key),
+        substituters=given(substituter),
+        trusted_keys=given(trusted_key),
         builder=not no_builder,
         archives=not no_archives,
     )
@@ -223,8 +176,8 @@ def sync(
         to=to,
         level=level,
         store=store,
-        substituters=_given(substituter),
-        trusted_keys=_given(trusted_key),
+        substituters=given(substituter),
+        trusted_keys=given(trusted_key),
         builder=not no_builder,
         archives=not no_archives,
         limit_rate=limit_rate,
@@ -336,8 +289,8 @@ def export(
         to=None,
         level=level,
         store=store,
-        substituters=_given(substituter),
-        trusted_keys=_given(trusted_key),
+        substituters=given(substituter),
+        trusted_keys=given(trusted_key),
         builder=not no_builder,
         archives=not no_archives,
     )
@@ -542,8 +495,3 @@ def demo(
 def main() -> None:
     """Run the program."""
     app()
-
-
-def _given(values: list[str] | None) -> tuple[str, ...] | None:
-    """The values of an option that can be repeated; None where it was not given."""
-    return tuple(values) if values else None
