@@ -70,9 +70,10 @@ def write_lines(lines: Iterable[str]) -> None:
 
 
 def write_error(text: str) -> None:
-    """Write a line to standard error."""
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
+    """Write a line to standard error; if it takes none, there is nobody to tell of that, either."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
 
 
 def explain(error: PrefetchError, about: str | None = None) -> None:

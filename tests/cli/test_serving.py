@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import http.client
 import os
 import signal
 import socket
 import subprocess
 import sys
 import urllib.request
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -106,6 +108,20 @@ def test_systemd_hands_it_a_socket_and_hears_how_it_goes(cache: Path, tmp_path: 
             assert systemd.recv(100) == b"READY=1"
             assert process.stderr.readline().endswith(f"at http://127.0.0.1:{port}/\n")
         assert systemd.recv(100) == b"STOPPING=1"
+
+
+def test_a_log_that_cannot_be_written_is_no_reason_to_stop(cache: Path) -> None:
+    starting = start(
+        *("sh", "-c", 'exec "$@" 2>/dev/full', "sh", sys.executable, "-c"),
+        *(AS_SYSTEMD_STARTS_IT, str(cache)),
+    )
+    assert starting.stdout is not None
+    with stopped(starting):
+        port = int(starting.stdout.readline())
+        for _ in range(2):
+            with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port)) as connection:
+                connection.request("POST", "/")
+                assert connection.getresponse().status == HTTPStatus.METHOD_NOT_ALLOWED
 
 
 def test_sockets_meant_for_another_process_are_left_alone(cache: Path) -> None:
