@@ -106,7 +106,8 @@ async def listen(
         keepalive_timeout=_KEEP_ALIVE_SECONDS,
         auto_decompress=False,
     )
-    runner = web.ServerRunner(server, shutdown_timeout=STOP_SECONDS)
+    # It waits for so long twice: before it cancels what a client sends, and before all else.
+    runner = web.ServerRunner(server, shutdown_timeout=STOP_SECONDS / 2)
     asyncio.get_running_loop().set_exception_handler(_LoopErrors(log))
     await runner.setup()
     try:

@@ -393,6 +393,23 @@ async def test_stopping_finishes_what_is_on_its_way(cache: Path) -> None:
         writer.close()
 
 
+async def test_stopping_waits_no_longer_than_it_says_for_whoever_reads_no_more(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patience = 4.0
+    monkeypatch.setattr("mirror.serve.server.STOP_SECONDS", patience)
+    async with serve_directory(cache) as served:
+        target = await nar_target(served, LARGE_PATH)
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.connect(served.address)
+            client.sendall(f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            await asyncio.to_thread(client.recv, 1)
+            begun = asyncio.get_running_loop().time()
+            await served.server.stop()
+            assert 0.9 * patience < asyncio.get_running_loop().time() - begun < 1.9 * patience
+
+
 async def test_a_client_that_goes_away_is_no_news(served: Served) -> None:
     target = await nar_target(served, LARGE_PATH)
     for _ in range(20):
