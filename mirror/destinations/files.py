@@ -33,6 +33,7 @@ _HINTS: Final = {
     errno.EROFS: "the file system is mounted read-only: remount it, or choose another destination",
     errno.ENOTDIR: "a file is where a directory should be: choose another destination",
     errno.EEXIST: "a file is where a directory should be: choose another destination",
+    errno.EXDEV: "all of a destination has to be on one file system, also what is linked into it",
     errno.EMFILE: "raise the limit of open files (ulimit -n), or lower --jobs",
     errno.EIO: "the disk reports an error: look at the kernel's log",
 }

@@ -51,6 +51,12 @@ def narinfo_of(cache: Path, made: Made) -> NarInfo:
     return parse_narinfo((cache / f"{made.path.hash_part}.narinfo").read_bytes())
 
 
+def test_a_part_on_another_file_system_is_explained(tmp_path: Path) -> None:
+    with pytest.raises(DestinationError) as raised, files.explained(tmp_path):
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), str(tmp_path / "nar"))
+    assert "on one file system" in str(raised.value.hint)
+
+
 def names_in(directory: Path) -> list[str]:
     return sorted(path.name for path in directory.iterdir())
 
