@@ -235,9 +235,14 @@ def rehearse(lists: Lists, *, to: To = None, store: Store = None, json: Json = F
 @app.command()
 def why(
     target: Annotated[
-        str, typer.Argument(help="A target, as in a list: .#laptop; with --list, its name there.")
+        str,
+        typer.Argument(
+            metavar="TARGET", help="A target, as in a list: .#laptop; with --list, its name there."
+        ),
     ],
-    path: Annotated[str, typer.Argument(help="A store path, its name, or a package's name.")],
+    path: Annotated[
+        str, typer.Argument(metavar="PATH", help="A store path, its name, or a package's name.")
+    ],
     *,
     list_file: Annotated[
         Path | None,
@@ -309,7 +314,7 @@ def roots(*, to: To = None, json: Json = False) -> None:
 def serve(
     directory: Annotated[
         str | None,
-        typer.Argument(metavar="[DIR]", help="A cache directory, or a Nix store by its URL."),
+        typer.Argument(metavar="DIR", help="A cache directory, or a Nix store by its URL."),
     ] = None,
     *,
     store: Annotated[
