@@ -51,7 +51,7 @@ async def serve(
     sockets = inherited_sockets(os.environ)
     if not addresses and not sockets:
         addresses = [_LOOPBACK]
-    async with _library("auto" if served is None else served, key) as library:
+    async with _library(served, key) as library:
         counters, log = Counters(), write_error
         application = Application(library, priority=priority, counters=counters, log=log)
         listening = listen(application, counters, addresses=addresses, sockets=sockets, log=log)
@@ -68,7 +68,10 @@ async def serve(
 
 
 @contextlib.asynccontextmanager
-async def _library(served: str, key: SecretKey | None) -> AsyncIterator[Library]:
+async def _library(served: str | None, key: SecretKey | None) -> AsyncIterator[Library]:
+    if served is None:
+        # Without Nix there is no store of this machine, and nothing else was asked for.
+        await Nix.find()
     async with open_existing(served, exclusive=False) as destination:
         if isinstance(destination, CacheDirectory):
             if key is not None:
