@@ -148,7 +148,8 @@ async def check(request: Request, valid_paths: Path | None, *, json: bool) -> in
     if json:
         print_json(documents.check_document(checked))
     else:
-        _Show().checked(checked, request.mending)
+        # A sync brings nothing into a store that is known by its list of paths alone.
+        _Show().checked(checked, request.mending if valid_paths is None else None)
     return 0 if all(each.is_ready for each in checked) else 1
 
 
@@ -243,7 +244,7 @@ class _Show:
     def plan(self, plan: Plan) -> None:
         write_lines(render.plan_lines(plan))
 
-    def checked(self, checked: Sequence[checking.Checked], mending: str) -> None:
+    def checked(self, checked: Sequence[checking.Checked], mending: str | None) -> None:
         write_lines(render.checked_lines(checked, mending))
 
     def synced(self, synced: Synced, destination: str) -> None:

@@ -214,8 +214,11 @@ def synced_lines(synced: Synced, destination: str) -> Iterator[str]:
         yield f"  {reason}"
 
 
-def checked_lines(checked: Iterable[Checked], mending: str) -> Iterator[str]:
-    """``check``: ready or not; for what is missing, who needs it and what it would cost."""
+def checked_lines(checked: Iterable[Checked], mending: str | None) -> Iterator[str]:
+    """``check``: ready or not; for what is missing, who needs it and what it would cost.
+
+    ``mending`` is the command that brings it; None where no command does.
+    """
     is_ready = True
     for each in checked:
         name = with_edit(each.target, each.edit)
@@ -234,7 +237,7 @@ def checked_lines(checked: Iterable[Checked], mending: str) -> Iterator[str]:
             yield f"{name}: not ready, {number(len(missing), 'cause')}"
             yield from _missing_lines(missing)
         is_ready = is_ready and each.is_ready
-    if not is_ready:
+    if not is_ready and mending is not None:
         yield f"with a network, this brings what is missing: {mending}"
 
 

@@ -85,6 +85,7 @@ def test_a_list_of_valid_paths_can_be_asked_about(shell: Shell) -> None:
     shell.run([*check, "--valid-paths", "dump"])
     lacking = shell.run([*check, "--valid-paths", "plain"], expect=1)
     assert TOOL in lacking.stdout
+    assert "prefetch sync" not in lacking.stdout
     (shell.directory / "empty").write_text("nothing here\n")
     assert "no store path" in shell.run([*check, "--valid-paths", "empty"], expect=2).stderr
 
