@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shlex
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -52,8 +53,8 @@ class Request:
     @property
     def mending(self) -> str:
         """The command that brings what is missing."""
-        lists = " ".join(str(path) for path in self.lists)
-        return f"prefetch sync {lists}" + (f" --to {self.to}" if self.to else "")
+        words = ["prefetch", "sync", *map(str, self.lists), *(("--to", self.to) if self.to else ())]
+        return shlex.join(words)
 
     def options(self) -> WorkshopOptions:
         """How the work is to be done.

@@ -68,6 +68,7 @@ class PruneReport:
                 "paths": list(swept.retired),
                 "files": swept.files,
                 "bytes": swept.bytes,
+                "unreadable": list(swept.unreadable),
                 "held_back": held_back
                 and {
                     "paths": held_back.paths,
@@ -92,6 +93,11 @@ class PruneReport:
             yield (
                 f"{number(len(swept.retired), 'path')} {would}taken out of {self.destination}, "
                 f"{number(swept.files, 'file')} {would}deleted, {size(swept.bytes)}"
+            )
+        if swept is not None and swept.unreadable:
+            yield (
+                f"no NAR {would}deleted, since {', '.join(swept.unreadable)} cannot be read: sync "
+                "again, which mends it, and prune then"
             )
         if swept is not None and swept.held_back is not None:
             held_back = swept.held_back

@@ -11,6 +11,7 @@ steps, each of which leaves a directory that any reader can use, so a sweep may 
    already were given a narinfo which leads to them. So they are purged only after a time of grace,
    unless nobody serves: then this holds :data:`SERVING` exclusively, and all are purged.
 3. NARs that no narinfo names are deleted, be it a published or a retired one: several may name one.
+   While one that is marked cannot be read, no NAR is: it may be the one that is named there.
 
 A retired path that a sync publishes anew is there again; its retired copy goes with the next sweep.
 Files whose names are not those of a cache are left alone. Blocking, for use off the event loop.
@@ -75,13 +76,15 @@ class Swept:
     """What a sweep did, or would do.
 
     ``retired`` are the paths that were taken out of the cache (a narinfo that cannot be read is
-    there by its file name); ``files`` were deleted, of ``bytes`` together.
+    there by its file name); ``files`` were deleted, of ``bytes`` together. ``unreadable`` are the
+    marked narinfos that cannot be read, by file name; with any, every NAR stays.
     """
 
     retired: tuple[str, ...]
     files: int
     bytes: int
     held_back: HeldBack | None = None
+    unreadable: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,8 +99,15 @@ class _Survey:
     nars: Mapping[str, int]
     strays: Mapping[Path, int]
 
+    @property
+    def unreadable(self) -> tuple[str, ...]:
+        """The marked narinfos that do not say which NAR they name."""
+        return tuple(each.file.name for each in self.marked.values() if each.narinfo is None)
+
     def unnamed(self, retired: Iterable[NarinfoFile]) -> set[str]:
-        """The NARs that neither a marked narinfo nor a retired one names."""
+        """The NARs that neither a marked narinfo nor a retired one names, as far as is known."""
+        if self.unreadable:
+            return set()
         return self.nars.keys() - {each.url for each in (*self.marked.values(), *retired)}
 
     def swept(
@@ -117,6 +127,7 @@ class _Survey:
             files=len(sizes),
             bytes=sum(sizes),
             held_back=held_back,
+            unreadable=self.unreadable,
         )
 
 

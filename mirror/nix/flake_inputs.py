@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class LockedInput:
-    """An input whose content a lock file fixes.
+    """An input that is a directory, and whose content a lock file fixes.
 
     ``name`` is what the flake calls it, from its own inputs down (``home-manager/nixpkgs``);
     ``path`` is its source in the store; ``last_modified`` (seconds since 1970) is what the lock
@@ -73,10 +73,14 @@ async def flake_inputs(nix: Nix, flake: str, *, store: StoreLocation) -> FlakeIn
     indirect = metadata["original"]["type"] == "indirect"
     directory = metadata["resolved"].get("dir", "")
     lock = await asyncio.to_thread(_read, store.real(source) / directory / "flake.lock")
+    every = list(_locked(archive, source, metadata["locks"]))
+    locked = await asyncio.to_thread(
+        lambda: [each for each in every if store.real(each.path).is_dir()]
+    )
     return FlakeInputs(
         source=source,
         paths=frozenset({source, *(path for _, path in _paths(archive))}),
-        locked=tuple(sorted(_locked(archive, source, metadata["locks"]))),
+        locked=tuple(sorted(locked)),
         registry={metadata["originalUrl"]: metadata["url"]} if indirect else {},
         lock_hash=None if lock is None else Hash.of(lock).base16,
         unlocked=tuple(sorted(_root_inputs(metadata["locks"]) - _locked_inputs(lock))),

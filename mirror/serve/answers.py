@@ -50,13 +50,13 @@ class Made:
 class Answer:
     """Content with what HTTP says of it.
 
-    ``tag`` identifies the content (an entity tag without its quotes), None where nobody should
-    keep it; ``is_lasting`` means that this address never has other content.
+    ``tag`` identifies the content (an entity tag without its quotes); ``is_lasting`` means that
+    this address never has other content.
     """
 
     body: InMemory | InFile | Made
     content_type: str
-    tag: str | None = None
+    tag: str
     is_lasting: bool = False
 
 
@@ -81,16 +81,16 @@ class Part:
 
 
 def part(
-    range_header: str | None, *, size: int, if_range: str | None, tag: str | None
+    range_header: str | None, *, size: int, if_range: str | None, tag: str
 ) -> Part | Literal["whole", "unsatisfiable"]:
     """Which part of ``size`` bytes is asked for, as RFC 9110 (section 14) has it.
 
     A range is meant only while ``if_range`` still is the content's tag. One that cannot be read, is
     in other units, or is one of several, is passed over, as a server may do.
 
-    >>> part("bytes=2-3", size=10, if_range=None, tag=None)
+    >>> part("bytes=2-3", size=10, if_range=None, tag="t")
     Part(start=2, end=4)
-    >>> part("bytes=-4", size=10, if_range=None, tag=None)
+    >>> part("bytes=-4", size=10, if_range=None, tag="t")
     Part(start=6, end=10)
     """
     found = _RANGE.fullmatch(range_header.strip()) if range_header else None
@@ -108,9 +108,9 @@ def part(
     return Part(start, end) if start < end else "unsatisfiable"
 
 
-def matches(if_none_match: str | None, tag: str | None) -> bool:
+def matches(if_none_match: str | None, tag: str) -> bool:
     """Whether a client has the content already, as its If-None-Match says."""
-    if if_none_match is None or tag is None:
+    if if_none_match is None:
         return False
     listed = {word.strip().removeprefix("W/") for word in if_none_match.split(",")}
     return "*" in listed or f'"{tag}"' in listed

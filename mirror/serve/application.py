@@ -100,8 +100,8 @@ class Application:
         return answer
 
     async def _narinfo(self, hash_part: str) -> Answer | Refusal:
-        data = await self._library.narinfo(hash_part)
-        return MISSING if data is None else _text(data, "text/x-nix-narinfo")
+        found = await self._library.narinfo(hash_part)
+        return found if isinstance(found, Refusal) else _text(found, "text/x-nix-narinfo")
 
     async def _file(self, digest: Hash) -> Answer | Refusal:
         path = (await self._overviews.newest()).files.get(digest)
@@ -133,7 +133,6 @@ class Application:
             body=Made(size, partial(_archive, unpacked, time)),
             content_type="application/x-tar",
             tag=f"{hash_part}-{time}",
-            is_lasting=True,
         )
 
     async def _size(
@@ -152,7 +151,7 @@ class Application:
     async def _page(self, wanted: Page, host: str | None) -> Answer:
         if wanted is Page.CACHE_INFO:
             return _text(self._cache_info, "text/x-nix-cache-info")
-        overview = await self._overviews.newest()
+        overview = await self._overviews.with_rehearsals()
         authority = host if host and _AUTHORITY.fullmatch(host) else None
         public_keys: tuple[str, ...] = ()
         try:

@@ -14,6 +14,7 @@ import re
 import stat
 import time
 from functools import partial
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from mirror.destinations import files
@@ -23,7 +24,7 @@ from mirror.destinations.sweep import RETIRED, SERVING
 from mirror.errors import FormatError
 from mirror.formats.compression import decompressor
 from mirror.formats.narinfo import parse_narinfo
-from mirror.serve.answers import MISSING, Answer, InFile
+from mirror.serve.answers import MISSING, Answer, InFile, Refusal
 from mirror.serve.leases import LEASE_SECONDS, Leases
 from mirror.serve.lock import shared_lock
 from mirror.serve.watching import state_of
@@ -37,13 +38,15 @@ if TYPE_CHECKING:
     from mirror.destinations import CacheDirectory
     from mirror.formats.narinfo import NarInfo
     from mirror.formats.store_path import StorePath
-    from mirror.serve.answers import Refusal
 
 NAR_TYPE: Final = "application/x-nix-nar"
 _LARGEST_NARINFO: Final = 1 << 20
 _URL: Final = re.compile(rb"^URL: (nar/[^/\n]+)$", re.MULTILINE)
 _FILE_SIZE: Final = re.compile(rb"^FileSize: ([0-9]+)$", re.MULTILINE)
 _SUFFIX: Final = ".narinfo"
+_DAMAGED: Final = Refusal(
+    HTTPStatus.NOT_FOUND, "its NAR is missing here, or damaged", is_notable=True
+)
 
 
 class CacheLibrary:
@@ -94,7 +97,7 @@ class CacheLibrary:
         """The keys that signed here."""
         return tuple(map(str, await asyncio.to_thread(read_public_keys, self._path)))
 
-    async def narinfo(self, hash_part: str) -> bytes | None:
+    async def narinfo(self, hash_part: str) -> bytes | Refusal:
         """The narinfo, also a retired one where an earlier answer led to it.
 
         One whose NAR is damaged is not given: its client then asks its other caches. Led to a file
@@ -107,11 +110,12 @@ class CacheLibrary:
             if hash_part in referrers and self._leases.lead_to(hash_part, referrers, now=now):
                 retired = _read(f"{self._path}/{RETIRED}/{hash_part}{_SUFFIX}")
                 # It may have been published anew in between.
-                return retired or self._live(hash_part)
-        elif self._has_its_file(data):
-            self._leases.give(hash_part, now=now)
-            return data
-        return None
+                return retired or self._live(hash_part) or MISSING
+            return MISSING
+        if not self._has_its_file(data):
+            return _DAMAGED
+        self._leases.give(hash_part, now=now)
+        return data
 
     async def nar(self, name: str) -> Answer | Refusal:
         """A NAR's file, as upstream compressed it."""

@@ -33,8 +33,8 @@ class Library(Protocol):
         """The keys that sign what was made here, the newest last."""
         ...
 
-    async def narinfo(self, hash_part: str) -> bytes | None:
-        """The narinfo of a path; None if it is not there, or not any more."""
+    async def narinfo(self, hash_part: str) -> bytes | Refusal:
+        """The narinfo of a path, if it is there."""
         ...
 
     async def nar(self, name: str) -> Answer | Refusal:

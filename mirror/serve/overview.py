@@ -97,7 +97,7 @@ class Overviews:
         self._reading = asyncio.Lock()
 
     async def newest(self) -> Overview:
-        """What is kept now."""
+        """What is kept now; what is to be said of rehearsals is left out."""
         async with self._reading:
             states = await asyncio.to_thread(self._look)
             if states != self._states:
@@ -107,7 +107,12 @@ class Overviews:
                 for text in self._overview.unreadable:
                     if text not in known:
                         self._log(f"left out: {text}")
-            return await asyncio.to_thread(self._with_rehearsals)
+            return self._overview
+
+    async def with_rehearsals(self) -> Overview:
+        """What is kept now, and whether it was rehearsed."""
+        await self.newest()
+        return await asyncio.to_thread(self._with_rehearsals)
 
     def _look(self) -> Sequence[int]:
         return [state_of(directory) for directory in self._library.watched()]

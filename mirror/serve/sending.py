@@ -227,8 +227,7 @@ def _headers(answer: Answer) -> dict[str, str]:
         "Server": "prefetch",
         "X-Content-Type-Options": "nosniff",
     }
-    if answer.tag is not None:
-        headers["ETag"] = f'"{answer.tag}"'
+    headers["ETag"] = f'"{answer.tag}"'
     headers["Cache-Control"] = _LASTING if answer.is_lasting else "no-cache"
     return headers
 

@@ -68,11 +68,11 @@ class StoreLibrary:
         """The key that signs, if there is one."""
         return () if self._signing_key is None else (str(self._signing_key.public),)
 
-    async def narinfo(self, hash_part: str) -> bytes | None:
+    async def narinfo(self, hash_part: str) -> bytes | Refusal:
         """What the store knows of a path."""
         info = await self._info(hash_part)
         if info is None:
-            return None
+            return MISSING
         key = self._signing_key
         if key is not None and not any(each.startswith(f"{key.name}:") for each in info.signatures):
             signature = key.sign(fingerprint(info))

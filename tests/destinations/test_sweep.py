@@ -101,6 +101,21 @@ async def test_a_nar_that_two_paths_share_goes_with_the_last_of_them(tmp_path: P
         assert not nars(tmp_path)
 
 
+async def test_while_a_narinfo_that_is_kept_cannot_be_read_every_nar_stays(tmp_path: Path) -> None:
+    """Which NAR it named is not known, and its NAR may be the only copy there is."""
+    kept, dropped = text("kept"), text("dropped")
+    async with cache_of(tmp_path, kept, dropped):
+        all_nars = nars(tmp_path)
+        (tmp_path / f"{kept.path.hash_part}.narinfo").write_bytes(b"damaged")
+        swept = sweep(tmp_path, [kept])
+        assert swept.unreadable == (f"{kept.path.hash_part}.narinfo",)
+        assert published(tmp_path) == parts([kept])
+        assert nars(tmp_path) == all_nars
+    async with cache_of(tmp_path, kept):  # as a sync mends it
+        assert sweep(tmp_path, [kept]).unreadable == ()
+        assert nars(tmp_path) == urls(tmp_path)
+
+
 async def test_a_rehearsal_says_what_goes_and_changes_nothing(tmp_path: Path) -> None:
     links = chain(3)
     async with cache_of(tmp_path, *links):

@@ -186,6 +186,19 @@ async def test_a_file_that_was_cut_short_is_an_error_not_a_shorter_answer(
     assert len(served.log) == 2
 
 
+async def test_a_narinfo_whose_nar_is_damaged_leads_nobody_there(
+    served: Served, cache: Path
+) -> None:
+    target = f"/{LARGE_PATH.path.hash_part}.narinfo"
+    file = cache / (await nar_target(served, LARGE_PATH)).lstrip("/")
+    file.write_bytes(LARGE_PATH.nar[:-1])
+    assert (await served.ask(target)).status == 404
+    file.unlink()
+    assert (await served.ask(target)).status == 404
+    assert len(served.log) == 2
+    assert all("damaged" in line for line in served.log)
+
+
 async def test_a_damaged_source_is_never_a_complete_answer(served: Served, cache: Path) -> None:
     """Its NAR is compressed: that it is damaged shows while it is sent, or before."""
     digest = Hash.of(SOURCE)
