@@ -35,16 +35,25 @@ async def started(
         OSError: it cannot be started.
 
     """
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        stdin=stdin,
-        stdout=stdout,
-        stderr=stderr,
-        env=environment,
-        cwd=directory,
-        # A group of its own: the terminal's Ctrl-C reaches us, and we end it in order.
-        start_new_session=True,
+    starting = asyncio.create_task(
+        asyncio.create_subprocess_exec(
+            *command,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            env=environment,
+            cwd=directory,
+            # A group of its own: the terminal's Ctrl-C reaches us, and we end it in order.
+            start_new_session=True,
+        )
     )
+    try:
+        process = await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        # It may run already, and have started others: asyncio would end it alone.
+        with contextlib.suppress(OSError):
+            await _end(await starting, patience)
+        raise
     try:
         yield process
     finally:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import time
 from asyncio.subprocess import DEVNULL, PIPE
 from typing import TYPE_CHECKING
 
@@ -62,3 +64,29 @@ async def test_a_program_that_is_not_there_is_an_os_error(tmp_path: Path) -> Non
     with pytest.raises(FileNotFoundError):
         async with started([tmp_path / "nothing"], stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL):
             await asyncio.sleep(0)
+
+
+async def test_whoever_is_cancelled_while_a_process_starts_ends_its_children_too() -> None:
+    """At each turn of the loop; the child has had time by then to start another."""
+    for turns in range(8):
+        read, write = os.pipe()
+
+        async def start(stdout: int) -> None:
+            async with started(
+                ["/bin/sh", "-c", "sleep 600 & wait"],
+                stdin=DEVNULL,
+                stdout=stdout,
+                stderr=DEVNULL,
+            ):
+                await asyncio.sleep(600)
+
+        with os.fdopen(read, "rb") as ended, os.fdopen(write, "wb") as pipe:
+            starting = asyncio.create_task(start(pipe.fileno()))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            time.sleep(0.1)  # noqa: ASYNC251 - the loop is to stand still
+            starting.cancel()
+            await asyncio.wait([starting])
+            pipe.close()
+            rest = asyncio.to_thread(ended.read)
+            assert await asyncio.wait_for(rest, 60) == b"", "nobody has the pipe open any more"

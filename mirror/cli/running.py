@@ -45,6 +45,7 @@ def run(command: Coroutine[None, None, int]) -> None:
         # Whoever read our output has gone.
         _drop_output()
         code = 1
+    _let_go_of_errors()
     raise typer.Exit(code)
 
 
@@ -110,6 +111,14 @@ def _raise_file_limit() -> None:
     # Some systems allow less than they say.
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _let_go_of_errors() -> None:
+    """Forget what standard error does not take, which Python would fail to write at exit."""
+    try:
+        sys.stderr.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def _drop_output() -> None:

@@ -52,7 +52,8 @@ def cache(tmp_path: Path) -> Path:
 def start(*command: str, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         command,
-        env={**os.environ, "PYTHONPATH": str(PROJECT), **environment},
+        # As a person has it: Python buffers what it writes.
+        env={**os.environ, "PYTHONUNBUFFERED": "", "PYTHONPATH": str(PROJECT), **environment},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -77,8 +77,16 @@ STUB = """
 }
 """
 PYTHON_PACKAGES = (
-    *("aiofiles", "backports-zstd", "brotli", "hatchling", "httpx", "httpx-aiohttp", "hypothesis"),
-    *("pynacl", "pytest-asyncio", "pytest-timeout", "pytestCheckHook", "tqdm", "typer"),
+    *("aiofiles", "aiohttp", "backports-zstd", "brotli", "hatchling", "httpx", "httpx-aiohttp"),
+    *(
+        "hypothesis",
+        "pynacl",
+        "pytest-asyncio",
+        "pytest-timeout",
+        "pytestCheckHook",
+        "tqdm",
+        "typer",
+    ),
 )
 
 
