@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from asyncio.subprocess import DEVNULL
@@ -35,17 +36,19 @@ async def run_on_change(command: str, synced: Synced, destination: str) -> None:
         "PREFETCH_TARGETS": " ".join(each.target for each in synced.kept),
         "PREFETCH_RESULT": "complete" if synced.is_complete else "incomplete",
     }
-    try:
-        async with started(
+    async with contextlib.AsyncExitStack() as stack:
+        running = started(
             [_SHELL, "-c", command],
             stdin=DEVNULL,
             stdout=sys.stderr,
             stderr=sys.stderr,
             environment=environment,
-        ) as process:
-            code = await process.wait()
-    except OSError as error:
-        raise CommandError(f"{_SHELL} cannot be started: {error}") from error
+        )
+        try:
+            process = await stack.enter_async_context(running)
+        except OSError as error:
+            raise CommandError(f"{_SHELL} cannot be started: {error}") from error
+        code = await process.wait()
     if code != 0:
         how = f"exit code {code}" if code > 0 else f"signal {-code}"
         raise CommandError(
