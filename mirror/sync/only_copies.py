@@ -10,7 +10,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from mirror.errors import FormatError, SourceError
+from mirror.errors import FormatError, PrefetchError, SourceError, first_of
 from mirror.planning.graph import is_machine_specific
 from mirror.sources.inquiry import Finding
 
@@ -46,8 +46,13 @@ async def ask_upstream(
     inquiry = _Inquiry(evaluated, workshop, asyncio.Semaphore(_AT_ONCE))
     asked = {path: info for path, info in held.items() if inquiry.was_upstream(path, info)}
     observer.step(f"asking upstream for {len(asked)} paths")
-    async with asyncio.TaskGroup() as group:
-        tasks = {path: group.create_task(inquiry.find(path, info)) for path, info in asked.items()}
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = {
+                path: group.create_task(inquiry.find(path, info)) for path, info in asked.items()
+            }
+    except* PrefetchError as errors:
+        raise first_of(errors) from None
     return {path: task.result() for path, task in tasks.items()}
 
 

@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mirror.demo.upstream import serve_upstream
+from mirror.errors import ToolError
 from mirror.planning.fixed_outputs import Download, Unpack
+from mirror.sources.caches import Caches
+from mirror.sync.only_copies import ask_upstream
+from mirror.sync.planner import make_plan
+from mirror.sync.prepare import evaluate_targets
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -20,6 +25,7 @@ if TYPE_CHECKING:
     from mirror.demo.upstream import Upstream
     from mirror.formats.store_path import StorePath
     from mirror.nix.command import Nix
+    from mirror.planning.availability import Offer
     from mirror.planning.fixed_outputs import FixedOutput, Origin
     from mirror.sync.run import Synced
 
@@ -140,3 +146,22 @@ async def test_what_was_made_here_is_no_only_copy(own: Bench, nix_stable: Nix) -
     await own.sync(nix_stable, "laptop = DEMO#laptop", store, build=True)
     again = await own.sync(nix_stable, "laptop = DEMO#laptop", store, build=True, ask=True)
     assert not again.only_copies
+
+
+class _Unusable(Caches):
+    async def offer(self, path: StorePath, *, is_fixed_output: bool) -> Offer | None:
+        raise ToolError(f"{path} cannot be asked for ({is_fixed_output})")
+
+
+async def test_what_stops_the_asking_is_the_error_itself(bench: Bench, nix_stable: Nix) -> None:
+    cache, recorder = bench.directory / "cache", bench.recorder
+    await bench.sync(nix_stable, LINES, cache)
+    async with (
+        bench.workshop(nix_stable) as workshop,
+        bench.destination(nix_stable, cache) as destination,
+    ):
+        evaluated = await evaluate_targets(bench.targets(LINES), workshop, recorder)
+        plan = await make_plan(evaluated, workshop, destination, recorder)
+        unusable = replace(workshop, caches=_Unusable(workshop.caches.all))
+        with pytest.raises(ToolError, match="cannot be asked for"):
+            await ask_upstream(plan, evaluated, unusable, destination, recorder)
