@@ -8,7 +8,6 @@ that use it are made ready with that: nobody is left with a lock file that takes
 from __future__ import annotations
 
 import contextlib
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -17,11 +16,12 @@ from mirror.errors import EvaluationError, IncompleteError, PrefetchError
 from mirror.nix import refreshing
 from mirror.planning.lock_file import input_changes
 from mirror.planning.targets import FileInstallable, FlakeInstallable
+from mirror.sync import lock_files
 from mirror.sync.freshness import lock_file
 from mirror.threads import in_thread
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from mirror.planning.targets import Target
@@ -89,20 +89,22 @@ class Refreshed:
 
     async def refresh(self, targets: Sequence[Target], workshop: Workshop) -> None:
         """Refresh what the targets are evaluated from."""
-        files: dict[Path, list[Target]] = {}
+        files: dict[Path, tuple[str, list[Target]]] = {}
         elsewhere: dict[str, list[Target]] = {}
         impure = []
         for target in targets:
-            file = lock_file(target)
-            if file is not None:
-                files.setdefault(file, []).append(target)
-            elif isinstance(target.installable, FlakeInstallable):
-                elsewhere.setdefault(target.installable.flake, []).append(target)
-            elif isinstance(target.installable, FileInstallable):
+            installable = target.installable
+            if isinstance(installable, FileInstallable):
                 impure.append(target)
-        for file, users in files.items():
+            elif isinstance(installable, FlakeInstallable):
+                file = lock_file(target)
+                if file is None:
+                    elsewhere.setdefault(installable.flake, []).append(target)
+                else:
+                    files.setdefault(file, (installable.flake, []))[1].append(target)
+        for file, (flake, users) in files.items():
             async with self._failing(users):
-                await self._refresh_lock_file(file, users, workshop)
+                await self._refresh_lock_file(file, flake, users, workshop)
         for flake, users in elsewhere.items():
             self._observer.step(f"fetching {flake} anew")
             async with self._failing(users):
@@ -112,37 +114,36 @@ class Refreshed:
                 await self._refresh_search_path(impure, workshop)
 
     async def _refresh_lock_file(
-        self, file: Path, users: Sequence[Target], workshop: Workshop
+        self, file: Path, flake: str, users: Sequence[Target], workshop: Workshop
     ) -> None:
         if not (file.parent / "flake.nix").is_file():
             return  # evaluation says so
-        if not await in_thread(_is_writable, file):
+        if not await in_thread(lock_files.can_be_put_back, file):
             self._observer.notice(f"not refreshed: {file} cannot be written")
             return
         self._observer.step(f"refreshing {file}")
-        before = await in_thread(_read, file)
-        try:
-            installable = users[0].installable
-            assert isinstance(installable, FlakeInstallable)
-            flake = installable.flake
-            await refreshing.update_lock_file(workshop.nix, flake, store=workshop.store)
-            after = await in_thread(_read, file)
-            changes = input_changes(before, after)
-        except BaseException as error:
-            # Nix may have written it and failed of what came next.
-            await in_thread(_write, file, before)
-            if isinstance(error, ValueError):
-                raise EvaluationError(f"{file}: {error}") from error
-            raise
+        with _explained(file):
+            before = await in_thread(lock_files.read, file)
+            try:
+                await refreshing.update_lock_file(workshop.nix, flake, store=workshop.store)
+                after = await in_thread(lock_files.read, file)
+                changes = input_changes(before, after)
+            except BaseException:
+                # Nix may have written it and failed of what came next.
+                try:
+                    await in_thread(lock_files.put_back, file, before)
+                except OSError as error:
+                    self._observer.notice(f"putting back {file} failed: {error}")
+                raise
         if after == before:
             return
         for change in changes:
             self._observer.notice(f"refreshed {file}: {change}")
 
         async def undo() -> None:
-            if await in_thread(_read, file) != after:
+            if await in_thread(lock_files.read, file) != after:
                 raise EvaluationError(f"{file} was changed meanwhile, and left so")
-            await in_thread(_write, file, before)
+            await in_thread(lock_files.put_back, file, before)
 
         self._add(
             _Update(
@@ -233,22 +234,12 @@ async def refreshed(
         raise
 
 
-def _is_writable(file: Path) -> bool:
-    return os.access(file if file.exists() else file.parent, os.W_OK)
-
-
-def _read(file: Path) -> bytes | None:
+@contextlib.contextmanager
+def _explained(file: Path) -> Iterator[None]:
+    """Turn what is wrong with a lock file into an error of its targets."""
     try:
-        return file.read_bytes()
-    except FileNotFoundError:
-        return None
-
-
-def _write(file: Path, data: bytes | None) -> None:
-    """Let a file be as it was; in its place, so that it stays its owner's."""
-    if _read(file) == data:
-        return
-    if data is None:
-        file.unlink()
-    else:
-        file.write_bytes(data)
+        yield
+    except OSError as error:
+        raise EvaluationError(f"{file}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise EvaluationError(f"{file}: {error}") from error

@@ -207,6 +207,21 @@ def _content(file: Path) -> bytes | None:
     return file.read_bytes() if file.exists() else None
 
 
+async def test_a_lock_file_that_cannot_be_read_is_a_failure_of_its_targets(
+    bench: Bench, nix_stable: Nix, flakes: Flakes
+) -> None:
+    flakes.publish("1")
+    flakes.lock.mkdir()
+    targets = bench.targets(flakes.lines("default"))
+    async with (
+        bench.workshop(nix_stable) as workshop,
+        refreshed(targets, workshop, bench.recorder) as anew,
+    ):
+        ((target, error),) = anew.failures
+        assert target.name == "default"
+        assert error.message == f"{flakes.lock}: Is a directory"
+
+
 async def test_inputs_that_cannot_be_asked_leave_what_is_locked_in_use(
     bench: Bench, any_nix: Nix, flakes: Flakes
 ) -> None:
