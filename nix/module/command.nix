@@ -1,12 +1,17 @@
 # How the units call the program.
 { lib, cfg }:
 let
-  # As systemd reads a command line: its own specifiers and variables are not to be expanded.
+  # A command line has variables as well, which are not to be expanded.
+  argument = word: builtins.replaceStrings [ "$" ] [ "$$" ] (quoted word);
+
+  # One word as systemd reads settings, and rules of tmpfiles: its specifiers are not expanded.
   quoted = word:
     if builtins.match "[][A-Za-z0-9_./:=@+,-]+" word != null then word
-    else builtins.replaceStrings [ "%" "$" ] [ "%%" "$$" ] (builtins.toJSON word);
+    else builtins.replaceStrings [ "%" ] [ "%%" ] (builtins.toJSON word);
 in
 rec {
+  inherit quoted;
+
   # The lists, with the one that is made of `targets`.
   targetsFile = "prefetch/targets.txt";
   lists = lib.optional (cfg.targets != { }) "/etc/${targetsFile}" ++ cfg.lists;
@@ -16,7 +21,7 @@ rec {
   # The words of a command line; `credential` words are given to systemd as they are.
   line = words: credential:
     builtins.concatStringsSep " "
-      (map quoted ([ (lib.getExe cfg.package) ] ++ words)
+      (map argument ([ (lib.getExe cfg.package) ] ++ words)
         ++ lib.optionals (credential != null) [ "--signing-key" "%d/signing-key" ]);
 
   # systemd reads the key as root, and shows it to the service alone.

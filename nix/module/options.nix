@@ -160,7 +160,10 @@ in
         type = types.listOf types.str;
         default = [ "127.0.0.1" ];
         example = [ "0.0.0.0" "::" ];
-        description = "The addresses to listen on, the loopback alone unless told otherwise.";
+        description = ''
+          The addresses to listen on, the loopback alone unless told otherwise. With
+          socketActivation names such as localhost are refused: systemd takes numbers alone.
+        '';
       };
       port = mkOption {
         type = types.port;

@@ -9,6 +9,7 @@ let
 
   bracketed = address: if lib.hasInfix ":" address then "[${address}]" else address;
   endpoints = map (address: "${bracketed address}:${toString serve.port}") serve.addresses;
+  isNumeric = address: builtins.match "[0-9.]+|.*:.*" address != null;
   isLoopback = address: address == "::1" || address == "localhost" || lib.hasPrefix "127." address;
 in
 {
@@ -21,6 +22,14 @@ in
       {
         assertion = serve.port >= 1024 || serve.socketActivation;
         message = "services.prefetch.serve: a port below 1024 takes socketActivation";
+      }
+      {
+        assertion = serve.socketActivation -> builtins.all isNumeric serve.addresses;
+        message = "services.prefetch.serve: socketActivation takes addresses in numbers, such as 127.0.0.1";
+      }
+      {
+        assertion = serve.signingKeyFile != null -> !command.isDirectory;
+        message = "services.prefetch.serve: a cache directory is signed by the sync, with settings.signingKeyFile";
       }
     ];
     warnings = optional (serve.openFirewall && builtins.all isLoopback serve.addresses)

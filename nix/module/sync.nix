@@ -27,7 +27,7 @@ let
       Group = cfg.group;
       StateDirectory = "prefetch";
       CacheDirectory = "prefetch";
-      ReadWritePaths = [ "-${roots}" ] ++ optional isElsewhere cfg.destination;
+      ReadWritePaths = [ "-${roots}" ] ++ optional isElsewhere (command.quoted cfg.destination);
       # Interrupted: the next run goes on.
       SuccessExitStatus = 130;
       Nice = 10;
@@ -52,7 +52,7 @@ in
       };
 
       systemd.tmpfiles.rules = [ "d ${roots} 0755 ${cfg.user} ${cfg.group} -" ]
-        ++ optional isElsewhere "d ${cfg.destination} 0755 ${cfg.user} ${cfg.group} -";
+        ++ optional isElsewhere "d ${command.quoted cfg.destination} 0755 ${cfg.user} ${cfg.group} -";
 
       systemd.services.prefetch-sync = mkMerge [
         service

@@ -104,10 +104,11 @@ def test_settings_are_arguments_of_sync(module: Module, settings: str, arguments
 def test_a_signing_key_is_handed_over_by_systemd(module: Module) -> None:
     system = module.system(
         prefetch(
-            'settings.signingKeyFile = "/root/a";'
+            'destination = null; settings.signingKeyFile = "/root/a";'
             ' serve = { enable = true; signingKeyFile = "/root/b"; };'
         )
     )
+    assert failed(system) == []
     services = system["systemd"]["services"]
     assert services["prefetch-sync"]["serviceConfig"]["LoadCredential"] == "signing-key:/root/a"
     assert services["prefetch-serve"]["serviceConfig"]["LoadCredential"] == "signing-key:/root/b"
@@ -143,6 +144,15 @@ def test_a_destination_elsewhere_is_made_and_can_be_written(module: Module) -> N
     assert written == ["-/nix/var/nix/gcroots/prefetch", "/srv/cache"]
     assert "d /srv/cache 0755 ann users -" in system["systemd"]["tmpfiles"]["rules"]
     assert system["users"] == {"users": {}, "groups": {}}
+
+
+def test_a_destination_of_several_words_is_quoted(module: Module) -> None:
+    system = module.system(prefetch('destination = "/srv/my \\"100%\\" $x";'))
+    quoted = '"/srv/my \\"100%%\\" $x"'
+    written = system["systemd"]["services"]["prefetch-sync"]["serviceConfig"]["ReadWritePaths"]
+    assert written[-1] == quoted
+    assert f"d {quoted} 0755 prefetch prefetch -" in system["systemd"]["tmpfiles"]["rules"]
+    assert f"--to {quoted.replace('$', '$$')} " in command(system, "prefetch-sync")
 
 
 def test_the_machines_own_store_is_a_destination_too(module: Module) -> None:
@@ -187,6 +197,24 @@ def test_a_low_port_takes_the_socket(module: Module) -> None:
     assert system["systemd"]["sockets"]["prefetch-serve"]["listenStreams"] == ["127.0.0.1:80"]
     assert system["systemd"]["services"]["prefetch-serve"]["wantedBy"] == []
     assert command(system, "prefetch-serve") == "serve /var/lib/prefetch/cache"
+
+
+def test_the_socket_takes_numbers(module: Module) -> None:
+    def serve(addresses: str, more: str = "") -> str:
+        return prefetch(f"serve = {{ enable = true; addresses = [ {addresses} ]; {more} }};")
+
+    activated = "socketActivation = true;"
+    assert failed(module.system(serve('"::1" "localhost"', activated))) == [
+        "services.prefetch.serve: socketActivation takes addresses in numbers, such as 127.0.0.1",
+    ]
+    assert failed(module.system(serve('"::1" "127.0.0.1"', activated))) == []
+    assert failed(module.system(serve('"::1" "localhost"'))) == []
+
+
+def test_the_server_signs_for_no_directory(module: Module) -> None:
+    system = module.system(prefetch('serve = { enable = true; signingKeyFile = "/root/key"; };'))
+    (message,) = failed(system)
+    assert "a cache directory is signed by the sync, with settings.signingKeyFile" in message
 
 
 def test_an_open_firewall_before_the_loopback_alone_is_warned_of(module: Module) -> None:

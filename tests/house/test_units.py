@@ -49,7 +49,31 @@ OTHERWISE = """
     };
     timer = { onCalendar = "*:0/15"; randomizedDelaySec = "1min 30s"; persistent = false; };
     prune.enable = true;
+    serve.enable = true;
+  };
+}
+"""
+OF_A_STORE = """
+{
+  services.prefetch = {
+    enable = true;
+    lists = [ "/etc/prefetch/hosts.txt" ];
+    destination = null;
+    prune.enable = true;
     serve = { enable = true; signingKeyFile = "/root/key"; };
+  };
+}
+"""
+SEVERAL_WORDS = """
+{
+  services.prefetch = {
+    enable = true;
+    lists = [ "/etc/prefetch/hosts.txt" ];
+    destination = "/srv/my \\"100%\\" $x";
+    user = "root";
+    group = "root";
+    prune.enable = true;
+    serve.enable = true;
   };
 }
 """
@@ -138,7 +162,7 @@ def test_the_plain_units_are_verified(analyze: str, tmp_path: Path) -> None:
     assert complaints(analyze, plain(), tmp_path / "units") == ""
 
 
-@pytest.mark.parametrize("configuration", [SAME_AS_PLAIN, OTHERWISE])
+@pytest.mark.parametrize("configuration", [SAME_AS_PLAIN, OTHERWISE, OF_A_STORE, SEVERAL_WORDS])
 def test_the_modules_units_are_verified(
     analyze: str, module: Module, tmp_path: Path, configuration: str
 ) -> None:
@@ -171,6 +195,18 @@ def test_the_user_and_the_directory_for_roots_are_made(analyze: str, tmp_path: P
     name, _, user, *_ = (tmp_path / "etc/passwd").read_text().split(":")
     made = (tmp_path / "nix/var/nix/gcroots/prefetch").stat()
     assert (name, int(user), 0o40755) == ("prefetch", made.st_uid, made.st_mode)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="makes a directory that is root's")
+def test_a_destination_of_several_words_is_made(
+    analyze: str, module: Module, tmp_path: Path
+) -> None:
+    rules = tmp_path / "etc/tmpfiles.d/prefetch.conf"
+    rules.parent.mkdir(parents=True)
+    rules.write_text("\n".join(module.system(SEVERAL_WORDS)["systemd"]["tmpfiles"]["rules"]) + "\n")
+    program = Path(analyze).with_name("systemd-tmpfiles")
+    subprocess.run([program, f"--root={tmp_path}", "--create"], check=True)
+    assert [each.name for each in (tmp_path / "srv").iterdir()] == ['my "100%" $x']
 
 
 @pytest.mark.parametrize(
