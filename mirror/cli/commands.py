@@ -28,6 +28,7 @@ from mirror.sync import why as explaining
 from mirror.sync.freshness import rehearsals
 from mirror.sync.records import failures_recorded
 from mirror.sync.refresh import refreshed
+from mirror.sync.unsettled import put_back_interrupted
 from mirror.sync.workshop import open_workshop
 
 if TYPE_CHECKING:
@@ -115,6 +116,7 @@ async def _sync(
         open_workshop(await Nix.find(), options, shown) as workshop,
         contextlib.AsyncExitStack() as stack,
     ):
+        await put_back_interrupted(targets, workshop.nix, shown)
         anew = refreshed(targets, workshop, shown) if manner.refresh else None
         synced = await pipeline.sync(
             targets,

@@ -18,7 +18,7 @@ _TEMPORARY: Final = ".flake.lock."
 
 def can_be_put_back(file: Path) -> bool:
     """Whether it can be written, and replaced by another."""
-    place = file.resolve()
+    place = _place(file)
     return os.access(place.parent, os.W_OK) and (not place.exists() or os.access(place, os.W_OK))
 
 
@@ -50,7 +50,7 @@ def put_back(file: Path, data: bytes | None) -> None:
         file.unlink()
         sync_directory(file.parent)
         return
-    place = file.resolve()
+    place = _place(file)
     descriptor, name = tempfile.mkstemp(dir=place.parent, prefix=_TEMPORARY)
     temporary = Path(name)
     try:
@@ -64,6 +64,11 @@ def put_back(file: Path, data: bytes | None) -> None:
         temporary.unlink(missing_ok=True)
         raise
     sync_directory(place.parent)
+
+
+def _place(file: Path) -> Path:
+    # Unlike `resolve`, this has no error of its own for links that lead nowhere.
+    return Path(os.path.realpath(file))
 
 
 def _make_alike(descriptor: int, place: Path) -> None:

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from mirror.destinations.run_record import as_problems
-from mirror.errors import EvaluationError, IncompleteError, PrefetchError
+from mirror.errors import DestinationError, EvaluationError, IncompleteError, PrefetchError
 from mirror.nix import refreshing
 from mirror.planning.lock_file import input_changes
 from mirror.planning.targets import FileInstallable, FlakeInstallable
 from mirror.sync import lock_files
 from mirror.sync.freshness import lock_file
+from mirror.sync.unsettled import held_note
 from mirror.threads import in_thread
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from mirror.planning.targets import Target
     from mirror.sync.records import Failures
     from mirror.sync.report import Observer
+    from mirror.sync.unsettled import Note
     from mirror.sync.workshop import Workshop
 
 _TOLD: Final = 5
@@ -41,16 +43,18 @@ class _Update:
     put_back: str
     targets: tuple[Target, ...]
     undo: Callable[[], Awaitable[None]]
+    note: Note | None = None
 
 
 class Refreshed:
     """What was refreshed for a run; ``failures`` are the targets whose inputs could not be."""
 
-    def __init__(self, observer: Observer) -> None:
+    def __init__(self, observer: Observer, notes: contextlib.ExitStack) -> None:
         self.failures: Failures = []
         self.is_update = False
         """Whether anything is another than before the run, also if only for a while."""
         self._observer = observer
+        self._notes = notes
         self._updates: list[_Update] = []
 
     async def put_back(self, found: Mapping[str, Sequence[str]]) -> Mapping[str, IncompleteError]:
@@ -77,9 +81,10 @@ class Refreshed:
                 )
         return withheld
 
-    def settle(self) -> None:
+    async def settle(self) -> None:
         """Leave everything as it is now: it is kept."""
-        self._updates.clear()
+        updates, self._updates = self._updates, []
+        await in_thread(_remove_notes, updates)
 
     async def put_back_all(self) -> None:
         """Put back everything: the run itself comes to nothing."""
@@ -123,27 +128,34 @@ class Refreshed:
             return
         self._observer.step(f"refreshing {file}")
         with _explained(file):
+            note = self._notes.enter_context(held_note(workshop.nix, file))
             before = await in_thread(lock_files.read, file)
+            await in_thread(note.write, before)
             try:
                 await refreshing.update_lock_file(workshop.nix, flake, store=workshop.store)
                 after = await in_thread(lock_files.read, file)
                 changes = input_changes(before, after)
+                await in_thread(note.write, before, after=after)
             except BaseException:
                 # Nix may have written it and failed of what came next.
                 try:
                     await in_thread(lock_files.put_back, file, before)
-                except OSError as error:
+                    await in_thread(note.remove)
+                except (PrefetchError, OSError) as error:
                     self._observer.notice(f"putting back {file} failed: {error}")
                 raise
-        if after == before:
-            return
+            if after == before:
+                await in_thread(note.remove)
+                return
         for change in changes:
             self._observer.notice(f"refreshed {file}: {change}")
 
         async def undo() -> None:
             if await in_thread(lock_files.read, file) != after:
+                await in_thread(note.remove)
                 raise EvaluationError(f"{file} was changed meanwhile, and left so")
             await in_thread(lock_files.put_back, file, before)
+            await in_thread(note.remove)
 
         self._add(
             _Update(
@@ -151,6 +163,7 @@ class Refreshed:
                 put_back=f"{file} was put back",
                 targets=tuple(users),
                 undo=undo,
+                note=note,
             )
         )
 
@@ -225,13 +238,20 @@ async def refreshed(
         ToolError: Nix cannot be used.
 
     """
-    made = Refreshed(observer)
-    try:
-        await made.refresh(targets, workshop)
-        yield made
-    except BaseException:
-        await made.put_back_all()
-        raise
+    with contextlib.ExitStack() as notes:
+        made = Refreshed(observer, notes)
+        try:
+            await made.refresh(targets, workshop)
+            yield made
+        except BaseException:
+            await made.put_back_all()
+            raise
+
+
+def _remove_notes(updates: Sequence[_Update]) -> None:
+    for update in updates:
+        if update.note is not None:
+            update.note.remove()
 
 
 @contextlib.contextmanager
@@ -239,6 +259,10 @@ def _explained(file: Path) -> Iterator[None]:
     """Turn what is wrong with a lock file into an error of its targets."""
     try:
         yield
+    except DestinationError as error:  # of the note
+        raise EvaluationError(
+            f"{file} is not refreshed: {error.message}", hint=error.hint
+        ) from error
     except OSError as error:
         raise EvaluationError(f"{file}: {error.strerror or error}") from error
     except ValueError as error:

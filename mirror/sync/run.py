@@ -128,7 +128,7 @@ async def sync(
         tried = replace(tried, outcomes={**stored, **tried.outcomes})
     kept, unchanged = await _keep(tried, destination)
     if refreshed:
-        refreshed.settle()
+        await refreshed.settle()
     before = {each.target: each.only_copies for each in await destination.run_records()}
     findings: Mapping[StorePath, Finding] = {}
     if ask:

@@ -6,6 +6,7 @@ import io
 import subprocess
 import tarfile
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,7 +17,6 @@ from mirror.sync.refresh import refreshed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from rig.bench import Bench
 
@@ -117,6 +117,7 @@ async def test_newer_inputs_are_locked_and_told_and_kept(
     assert f"→ {new[:11]} (20" in told
     again = await bench.sync(any_nix, flakes.lines("default"), cache, refresh=True)
     assert not again.is_news
+    assert not _notes(any_nix)
 
 
 @pytest.mark.parametrize(
@@ -135,6 +136,7 @@ async def test_inputs_that_cannot_be_made_ready_are_put_back(
     second = await bench.sync(any_nix, flakes.lines("default", "other"), cache, refresh=True)
     assert not second.is_complete
     assert flakes.lock.read_bytes() == before
+    assert not _notes(any_nix)
     assert second.kept == ()
     said = [error.message for _, error in second.failures]
     for name in ("default", "other"):
@@ -192,7 +194,7 @@ async def test_a_run_that_comes_to_nothing_leaves_the_lock_file_as_it_was(
             await fails()
         assert not flakes.lock.exists()
         async with refreshed(targets, workshop, bench.recorder) as anew:
-            anew.settle()
+            await anew.settle()
         settled = _content(flakes.lock)
         assert settled is not None
         bench.recorder.notices.clear()
@@ -201,6 +203,13 @@ async def test_a_run_that_comes_to_nothing_leaves_the_lock_file_as_it_was(
             await fails()
     assert _content(flakes.lock) == settled
     assert bench.recorder.notices[-1] == f"{flakes.lock} was put back"
+
+
+def _notes(nix: Nix) -> list[str]:
+    """The lock files that count as not settled."""
+    state = Path(nix.environment["XDG_STATE_HOME"]) / "prefetch/refreshes"
+    assert state.is_dir()
+    return [each.read_text() for each in state.glob("*.json")]
 
 
 def _content(file: Path) -> bytes | None:
