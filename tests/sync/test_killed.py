@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -18,7 +19,7 @@ from rig.nixes import environment
 from rig.running import instantiate, run
 from rig.shell import shell
 
-from mirror.destinations import CacheDirectory
+from mirror.destinations import CacheDirectory, RunRecord
 from mirror.destinations.manifest import MANIFEST
 from mirror.destinations.sweep import RETIRED, SERVING
 from mirror.formats.hashes import Hash
@@ -144,11 +145,20 @@ async def fill(cache: Path) -> list[Made]:
         await destination.keep(generation([*base, *second, *shared], number=2))
         await destination.keep(generation(newest, number=3))
         await destination.keep(generation(gone, target="gone"))
+        for target in ("gone", "pi"):
+            await destination.record_run(
+                RunRecord(
+                    target=target,
+                    finished=datetime(2026, 11, 24, tzinfo=UTC),
+                    number=1,
+                    is_complete=True,
+                )
+            )
     for file in cache.glob("*.narinfo"):
         os.utime(file, (0, 0))
     (cache / "nar" / f"{'1' * 52}.nar.zst").write_bytes(b"a NAR whose narinfo never came")
     (cache / "generations/emptied").mkdir()
-    for name in ("receipts/gone.json", "receipts/tmpabcd1234", "runs/gone.json", "runs/pi.json"):
+    for name in ("receipts/gone.json", "receipts/tmpabcd1234"):
         (cache / name).parent.mkdir(exist_ok=True)
         (cache / name).touch()
     os.utime(cache / "receipts/tmpabcd1234", (0, 0))
