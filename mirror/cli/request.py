@@ -149,20 +149,13 @@ async def open_destination(
         DestinationError: it cannot be used.
 
     """
-    if to is None and shutil.which("nix") is None:
-        to = str(_DEFAULT_DIRECTORY)
-    if to is None or _NIX_STORE.fullmatch(to):
+    directory = _directory(to)
+    if directory is None:
         nix = await Nix.find()
         store = await locate(nix, to)
         async with NixStore.open(nix, store, exclusive=exclusive) as nix_store:
             yield nix_store
-    elif not to or (_OTHER_URL.fullmatch(to) and not to.startswith("file://")):
-        raise RequestError(
-            f"not a destination: {to or 'an empty name'}",
-            hint="give a directory for a binary cache, or a Nix store: daemon, local?root=DIR",
-        )
     else:
-        directory = Path(to.removeprefix("file://"))
         opened = CacheDirectory.open(directory, exclusive=exclusive, signing_key=signing_key)
         async with opened as cache_directory:
             yield cache_directory
@@ -179,18 +172,34 @@ async def open_existing(
         DestinationError: there is none, or it cannot be used.
 
     """
-    async with contextlib.AsyncExitStack() as stack:
-        destination = await stack.enter_async_context(open_destination(to, exclusive=False))
-        if isinstance(destination, CacheDirectory) and not destination.is_made:
-            raise DestinationError(
-                f"there is no binary cache in {destination.name}",
-                hint="`prefetch sync LIST --to DIRECTORY` makes one",
-            )
-        if exclusive:
-            destination = await stack.enter_async_context(
-                open_destination(to, signing_key=signing_key)
-            )
+    directory = _directory(to)
+    if directory is not None and not (cache := CacheDirectory(directory)).is_made:
+        raise DestinationError(
+            f"there is no binary cache in {cache.name}",
+            hint="`prefetch sync LIST --to DIRECTORY` makes one",
+        )
+    opened = open_destination(to, exclusive=exclusive, signing_key=signing_key)
+    async with opened as destination:
         yield destination
+
+
+def _directory(to: str | None) -> Path | None:
+    """The directory that ``--to`` names, None if that is a Nix store.
+
+    Raises:
+        RequestError: it is neither.
+
+    """
+    if to is None:
+        return _DEFAULT_DIRECTORY if shutil.which("nix") is None else None
+    if _NIX_STORE.fullmatch(to):
+        return None
+    if not to or (_OTHER_URL.fullmatch(to) and not to.startswith("file://")):
+        raise RequestError(
+            f"not a destination: {to or 'an empty name'}",
+            hint="give a directory for a binary cache, or a Nix store: daemon, local?root=DIR",
+        )
+    return Path(to.removeprefix("file://"))
 
 
 async def read_valid_paths(file: Path) -> frozenset[StorePath]:
