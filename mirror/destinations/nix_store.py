@@ -89,9 +89,8 @@ class NixStore:
             ToolError: the store cannot be connected to.
 
         """
-        home = Path(nix.environment.get("HOME") or Path.home())
-        state = Path(nix.environment.get("XDG_STATE_HOME") or home / ".local/state") / "prefetch"
-        cache = Path(nix.environment.get("XDG_CACHE_HOME") or home / ".cache") / "prefetch"
+        state = nix.state_directory
+        cache = Path(nix.environment.get("XDG_CACHE_HOME") or nix.home / ".cache") / "prefetch"
         temporary = Path(nix.environment.get("TMPDIR") or cache)
         roots = state / "gcroots"
         name = "this-machine"

@@ -12,6 +12,7 @@ import re
 import shutil
 from asyncio.subprocess import DEVNULL, PIPE
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from mirror.errors import ToolError
@@ -101,6 +102,17 @@ class Nix:
     def version_text(self) -> str:
         """``2.34.8``."""
         return ".".join(str(part) for part in self.version)
+
+    @property
+    def home(self) -> Path:
+        """The home directory of the user whose Nix it is."""
+        return Path(self.environment.get("HOME") or Path.home())
+
+    @property
+    def state_directory(self) -> Path:
+        """Where prefetch keeps what is this user's own; it need not be there yet."""
+        named = self.environment.get("XDG_STATE_HOME")
+        return Path(named or self.home / ".local/state") / "prefetch"
 
     def without_network(self) -> Self:
         """The same Nix where no network interface is up, not even loopback.

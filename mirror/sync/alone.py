@@ -87,7 +87,7 @@ def newcomer(nix: Nix, home: Path) -> Nix:
     Temporary files go below ``home``: a builder that has to be killed leaves its own behind.
     """
     environment = dict(nix.environment)
-    old_home = Path(environment.get("HOME") or Path.home())
+    old_home = nix.home
     old = environment.get("XDG_CONFIG_HOME") or f"{old_home}/.config"
     further = environment.get("XDG_CONFIG_DIRS") or "/etc/xdg"
     environment.setdefault(

@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mirror.destinations import files
@@ -24,6 +23,7 @@ from mirror.threads import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from mirror.nix.command import Nix
     from mirror.planning.targets import Target
@@ -140,7 +140,5 @@ def _put_back(nix: Nix, file: Path) -> str | None:
 
 
 def _place(nix: Nix, file: Path) -> Path:
-    home = Path(nix.environment.get("HOME") or Path.home())
-    state = Path(nix.environment.get("XDG_STATE_HOME") or home / ".local/state")
     name = hashlib.sha256(os.fsencode(file)).hexdigest()[:32]
-    return state / "prefetch/refreshes" / f"{name}.json"
+    return nix.state_directory / "refreshes" / f"{name}.json"
