@@ -20,11 +20,6 @@ class InMemory:
 
     data: bytes
 
-    @property
-    def size(self) -> int:
-        """Its length in bytes."""
-        return len(self.data)
-
 
 @dataclass(frozen=True, slots=True)
 class InFile:

@@ -22,7 +22,6 @@ from mirror.serve.routes import (
     NarInfoOf,
     Page,
     is_suspicious,
-    route,
 )
 from mirror.threads import in_thread
 
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from mirror.formats.store_path import StorePath
     from mirror.serve.library import Library
     from mirror.serve.metrics import Counters
+    from mirror.serve.routes import Route
 
 DEFAULT_PRIORITY: Final = 30
 """Before https://cache.nixos.org, whose priority is 40."""
@@ -71,9 +71,17 @@ class Application:
         """Of what is made of a path, which never changes, with the time of an archive."""
 
     async def answer(
-        self, method: str, target: str, *, host: str | None, ranges: str | None
+        self,
+        method: str,
+        target: str,
+        asked: Route | None,
+        *,
+        host: str | None,
+        ranges: str | None,
     ) -> Answer | Refusal:
-        """Answer a request; ``host`` and ``ranges`` are its headers ``Host`` and ``Range``.
+        """Answer a request; ``asked`` is what its ``target`` asks for.
+
+        ``host`` and ``ranges`` are its headers ``Host`` and ``Range``.
 
         Raises:
             DestinationError: what is kept cannot be read.
@@ -84,7 +92,7 @@ class Application:
             return _NOT_A_READER
         if ranges is not None and len(ranges) > _LONGEST_RANGE:
             return _TOO_MANY_RANGES
-        match route(target):
+        match asked:
             case NarInfoOf(hash_part):
                 answer = await self._narinfo(hash_part)
             case NarFile(name):

@@ -120,9 +120,9 @@ def is_suspicious(target: str) -> bool:
     return ".." in urllib.parse.unquote(urllib.parse.unquote(target.partition("?")[0]))
 
 
-def kind_of(target: str) -> str:
+def kind_of(asked: Route | None) -> str:
     """What a request was for, in a word, as it is counted."""
-    match route(target):
+    match asked:
         case Page() as page:
             return page.name.lower()
         case NarInfoOf():

@@ -33,6 +33,7 @@ from mirror.threads import in_thread
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+_ALWAYS: Final = {"Server": "prefetch", "X-Content-Type-Options": "nosniff"}
 _LASTING: Final = "public, max-age=31536000, immutable"
 _SMALL: Final = 1 << 16
 """Up to this size a file is read and sent with its headers, in one go."""
@@ -69,8 +70,7 @@ async def send(
             span = _span(request, answer, len(data))
             if not isinstance(span, Part):
                 return span, None
-            body = data[span.start : span.end]
-            return _whole(body, _head(answer, span, len(data))), None
+            return _whole(data[span.start : span.end], _head(answer, span, len(data))), None
         case InFile() as file:
             return await _send_file(request, answer, file)
         case Made() as made:
@@ -221,23 +221,17 @@ def _head(answer: Answer, span: Part, size: int) -> _Head:
 
 
 def _headers(answer: Answer) -> dict[str, str]:
-    headers = {
+    return {
+        **_ALWAYS,
         "Content-Type": answer.content_type,
         "Accept-Ranges": "bytes",
-        "Server": "prefetch",
-        "X-Content-Type-Options": "nosniff",
+        "ETag": f'"{answer.tag}"',
+        "Cache-Control": _LASTING if answer.is_lasting else "no-cache",
     }
-    headers["ETag"] = f'"{answer.tag}"'
-    headers["Cache-Control"] = _LASTING if answer.is_lasting else "no-cache"
-    return headers
 
 
 def _refused(refusal: Refusal) -> web.Response:
-    headers = {
-        "Content-Type": "text/plain; charset=utf-8",
-        "Server": "prefetch",
-        "X-Content-Type-Options": "nosniff",
-    }
+    headers = {**_ALWAYS, "Content-Type": "text/plain; charset=utf-8"}
     if refusal.status == HTTPStatus.METHOD_NOT_ALLOWED:
         headers["Allow"] = "GET, HEAD"
     return web.Response(status=refusal.status, body=f"{refusal.reason}\n".encode(), headers=headers)

@@ -16,7 +16,7 @@ from aiohttp import web
 
 from mirror.errors import PrefetchError, RequestError, ToolError
 from mirror.serve.answers import Refusal
-from mirror.serve.routes import kind_of
+from mirror.serve.routes import kind_of, route
 from mirror.serve.sending import CutShortError, send
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from mirror.serve.application import Application
     from mirror.serve.metrics import Counters
+    from mirror.serve.routes import Route
 
 DEFAULT_PORT: Final = 8080
 STOP_SECONDS: Final = 60.0
@@ -153,9 +154,10 @@ class _Handler:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer a request."""
+        asked = route(request.raw_path)
         self._counters.in_flight += 1
         try:
-            response, refusal = await self._respond(request)
+            response, refusal = await self._respond(request, asked)
         except CutShortError as error:
             self._tell(request, f"cut off: {error}")
             if request.transport is not None:
@@ -167,16 +169,19 @@ class _Handler:
             self._counters.in_flight -= 1
         if refusal is not None and refusal.is_notable:
             self._tell(request, f"{refusal.status.value} {refusal.reason}")
-        self._counters.requests[kind_of(request.raw_path), response.status] += 1
+        self._counters.requests[kind_of(asked), response.status] += 1
         if request.method != "HEAD":
             self._counters.sent_bytes += response.content_length or 0
         return response
 
-    async def _respond(self, request: web.BaseRequest) -> tuple[web.StreamResponse, Refusal | None]:
+    async def _respond(
+        self, request: web.BaseRequest, asked: Route | None
+    ) -> tuple[web.StreamResponse, Refusal | None]:
         try:
             answer = await self._application.answer(
                 request.method,
                 request.raw_path,
+                asked,
                 host=request.headers.get("Host"),
                 ranges=request.headers.get("Range"),
             )
