@@ -267,12 +267,13 @@ async def _keep(
 ) -> tuple[tuple[Generation, ...], tuple[Generation, ...]]:
     """Record a generation for each target whose newest one says something else."""
     earlier = await destination.generations()
+    there = tried.there
     kept = []
     unchanged = []
     for target in tried.plan_now.targets:
         of_target = [each for each in earlier if each.target == target.target.name]
         newest = of_target[-1] if of_target else None
-        generation = await _generation(target, tried, destination, newest)
+        generation = await _generation(target, tried.evaluated, there, destination, newest)
         if newest is not None and _say_the_same(newest, generation):
             unchanged.append(newest)
             continue
@@ -285,9 +286,12 @@ async def _keep(
 
 
 async def _generation(
-    plan: TargetPlan, tried: _Tried, destination: Destination, newest: Generation | None
+    plan: TargetPlan,
+    evaluated: EvaluatedTargets,
+    there: set[StorePath],
+    destination: Destination,
+    newest: Generation | None,
 ) -> Generation:
-    there, evaluated = tried.there, tried.evaluated
     paths = tuple(sorted(plan.kept & there))
     infos = await destination.held(paths)
     return Generation(
