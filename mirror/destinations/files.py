@@ -97,29 +97,53 @@ def sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
-def replace_file(path: Path, data: bytes, *, temporaries: Path) -> None:
+def replace_file(
+    path: Path,
+    data: bytes,
+    *,
+    temporaries: Path,
+    prefix: str | None = None,
+    like: Path | None = None,
+) -> None:
     """Write a file whole: who reads ``path`` sees the old content, or all of the new.
 
-    ``temporaries`` is a directory on the same file system. The content is durable before it has
-    its name; the name is once ``path``'s directory is synced.
+    ``temporaries`` is a directory on the same file system, in which its name begins with
+    ``prefix``. The content is durable before it has its name; the name is once ``path``'s directory
+    is synced. It has the mode of ``like`` and, where that is allowed, its owner; without such a
+    file all can read it.
     """
-    descriptor, name = tempfile.mkstemp(dir=temporaries)
+    descriptor, name = tempfile.mkstemp(dir=temporaries, prefix=prefix)
     temporary = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
-            make_durable(file)
+            make_durable(file, like=like)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
 
 
-def make_durable(file: IO[bytes]) -> None:
-    """Make a temporary file's content last, and readable by all, before it gets its name."""
+def make_durable(file: IO[bytes], *, like: Path | None = None) -> None:
+    """Make a temporary file's content last, and readable by all, before it gets its name.
+
+    ``like`` is a file whose mode and owner it is to have instead, if it is there.
+    """
     file.flush()
-    os.fchmod(file.fileno(), FILE_MODE)
+    os.fchmod(file.fileno(), FILE_MODE if like is None else _given_as(file, like))
     os.fsync(file.fileno())
+
+
+def _given_as(file: IO[bytes], like: Path) -> int:
+    """Give a file to the owner of another, where that is allowed; the other's mode."""
+    try:
+        status = like.stat()
+    except FileNotFoundError:
+        return FILE_MODE
+    # Only root can give a file to another user; who else may write it is its owner then.
+    with contextlib.suppress(PermissionError):
+        os.fchown(file.fileno(), status.st_uid, status.st_gid)
+    return status.st_mode & 0o777
 
 
 @contextlib.contextmanager

@@ -5,13 +5,11 @@ Blocking, for use off the event loop.
 
 from __future__ import annotations
 
-import contextlib
 import os
-import tempfile
 from pathlib import Path
 from typing import Final
 
-from mirror.destinations.files import FILE_MODE, sync_directory
+from mirror.destinations.files import replace_file, sync_directory
 
 _TEMPORARY: Final = ".flake.lock."
 
@@ -51,32 +49,10 @@ def put_back(file: Path, data: bytes | None) -> None:
         sync_directory(file.parent)
         return
     place = _place(file)
-    descriptor, name = tempfile.mkstemp(dir=place.parent, prefix=_TEMPORARY)
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as opened:
-            opened.write(data)
-            opened.flush()
-            _make_alike(descriptor, place)
-            os.fsync(descriptor)
-        temporary.replace(place)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    replace_file(place, data, temporaries=place.parent, prefix=_TEMPORARY, like=place)
     sync_directory(place.parent)
 
 
 def _place(file: Path) -> Path:
     # Unlike `resolve`, this has no error of its own for links that lead nowhere.
     return Path(os.path.realpath(file))
-
-
-def _make_alike(descriptor: int, place: Path) -> None:
-    mode = FILE_MODE
-    with contextlib.suppress(FileNotFoundError):
-        status = place.stat()
-        mode = status.st_mode & 0o777
-        # Only root can give a file to another user; who else may write it is its owner then.
-        with contextlib.suppress(PermissionError):
-            os.fchown(descriptor, status.st_uid, status.st_gid)
-    os.fchmod(descriptor, mode)
