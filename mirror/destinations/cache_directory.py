@@ -68,8 +68,10 @@ if TYPE_CHECKING:
     from mirror.formats.store_path import StorePath
     from mirror.formats.verify import Claim
 
-# Asked before https://cache.nixos.org, whose priority is 40.
-_CACHE_INFO: Final = CacheInfo(want_mass_query=True, priority=30)
+PRIORITY: Final = 30
+"""Before https://cache.nixos.org, whose priority is 40."""
+
+_CACHE_INFO: Final = CacheInfo(want_mass_query=True, priority=PRIORITY)
 
 
 class CacheDirectory:

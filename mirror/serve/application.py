@@ -33,9 +33,6 @@ if TYPE_CHECKING:
     from mirror.serve.metrics import Counters
     from mirror.serve.routes import Route
 
-DEFAULT_PRIORITY: Final = 30
-"""Before https://cache.nixos.org, whose priority is 40."""
-
 _READ_METHODS: Final = {"GET", "HEAD"}
 _AUTHORITY: Final = re.compile(
     r"[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:[0-9]{1,5})?"

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from mirror.destinations import CacheDirectory, NixStore
-from mirror.serve.application import DEFAULT_PRIORITY, Application
+from mirror.destinations.cache_directory import PRIORITY
+from mirror.serve.application import Application
 from mirror.serve.cache_library import CacheLibrary
 from mirror.serve.leases import LEASE_SECONDS
 from mirror.serve.metrics import Counters
@@ -90,7 +91,7 @@ class Served:
 async def serve_library(library: Library) -> AsyncIterator[Served]:
     counters = Counters()
     log: list[str] = []
-    application = Application(library, priority=DEFAULT_PRIORITY, counters=counters, log=log.append)
+    application = Application(library, priority=PRIORITY, counters=counters, log=log.append)
     addresses = [Address("127.0.0.1", 0)]
     async with listen(
         application, counters, addresses=addresses, sockets=[], log=log.append
