@@ -26,3 +26,19 @@ def test_many_clients_are_all_answered_and_take_little_memory() -> None:
     assert len(under_way) == 2
     assert max(under_way) < at_rest + 40
     assert "with 200 slow ones" in completed.stdout
+
+
+def test_every_comparison_can_be_made() -> None:
+    """At a small size: what each side did has been checked by the commands themselves."""
+    completed = subprocess.run(
+        [sys.executable, "-m", "benchmarks", "--small"],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert completed.returncode == 0, completed.stderr
+    _, _, *rows = completed.stdout.splitlines()
+    assert len(rows) == 10
+    for row in rows:
+        assert float(row.split("|")[5]) > 0, row

@@ -1,0 +1,140 @@
+"""Commands timed side by side: whole processes, in turns, with their peak memory.
+
+Other work on the machine slows both sides of a comparison alike if they take turns, so what is
+reported is the median of the ratios of the rounds, beside the medians of the times.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import statistics
+import subprocess
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+_PEAK: Final = re.compile(r"VmHWM:\s+(\d+) kB")
+_SAMPLE_SECONDS: Final = 0.01
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """What one run of a command took.
+
+    ``seconds`` by the clock; ``processor_seconds`` of it and of all that it waited for;
+    ``peak_bytes`` is the largest resident set of the process itself.
+    """
+
+    seconds: float
+    processor_seconds: float
+    peak_bytes: int
+    output: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Two commands' runs, round by round."""
+
+    ours: Sequence[Run]
+    theirs: Sequence[Run]
+
+    @property
+    def ratio(self) -> float:
+        """Our time as a multiple of theirs: the median over the rounds."""
+        pairs = zip(self.ours, self.theirs, strict=True)
+        return statistics.median(our.seconds / their.seconds for our, their in pairs)
+
+
+def run(
+    command: Sequence[str | Path],
+    *,
+    directory: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Run:
+    """Run a command to its end.
+
+    Raises:
+        RuntimeError: it failed; the text is what it said.
+
+    """
+    started = time.perf_counter()
+    with subprocess.Popen(
+        list(map(str, command)),
+        cwd=directory,
+        env={**os.environ, **(environment or {})},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        peak = _Peak(process.pid)
+        usage = _children_seconds()
+        output, errors = process.communicate()
+        seconds = time.perf_counter() - started
+        peak_bytes = peak.stop()
+    if process.returncode != 0:
+        raise RuntimeError(f"{' '.join(map(str, command))} failed:\n{output}{errors}")
+    return Run(
+        seconds=seconds,
+        processor_seconds=_children_seconds() - usage,
+        peak_bytes=peak_bytes,
+        output=output,
+    )
+
+
+def in_turns(
+    rounds: int, ours: Callable[[], Run], *theirs: Callable[[], Run]
+) -> tuple[Comparison, ...]:
+    """Run each in turn, ``rounds`` times; ours compared with each of theirs.
+
+    Each callable prepares what it needs before the run that it times.
+    """
+    ran: list[list[Run]] = [[] for _ in (ours, *theirs)]
+    for _ in range(rounds):
+        for runs, side in zip(ran, (ours, *theirs), strict=True):
+            runs.append(side())
+    return tuple(Comparison(ours=ran[0], theirs=each) for each in ran[1:])
+
+
+def median_seconds(runs: Sequence[Run]) -> float:
+    """The median of the runs' times."""
+    return statistics.median(each.seconds for each in runs)
+
+
+def peak_megabytes(runs: Sequence[Run]) -> float:
+    """The largest of the runs' peaks, in MB."""
+    return max(each.peak_bytes for each in runs) / 1e6
+
+
+class _Peak:
+    """Reads a process's own peak until it ends: the kernel's sum is of its children, too."""
+
+    def __init__(self, process: int) -> None:
+        self._status = Path(f"/proc/{process}/status")
+        self._ended = threading.Event()
+        self._bytes = 0
+        self._thread = threading.Thread(target=self._watch)
+        self._thread.start()
+
+    def stop(self) -> int:
+        self._ended.set()
+        self._thread.join()
+        return self._bytes
+
+    def _watch(self) -> None:
+        while not self._ended.wait(_SAMPLE_SECONDS):
+            with contextlib.suppress(OSError):
+                if found := _PEAK.search(self._status.read_text()):
+                    self._bytes = int(found[1]) * 1024
+
+
+def _children_seconds() -> float:
+    times = os.times()
+    return times.children_user + times.children_system
