@@ -1,12 +1,12 @@
 """Nix's base32: an alphabet without ``e o u t``, the bits read from the last byte to the first.
 
-So the text is a little-endian number written in base 32, which Python reads and writes fast in
-digits of its own. Source: Nix's ``src/libutil/hash.cc`` (``printHash32``).
+So the text is a little-endian number written in base 32. Python reads such numbers, in digits of
+its own; they are written two digits at once. Source: Nix's ``src/libutil/hash.cc``
+(``printHash32``).
 """
 
 from __future__ import annotations
 
-import base64
 import re
 from typing import Final
 
@@ -16,10 +16,8 @@ ALPHABET: Final = "0123456789abcdfghijklmnpqrsvwxyz"
 
 _DIGITS: Final = str.maketrans(ALPHABET, "0123456789abcdefghijklmnopqrstuv")
 """To the digits that :class:`int` reads."""
-_OF_RFC_4648: Final = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", ALPHABET.encode())
+_PAIRS: Final = tuple(high + low for high in ALPHABET for low in ALPHABET)
 _TEXT: Final = re.compile(f"[{ALPHABET}]+")
-_GROUP: Final = 5
-"""So many bytes are a whole number of characters."""
 
 
 def encoded_length(size: int) -> int:
@@ -33,10 +31,11 @@ def encode(data: bytes) -> str:
     >>> encode(bytes.fromhex("ddaf35a1"))
     '2hkbbyx'
     """
-    # Filled up in front, the bits stay together as they are grouped from the number's end.
-    number = bytes(-len(data) % _GROUP) + data[::-1]
-    text = base64.b32encode(number).translate(_OF_RFC_4648).decode()
-    return text[len(text) - encoded_length(len(data)) :]
+    number = int.from_bytes(data, "little")
+    length = encoded_length(len(data))
+    shifts = range(5 * (length + length % 2) - 10, -1, -10)
+    text = "".join([_PAIRS[number >> shift & 0x3FF] for shift in shifts])
+    return text[1:] if length % 2 else text
 
 
 def decode(text: str) -> bytes:
