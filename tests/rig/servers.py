@@ -65,9 +65,16 @@ class Server:
     ``fault`` makes of each answer what is sent.
     """
 
-    def __init__(self, files: Path | None = None, *, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        files: Path | None = None,
+        *,
+        tls: ssl.SSLContext | None = None,
+        address: str = "127.0.0.1",
+    ) -> None:
         self.files = files
         self._tls = tls
+        self._address = address
         self.requests: list[Request] = []
         self.was_asked = asyncio.Event()
         self.connections = 0
@@ -87,13 +94,13 @@ class Server:
     def url(self) -> str:
         assert self._server is not None
         scheme = "http" if self._tls is None else "https"
-        return f"{scheme}://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return f"{scheme}://{self._address}:{self._server.sockets[0].getsockname()[1]}"
 
     def asked(self, path: str) -> list[Request]:
         return [request for request in self.requests if request.path == path]
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._connection, "127.0.0.1", 0, ssl=self._tls)
+        self._server = await asyncio.start_server(self._connection, self._address, 0, ssl=self._tls)
         return self
 
     async def __aexit__(

@@ -3,7 +3,8 @@
 It promises its callers, whatever the server does: an answer, or an error of
 :class:`mirror.errors.SourceError`, within bounded time and memory. It asks again after what may
 pass (with growing pauses, or the pause that the server asks for), goes on where a download was cut,
-follows redirects only to http and https, keeps to the user's proxies, netrc and rate limit, and
+follows redirects only to http and https, and from the open internet to nowhere else
+(:mod:`mirror.sources.http.addresses`), keeps to the user's proxies, netrc and rate limit, and
 never hands on an encoding that was not asked for. Whether the bytes are the right ones is for the
 verifier to say. ``file://`` URLs are read too, so that a cache may be a directory.
 """
@@ -29,6 +30,7 @@ from mirror.errors import (
     ToolError,
     TransientError,
 )
+from mirror.sources.http.addresses import is_outside, is_public, sockets_to
 from mirror.sources.http.body import Body, content_length
 from mirror.sources.http.decoding import decoded
 from mirror.sources.http.errors import (
@@ -46,6 +48,8 @@ from mirror.sources.http.transport import TransportClient
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
     from types import TracebackType
+
+    from aiohttp import SocketFactoryType
 
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _SCHEMES: Final = frozenset({"http", "https"})
@@ -65,7 +69,8 @@ class HttpSettings:
     wait for a connection and for the next byte; a download slower than ``least_bytes_per_second``
     over ``speed_seconds`` is given up. A request is made ``attempts`` times, with pauses that
     double from ``first_pause`` to ``longest_pause`` seconds; a server that asks for more than
-    ``longest_retry_after`` has failed. ``netrc`` is a file of credentials.
+    ``longest_retry_after`` has failed. ``netrc`` is a file of credentials. ``is_public`` says which
+    IP addresses are of the open internet.
     """
 
     connections_per_host: int = 16
@@ -80,6 +85,7 @@ class HttpSettings:
     longest_retry_after: float = 120
     netrc: Path | None = None
     user_agent: str = "prefetch"
+    is_public: Callable[[str], bool] = is_public
 
 
 class HttpClient:
@@ -108,16 +114,19 @@ class HttpClient:
         self._now = now
         self._netrc = _read_netrc(self.settings.netrc)
         self._client = self._transport_client()
+        self._outside: TransportClient | None = None
+        """For what the open internet redirects to; made when it first does."""
         self._headers = {
             "Accept": "*/*",
             "Accept-Encoding": "identity",
             "User-Agent": self.settings.user_agent,
         }
 
-    def _transport_client(self) -> TransportClient:
+    def _transport_client(self, sockets: SocketFactoryType | None = None) -> TransportClient:
         settings = self.settings
         try:
             return TransportClient(
+                sockets=sockets,
                 # `pool` stays open: waiting for a turn at a busy host is no failure.
                 timeout=httpx.Timeout(
                     settings.silence_seconds, connect=settings.connect_seconds, pool=None
@@ -140,6 +149,8 @@ class HttpClient:
         traceback: TracebackType | None,
     ) -> None:
         await self._client.aclose()
+        if self._outside is not None:
+            await self._outside.aclose()
 
     async def get_small(self, url: str, *, cap: int) -> bytes:
         """The whole body of a small answer, of at most ``cap`` bytes once decoded.
@@ -248,6 +259,7 @@ class HttpClient:
 
     async def _send(self, method: str, url: str, headers: Mapping[str, str]) -> httpx.Response:
         at = url
+        client = self._client
         auth: httpx.Auth | None = self._netrc
         for _ in range(self.settings.redirects + 1):
             try:
@@ -255,7 +267,7 @@ class HttpClient:
                 request = httpx.Request(method, at, headers={**self._headers, **headers})
                 if request.url.scheme not in _SCHEMES or not request.url.host:
                     raise NotAvailableError(f"{at}: only http and https URLs can be asked for")
-                response = await self._client.send(request, stream=True, auth=auth)
+                response = await client.send(request, stream=True, auth=auth)
                 if response.status_code not in _REDIRECTS or "location" not in response.headers:
                     return response
                 try:
@@ -264,14 +276,22 @@ class HttpClient:
                     await response.aclose()
                 target = request.url.join(response.headers["location"])
             except FOREIGN as error:
-                raise translate(error, url) from error
+                where = url if at == url else f"{url}: redirected to {at}"
+                raise translate(error, where) from error
             if target.scheme not in _SCHEMES:
                 raise NotAvailableError(f"{url}: redirected to {target}, which is not followed")
             if request.url.scheme == "https" and target.scheme == "http":
                 # The bytes are judged by their hash, but a password must not go in the clear.
                 auth = None
+            if await is_outside(request.url.host, self.settings.is_public):
+                client = self._client_of_the_internet()
             at = str(target)
         raise NotAvailableError(f"{url}: more than {self.settings.redirects} redirects")
+
+    def _client_of_the_internet(self) -> TransportClient:
+        if self._outside is None:
+            self._outside = self._transport_client(sockets_to(self.settings.is_public))
+        return self._outside
 
     async def _get_small_once(self, url: str, cap: int) -> bytes:
         once = contextlib.AsyncExitStack()

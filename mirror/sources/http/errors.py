@@ -17,6 +17,7 @@ import httpx
 from aiohttp import http_exceptions
 
 from mirror.errors import NotAvailableError, SourceError, TransientError
+from mirror.sources.http.addresses import PrivateAddressError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,6 +72,11 @@ def translate(error: Exception, url: str) -> SourceError:
         return NotAvailableError(
             f"{url}: its certificate is not valid: {_words(certificate)}",
             hint="check this machine's clock and certificates (SSL_CERT_FILE)",
+        )
+    # The transport has wrapped it, and what it has wrapped it in.
+    if any(isinstance(e.__cause__, PrivateAddressError) for e in chain if e is not None):
+        return NotAvailableError(
+            f"{url}: not followed from the open internet into a private network"
         )
     if isinstance(error, _UNUSABLE):
         return NotAvailableError(f"{url}: not a URL that can be asked for: {_words(error)}")

@@ -13,13 +13,23 @@ from mirror.sources.chunks import CHUNK_SIZE
 
 
 class _Transport(AiohttpTransport):
-    """The transport with larger reads, a limit per host, and no cookies."""
+    """The transport with larger reads, a limit per host, and no cookies.
+
+    ``sockets`` makes the sockets of its connections.
+    """
+
+    def __init__(
+        self, *, sockets: aiohttp.SocketFactoryType | None = None, **settings: Any
+    ) -> None:
+        super().__init__(**settings)
+        self._sockets = sockets
 
     def get_client(self) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(
             ssl=self.ssl_context,
             limit=0,
             limit_per_host=self.limits.max_connections or 0,
+            socket_factory=self._sockets,
         )
         return aiohttp.ClientSession(
             connector=connector,
@@ -45,7 +55,16 @@ _NO_COOKIES: Final = _NoCookies()
 
 
 class TransportClient(HttpxAiohttpClient):
-    """httpx's client with :class:`_Transport`, also for the proxies of the environment."""
+    """httpx's client with :class:`_Transport`, also for the proxies of the environment.
+
+    ``sockets`` makes the sockets of connections that go through no proxy.
+    """
+
+    def __init__(
+        self, *, sockets: aiohttp.SocketFactoryType | None = None, **settings: Any
+    ) -> None:
+        self._sockets = sockets
+        super().__init__(**settings)
 
     @property  # type: ignore[misc] # it cannot be set
     def cookies(self) -> httpx.Cookies:
@@ -55,7 +74,7 @@ class TransportClient(HttpxAiohttpClient):
     # mypy: whatever httpx passes here goes on to the transport as it is.
     def _init_transport(self, **settings: Any) -> httpx.AsyncBaseTransport:  # type: ignore[override]
         settings.pop("transport", None)
-        return _Transport(**settings)
+        return _Transport(sockets=self._sockets, **settings)
 
     def _init_proxy_transport(  # type: ignore[override] # as above
         self, proxy: httpx.Proxy, **settings: Any

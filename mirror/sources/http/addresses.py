@@ -1,0 +1,72 @@
+"""Which addresses are of the open internet, and connections to no others.
+
+A server of the open internet has no business inside a network: who follows its redirects there can
+be made to ask a router, a neighbour's printer or a cloud's metadata service whatever it likes. Once
+a public server was asked, its redirects lead to public addresses only. What a name means is decided
+when the connection is made, so a name that means something else a moment later leads nowhere. (Who
+goes through a proxy asks the proxy, and goes where that goes.)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aiohttp import AddrInfoType, SocketFactoryType
+
+_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+
+
+class PrivateAddressError(OSError):
+    """A connection was to go to an address that is not public."""
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address is one of the open internet; text that is no address is not.
+
+    >>> is_public("151.101.2.217"), is_public("192.168.1.1"), is_public("fe80::1%eth0")
+    (True, False, False)
+    """
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    if isinstance(parsed, ipaddress.IPv6Address):
+        if parsed.is_site_local:
+            return False
+        parsed = _carried(parsed) or parsed
+    return parsed.is_global and not parsed.is_multicast
+
+
+async def is_outside(host: str, public: Callable[[str], bool]) -> bool:
+    """Whether ``host`` has a public address; one that only a proxy can find is taken to have."""
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return True
+    return any(public(str(address[0])) for *_, address in found)
+
+
+def sockets_to(public: Callable[[str], bool]) -> SocketFactoryType:
+    """What makes the sockets of a connector, and makes none to an address that is not public."""
+
+    def make(target: AddrInfoType) -> socket.socket:
+        family, kind, protocol, _, address = target
+        if not public(str(address[0])):
+            # The same words for every address: of several errors only equal ones stay one.
+            raise PrivateAddressError("its address is not of the open internet")
+        return socket.socket(family, kind, protocol)
+
+    return make
+
+
+def _carried(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """The IPv4 address that is really meant, if there is one."""
+    if address in _NAT64:
+        return ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
+    return address.ipv4_mapped or address.sixtofour
