@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 RANGE = re.compile(r"bytes=(\d+)-")
+_PIECE = 1 << 20
+"""How much of a body is sent at once where a reply does not say, so that none is held twice."""
 
 
 @dataclass(slots=True)
@@ -41,10 +43,11 @@ class Reply:
     close after that many bytes of the body (``reset``: with a TCP reset). ``pause``: between pieces
     of ``piece`` bytes. ``hang``: send the headers and half of the body, then nothing (nothing at
     all, if ``hang_first``). ``ranges``: honour Range, if If-Range still matches ``etag`` or
-    Last-Modified. ``raw``: send these bytes instead of an HTTP answer.
+    Last-Modified. ``endless``: send the body again and again. ``raw``: send these bytes instead of
+    an HTTP answer; with ``endless``, the body after them.
     """
 
-    body: bytes = b""
+    body: bytes | memoryview = b""
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     etag: str | None = None
@@ -56,13 +59,14 @@ class Reply:
     hang: bool = False
     hang_first: bool = False
     ranges: bool = True
+    endless: bool = False
     raw: bytes | None = None
 
 
 class Server:
     """An async context manager; ``url`` is where it listens, ``requests`` what it was asked.
 
-    ``fault`` makes of each answer what is sent.
+    ``fault`` makes of each answer what is sent. ``sent_bytes`` is how much of bodies was.
     """
 
     def __init__(
@@ -78,6 +82,7 @@ class Server:
         self.requests: list[Request] = []
         self.was_asked = asyncio.Event()
         self.connections = 0
+        self.sent_bytes = 0
         self.fault: Callable[[Request, Reply], Reply] = lambda _, reply: reply
         self.at_once = 0
         self.most_at_once = 0
@@ -160,8 +165,7 @@ class Server:
         if reply.hang_first:
             await asyncio.sleep(3600)
         if reply.raw is not None:
-            writer.write(reply.raw)
-            await writer.drain()
+            await self._send_raw(reply.raw, reply, writer)
             return False
         status, headers, body = reply.status, dict(reply.headers), reply.body
         if reply.etag is not None:
@@ -174,7 +178,7 @@ class Server:
         if wanted and reply.ranges and unchanged:
             start = int(wanted[1])
             headers["Content-Range"] = f"bytes {start}-{len(body) - 1}/{len(body)}"
-            status, body = 206, body[start:]
+            status, body = 206, memoryview(body)[start:]
         if reply.length:
             headers["Content-Length"] = str(len(body))
         else:
@@ -183,23 +187,42 @@ class Server:
         head = "\r\n".join(lines).encode()
         sent = body if reply.cut_after is None else body[: reply.cut_after]
         if reply.hang:
-            writer.write(head + sent[: len(sent) // 2])
+            writer.write(b"".join((head, sent[: len(sent) // 2])))
             await writer.drain()
             await asyncio.sleep(3600)
-        if reply.piece is None:
-            writer.write(head + sent)
+        # What is short leaves together with its head, as from any good server.
+        is_short = len(sent) <= _PIECE and reply.piece is None
+        writer.write(b"".join((head, sent)) if is_short else head)
+        if is_short:
+            self.sent_bytes += len(sent)
             await writer.drain()
         else:
-            writer.write(head)
-            for start in range(0, len(sent), reply.piece):
-                writer.write(sent[start : start + reply.piece])
-                await writer.drain()
-                await asyncio.sleep(reply.pause)
+            await self._send(sent, reply, writer)
+        while reply.endless:
+            await self._send(sent, reply, writer)
         if reply.reset:
             # Give the client time to read what was sent: a reset throws away what is on its way.
             await asyncio.sleep(0.1)
             writer.transport.abort()
         return reply.length and reply.cut_after is None
+
+    async def _send_raw(self, raw: bytes, reply: Reply, writer: asyncio.StreamWriter) -> None:
+        writer.write(raw)
+        await writer.drain()
+        while reply.endless:
+            await self._send(reply.body, reply, writer)
+
+    async def _send(
+        self, body: bytes | memoryview, reply: Reply, writer: asyncio.StreamWriter
+    ) -> None:
+        size = reply.piece or _PIECE
+        for start in range(0, len(body), size):
+            piece = body[start : start + size]
+            writer.write(piece)
+            self.sent_bytes += len(piece)
+            await writer.drain()
+            if reply.piece is not None:
+                await asyncio.sleep(reply.pause)
 
 
 async def _read_request(reader: asyncio.StreamReader) -> Request | None:

@@ -15,7 +15,7 @@ import aiohttp
 import httpx
 import pytest
 from aiohttp import http_exceptions
-from rig.patience import QUICK
+from rig.patience import QUICK, Pauses
 from rig.servers import Reply, Server
 
 from mirror.errors import (
@@ -33,8 +33,6 @@ from mirror.sources.http.pace import RateLimiter
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from rig.patience import Pauses
 
 BODY = os.urandom(3 * CHUNK_SIZE + 12345)
 
@@ -237,6 +235,17 @@ async def test_silence_times_out(client: HttpClient, server: Server, reply: Repl
     with pytest.raises(TransientError, match="timed out"):
         await read(client, url)
     assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize("sent", [b"HTTP/1.1 100 Continue\r\n\r\n", b"a"], ids=["interim", "slow"])
+async def test_a_head_that_does_not_end_is_given_up(server: Server, sent: bytes) -> None:
+    before = b"" if sent.endswith(b"\n") else b"HTTP/1.1 200 OK\r\nX: "
+    url = server.on("/a", Reply(raw=before, body=sent, endless=True, piece=99, pause=0.05))
+    settings = replace(QUICK, silence_seconds=5, answer_seconds=0.5)
+    async with HttpClient(settings, sleep=Pauses()) as client:
+        with pytest.raises(TransientError, match="no whole answer within"):
+            await client.get_small(url, cap=100)
+    assert len(server.requests) == 2
 
 
 async def test_a_drip_is_given_up(client: HttpClient, server: Server) -> None:

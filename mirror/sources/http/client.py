@@ -66,16 +66,18 @@ class HttpSettings:
     """How patient and how greedy the client is.
 
     ``connections_per_host`` are open at once; ``connect_seconds`` and ``silence_seconds`` bound the
-    wait for a connection and for the next byte; a download slower than ``least_bytes_per_second``
-    over ``speed_seconds`` is given up. A request is made ``attempts`` times, with pauses that
-    double from ``first_pause`` to ``longest_pause`` seconds; a server that asks for more than
-    ``longest_retry_after`` has failed. ``netrc`` is a file of credentials. ``is_public`` says which
-    IP addresses are of the open internet.
+    wait for a connection and for the next byte, ``answer_seconds`` that for the whole head of an
+    answer; a download slower than ``least_bytes_per_second`` over ``speed_seconds`` is given up. A
+    request is made ``attempts`` times, with pauses that double from ``first_pause`` to
+    ``longest_pause`` seconds; a server that asks for more than ``longest_retry_after`` has failed.
+    ``netrc`` is a file of credentials. ``is_public`` says which IP addresses are of the open
+    internet.
     """
 
     connections_per_host: int = 16
     connect_seconds: float = 10
     silence_seconds: float = 20
+    answer_seconds: float = 60
     least_bytes_per_second: float = 1000
     speed_seconds: float = 30
     redirects: int = 10
@@ -126,6 +128,7 @@ class HttpClient:
         settings = self.settings
         try:
             return TransportClient(
+                answer_seconds=settings.answer_seconds,
                 sockets=sockets,
                 # `pool` stays open: waiting for a turn at a busy host is no failure.
                 timeout=httpx.Timeout(
