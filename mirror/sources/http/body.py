@@ -21,9 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from types import TracebackType
 
-    import httpx
-
     from mirror.sources.http import HttpClient
+    from mirror.sources.http.transport import Answer
 
 _CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
@@ -128,22 +127,20 @@ class Body:
             if resume
             else {}
         )
-        response = await self._connection.enter_async_context(
-            self._client.response(self._url, headers)
-        )
-        if response.status_code == 206:  # noqa: PLR2004 - the status that says "a part"
-            self._continue_part(response, asked=resume)
+        answer = await self._connection.enter_async_context(self._client.answer(self._url, headers))
+        if answer.status == 206:  # noqa: PLR2004 - the status that says "a part"
+            self._continue_part(answer, asked=resume)
         else:
-            self._begin_whole(response, first=first)
+            self._begin_whole(answer, first=first)
         self._speed = self._new_speed()
-        self._pieces = response.aiter_raw()
+        self._pieces = answer.pieces()
 
-    def _begin_whole(self, response: httpx.Response, *, first: bool) -> None:
-        size = content_length(response)
-        validator = _validator(response)
+    def _begin_whole(self, answer: Answer, *, first: bool) -> None:
+        size = content_length(answer)
+        validator = _validator(answer)
         if first:
             self._size, self._validator = size, validator
-            encodings = response.headers.get("content-encoding", "").lower().split(",")
+            encodings = answer.headers.get("content-encoding", "").lower().split(",")
             self.encodings = tuple(
                 e for part in encodings if (e := part.strip()) != "identity" and e
             )
@@ -154,13 +151,13 @@ class Body:
             raise _ChangedError(f"{self._url}: it changed while it was being downloaded")
         self._skip = self._received
 
-    def _continue_part(self, response: httpx.Response, *, asked: bool) -> None:
-        part = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", "").strip())
+    def _continue_part(self, answer: Answer, *, asked: bool) -> None:
+        part = _CONTENT_RANGE.fullmatch(answer.headers.get("content-range", "").strip())
         if not asked or part is None or int(part[1]) != self._received:
             raise NotAvailableError(f"{self._url}: the server sent a part that was not asked for")
         other_size = part[3] != "*" and self._size is not None and int(part[3]) != self._size
         # Some servers ignore If-Range, and send a part of whatever is there now.
-        if other_size or (_validator(response) or self._validator) != self._validator:
+        if other_size or (_validator(answer) or self._validator) != self._validator:
             raise _ChangedError(f"{self._url}: it changed while it was being downloaded")
         self._skip = 0
 
@@ -227,16 +224,16 @@ class Body:
         return MinimumSpeed(self._least, self._client.settings.speed_seconds)
 
 
-def content_length(response: httpx.Response) -> int | None:
+def content_length(answer: Answer) -> int | None:
     """The size that the answer announces, in bytes."""
-    text = response.headers.get("content-length", "")
+    text = answer.headers.get("content-length", "")
     return int(text) if text.isascii() and text.isdigit() else None
 
 
-def _validator(response: httpx.Response) -> str | None:
+def _validator(answer: Answer) -> str | None:
     """What ``If-Range`` may hold: a strong ETag, else the modification date."""
-    tag: str = response.headers.get("etag", "")
+    tag: str = answer.headers.get("etag", "")
     if tag.startswith('"'):
         return tag
-    date: str = response.headers.get("last-modified", "")
+    date: str = answer.headers.get("last-modified", "")
     return date or None

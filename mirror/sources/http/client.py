@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import unquote, urlsplit
 
+import aiohttp
 import httpx
 
 from mirror.errors import (
@@ -43,7 +44,7 @@ from mirror.sources.http.errors import (
 )
 from mirror.sources.http.files import file_chunks
 from mirror.sources.http.pace import RateLimiter
-from mirror.sources.http.transport import TransportClient
+from mirror.sources.http.transport import Answer, TransportClient
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -130,9 +131,11 @@ class HttpClient:
             return TransportClient(
                 answer_seconds=settings.answer_seconds,
                 sockets=sockets,
-                # `pool` stays open: waiting for a turn at a busy host is no failure.
-                timeout=httpx.Timeout(
-                    settings.silence_seconds, connect=settings.connect_seconds, pool=None
+                # `connect` stays open: waiting for a turn at a busy host is no failure.
+                patience=aiohttp.ClientTimeout(
+                    total=None,
+                    sock_connect=settings.connect_seconds,
+                    sock_read=settings.silence_seconds,
                 ),
                 limits=httpx.Limits(max_connections=settings.connections_per_host),
             )
@@ -209,8 +212,8 @@ class HttpClient:
         """
         if url.startswith("file:"):
             return await asyncio.to_thread(_local_size, url)
-        async with self.response(url, method="HEAD") as response:
-            return None if "content-encoding" in response.headers else content_length(response)
+        async with self.answer(url, method="HEAD") as answer:
+            return None if "content-encoding" in answer.headers else content_length(answer)
 
     async def _retrying(self, attempt: Callable[[], Awaitable[bytes]]) -> bytes:
         """Try until it succeeds, or fails for good, or has failed often enough."""
@@ -241,52 +244,51 @@ class HttpClient:
         await self._sleep(max(pause, asked or 0.0))
 
     @contextlib.asynccontextmanager
-    async def response(
+    async def answer(
         self, url: str, headers: Mapping[str, str] | None = None, *, method: str = "GET"
-    ) -> AsyncIterator[httpx.Response]:
+    ) -> AsyncIterator[Answer]:
         """One answer of success (200 or 206), redirects followed, its body not read yet.
 
         Raises:
             SourceError: any other answer, or none.
 
         """
-        response = await self._send(method, url, headers or {})
+        answer = await self._send(method, url, headers or {})
         try:
-            if response.status_code not in {200, 206}:
-                await _drain(response)
-                raise of_status(response, url, self._now)
-            yield response
+            if answer.status not in {200, 206}:
+                await _drain(answer)
+                raise of_status(answer, url, self._now)
+            yield answer
         finally:
-            with contextlib.suppress(*FOREIGN):
-                await response.aclose()
+            answer.close()
 
-    async def _send(self, method: str, url: str, headers: Mapping[str, str]) -> httpx.Response:
+    async def _send(self, method: str, url: str, headers: Mapping[str, str]) -> Answer:
         at = url
         client = self._client
-        auth: httpx.Auth | None = self._netrc
+        netrc = self._netrc
         for _ in range(self.settings.redirects + 1):
             try:
-                # The client's own way to make one parses the URL twice.
-                request = httpx.Request(method, at, headers={**self._headers, **headers})
-                if request.url.scheme not in _SCHEMES or not request.url.host:
-                    raise NotAvailableError(f"{at}: only http and https URLs can be asked for")
-                response = await client.send(request, stream=True, auth=auth)
-                if response.status_code not in _REDIRECTS or "location" not in response.headers:
-                    return response
+                answer = await client.ask(
+                    method, at, {**self._headers, **_credentials(netrc, at), **headers}
+                )
+                location = answer.headers.get("location")
+                if answer.status not in _REDIRECTS or location is None:
+                    return answer
                 try:
-                    await _drain(response)
+                    await _drain(answer)
                 finally:
-                    await response.aclose()
-                target = request.url.join(response.headers["location"])
+                    answer.close()
+                source = httpx.URL(at)
+                target = source.join(location)
             except FOREIGN as error:
                 where = url if at == url else f"{url}: redirected to {at}"
                 raise translate(error, where) from error
             if target.scheme not in _SCHEMES:
                 raise NotAvailableError(f"{url}: redirected to {target}, which is not followed")
-            if request.url.scheme == "https" and target.scheme == "http":
+            if source.scheme == "https" and target.scheme == "http":
                 # The bytes are judged by their hash, but a password must not go in the clear.
-                auth = None
-            if await is_outside(request.url.host, self.settings.is_public):
+                netrc = None
+            if await is_outside(source.host, self.settings.is_public):
                 client = self._client_of_the_internet()
             at = str(target)
         raise NotAvailableError(f"{url}: more than {self.settings.redirects} redirects")
@@ -312,18 +314,26 @@ class HttpClient:
             return bytes(collected)
 
 
-async def _drain(response: httpx.Response) -> None:
+async def _drain(answer: Answer) -> None:
     """Read the rest of a short answer: a connection with an unread one cannot be used again."""
-    if (content_length(response) or 0) > _DRAINED:
+    if (content_length(answer) or 0) > _DRAINED:
         return
     size = 0
     # A time-out is an OSError, and so one of those, too.
     with contextlib.suppress(*FOREIGN):
         async with asyncio.timeout(_DRAIN_SECONDS):
-            async for piece in response.aiter_raw():
+            async for piece in answer.pieces():
                 size += len(piece)
                 if size > _DRAINED:
                     return
+
+
+def _credentials(netrc: httpx.NetRCAuth | None, url: str) -> Mapping[str, str]:
+    """The header with what the netrc file has for the URL's host, which may be nothing."""
+    if netrc is None:
+        return {}
+    found = next(netrc.auth_flow(httpx.Request("GET", url))).headers.get("authorization")
+    return {} if found is None else {"Authorization": found}
 
 
 def _read_netrc(path: Path | None) -> httpx.NetRCAuth | None:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
+    from mirror.sources.http.transport import Answer
+
 FOREIGN: Final = (
     httpx.HTTPError,
     httpx.InvalidURL,
@@ -94,24 +96,24 @@ def translate(error: Exception, url: str) -> SourceError:
     return TransientError(f"{url}: {problem}")
 
 
-def of_status(response: httpx.Response, url: str, now: Callable[[], datetime]) -> SourceError:
+def of_status(answer: Answer, url: str, now: Callable[[], datetime]) -> SourceError:
     """The error for an answer that is not the thing that was asked for."""
-    status = response.status_code
+    status = answer.status
     text = f"{url}: HTTP {status} {_reason(status)}".rstrip()
     if status in _GONE:
         return GoneError(text)
     if status in _MISSING:
         return MissingError(text)
     if status in _LATER or (status >= _SERVER_ERRORS and status not in _NEVER):
-        return TransientError(text, retry_after=_retry_after(response, now))
+        return TransientError(text, retry_after=_retry_after(answer, now))
     if status == HTTPStatus.UNAUTHORIZED:
         return NotAvailableError(text, hint="put the host's credentials into the netrc file")
     return NotAvailableError(text)
 
 
-def _retry_after(response: httpx.Response, now: Callable[[], datetime]) -> float | None:
+def _retry_after(answer: Answer, now: Callable[[], datetime]) -> float | None:
     """The pause that the server asks for, in seconds: it says it in seconds or as a date."""
-    text = response.headers.get("retry-after", "").strip()
+    text = answer.headers.get("retry-after", "").strip()
     if text.isascii() and text.isdigit():
         return float(text)
     try:

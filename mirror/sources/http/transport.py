@@ -1,4 +1,9 @@
-"""httpx's client over aiohttp's connections, with what the transport between them leaves out."""
+"""httpx's client over aiohttp's connections, and requests that go to these at once.
+
+The client decides, as httpx does, which proxy a request goes through and whose certificates count.
+A request itself goes to aiohttp: a plan asks for thousands of small files, and to wrap each of them
+in httpx's requests and responses takes longer than all the rest.
+"""
 
 from __future__ import annotations
 
@@ -7,30 +12,56 @@ from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 import httpx
-from httpx_aiohttp import HttpxAiohttpClient
-from httpx_aiohttp.transport import AiohttpResponseStream, AiohttpTransport
+from httpx_aiohttp import AiohttpTransport, HttpxAiohttpClient
 
 from mirror.sources.chunks import CHUNK_SIZE
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
     from aiohttp.connector import Connection
+
+_SCHEMES: Final = ("http://", "https://")
+
+
+class Answer:
+    """A server's answer; its body is not read yet. Whoever is done with it closes it."""
+
+    __slots__ = ("_response", "headers", "status")
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self.status = response.status
+        self.headers: Mapping[str, str] = response.headers
+        """In any case of letters."""
+        self._response = response
+
+    def pieces(self) -> AsyncIterator[bytes]:
+        """The body, as it was sent, in pieces of at most 1 MiB."""
+        return self._response.content.iter_chunked(CHUNK_SIZE)
+
+    def close(self) -> None:
+        """Give the connection back, or up if something of the body is unread."""
+        self._response.release()
 
 
 class _Transport(AiohttpTransport):
     """The transport with larger reads, a limit per host, and no cookies.
 
-    ``sockets`` makes the sockets of its connections; the head of an answer, and whatever interim
-    answers come before it, may take ``answer_seconds``.
+    ``patience`` is for a connection and for each read; the head of an answer, and whatever interim
+    answers come before it, may take ``answer_seconds``. ``sockets`` makes the sockets of its
+    connections.
     """
 
     def __init__(
         self,
         *,
+        patience: aiohttp.ClientTimeout,
         answer_seconds: float,
         sockets: aiohttp.SocketFactoryType | None = None,
         **settings: Any,
     ) -> None:
         super().__init__(**settings)
+        self._patience = patience
         self._answer_seconds = answer_seconds
         self._sockets = sockets
 
@@ -45,14 +76,26 @@ class _Transport(AiohttpTransport):
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             read_bufsize=CHUNK_SIZE,
+            timeout=self._patience,
             response_class=_in_time(self._answer_seconds),
         )
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        response = await super().handle_async_request(request)
-        if isinstance(response.stream, AiohttpResponseStream):
-            response.stream.CHUNK_SIZE = CHUNK_SIZE
-        return response
+    async def ask(self, method: str, url: str, headers: Mapping[str, str]) -> Answer:
+        """Ask once."""
+        if not isinstance(self.client, aiohttp.ClientSession):
+            self.client = self.get_client()
+        proxy = self.proxy
+        response = await self.client.request(
+            method,
+            url,
+            headers=headers,
+            allow_redirects=False,
+            auto_decompress=False,
+            proxy=str(proxy.url) if proxy else None,
+            proxy_auth=aiohttp.BasicAuth(*proxy.auth) if proxy and proxy.auth else None,
+            proxy_headers=proxy.headers if proxy else None,
+        )
+        return Answer(response)
 
 
 def _in_time(seconds: float) -> type[aiohttp.ClientResponse]:
@@ -73,45 +116,51 @@ def _in_time(seconds: float) -> type[aiohttp.ClientResponse]:
     return Response
 
 
-class _NoCookies(httpx.Cookies):
-    """Cookies that are never kept: to look for them takes as long as a small answer does."""
-
-    def extract_cookies(self, response: httpx.Response) -> None:
-        """Leave them in the response."""
-
-
-_NO_COOKIES: Final = _NoCookies()
-
-
 class TransportClient(HttpxAiohttpClient):
     """httpx's client with :class:`_Transport`, also for the proxies of the environment.
 
-    ``answer_seconds`` is for the head of an answer; ``sockets`` makes the sockets of connections
-    that go through no proxy.
+    ``patience`` is for a connection and for each read, ``answer_seconds`` for an answer's head;
+    ``sockets`` makes the sockets of connections that go through no proxy.
     """
 
     def __init__(
         self,
         *,
+        patience: aiohttp.ClientTimeout,
         answer_seconds: float,
         sockets: aiohttp.SocketFactoryType | None = None,
         **settings: Any,
     ) -> None:
-        self._answer_seconds = answer_seconds
+        self._ours: dict[str, Any] = {"patience": patience, "answer_seconds": answer_seconds}
         self._sockets = sockets
+        self._transports: dict[str, _Transport] = {}
+        """By what an URL begins with: to read one takes httpx longer than to ask for it."""
         super().__init__(**settings)
 
-    @property  # type: ignore[misc] # it cannot be set
-    def cookies(self) -> httpx.Cookies:
-        """None are kept or sent."""
-        return _NO_COOKIES
+    async def ask(self, method: str, url: str, headers: Mapping[str, str]) -> Answer:
+        """Ask once; redirects are not followed.
+
+        Raises:
+            Exception: one of :data:`mirror.sources.http.errors.FOREIGN`.
+
+        """
+        host = url[: url.find("/", len("https://"))]
+        transport = self._transports.get(host)
+        if transport is None:
+            parsed = httpx.URL(url)
+            if not url.startswith(_SCHEMES) or not parsed.host:
+                raise httpx.UnsupportedProtocol("only http and https URLs can be asked for")
+            found = self._transport_for_url(parsed)
+            assert isinstance(found, _Transport), "no other kind is made below"
+            transport = self._transports[host] = found
+        return await transport.ask(method, url, headers)
 
     # mypy: whatever httpx passes here goes on to the transport as it is.
     def _init_transport(self, **settings: Any) -> httpx.AsyncBaseTransport:  # type: ignore[override]
         settings.pop("transport", None)
-        return _Transport(answer_seconds=self._answer_seconds, sockets=self._sockets, **settings)
+        return _Transport(**self._ours, sockets=self._sockets, **settings)
 
     def _init_proxy_transport(  # type: ignore[override] # as above
         self, proxy: httpx.Proxy, **settings: Any
     ) -> httpx.AsyncBaseTransport:
-        return _Transport(answer_seconds=self._answer_seconds, proxy=proxy, **settings)
+        return _Transport(**self._ours, proxy=proxy, **settings)
