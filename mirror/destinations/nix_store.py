@@ -90,8 +90,7 @@ class NixStore:
 
         """
         state = nix.state_directory
-        cache = Path(nix.environment.get("XDG_CACHE_HOME") or nix.home / ".cache") / "prefetch"
-        temporary = Path(nix.environment.get("TMPDIR") or cache)
+        temporary = Path(nix.environment.get("TMPDIR") or nix.cache_directory)
         roots = state / "gcroots"
         name = "this-machine"
         if store.url not in _MACHINE_STORES:

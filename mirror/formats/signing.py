@@ -120,9 +120,14 @@ class TrustedKeys:
         self._keys: dict[str, list[PublicKey]] = {}
         for key in keys:
             self._keys.setdefault(key.name, []).append(key)
+        self._texts = {str(key) for each in self._keys.values() for key in each}
 
-    def verify(self, info: PathInfo) -> str | None:
-        """The name of the first key whose signature of ``info`` verifies, None if none does.
+    def __contains__(self, key: str) -> bool:
+        """Whether a public key, as ``str`` writes it, is one of them."""
+        return key in self._texts
+
+    def verify(self, info: PathInfo) -> PublicKey | None:
+        """The first key whose signature of ``info`` verifies, None if none does.
 
         Signatures that cannot be read, or are of other keys, are passed over.
         """
@@ -132,8 +137,9 @@ class TrustedKeys:
                 name, signature = _split(text, _SIGNATURE_SIZE)
             except FormatError:
                 continue
-            if any(key.verifies(signature, message) for key in self._keys.get(name, ())):
-                return name
+            for key in self._keys.get(name, ()):
+                if key.verifies(signature, message):
+                    return key
         return None
 
 

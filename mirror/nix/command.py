@@ -114,6 +114,12 @@ class Nix:
         named = self.environment.get("XDG_STATE_HOME")
         return Path(named or self.home / ".local/state") / "prefetch"
 
+    @property
+    def cache_directory(self) -> Path:
+        """Where prefetch keeps what can be had again; it need not be there yet."""
+        named = self.environment.get("XDG_CACHE_HOME")
+        return Path(named or self.home / ".cache") / "prefetch"
+
     def without_network(self) -> Self:
         """The same Nix where no network interface is up, not even loopback.
 

@@ -25,7 +25,7 @@ class NixSettings:
     """What Nix's settings of the same names say.
 
     ``store`` is the URL of the store that Nix uses by itself. ``always_allow_substitutes`` is
-    False for a Nix that has no such setting (before 2.19).
+    False for a Nix that has no such setting (before 2.19). The two times are in seconds.
     """
 
     substituters: tuple[str, ...]
@@ -37,6 +37,8 @@ class NixSettings:
     system: str
     extra_platforms: tuple[str, ...]
     store: str
+    narinfo_cache_positive_ttl: float
+    narinfo_cache_negative_ttl: float
 
 
 async def read_settings(nix: Nix) -> NixSettings:
@@ -64,6 +66,8 @@ async def read_settings(nix: Nix) -> NixSettings:
             system=settings["system"]["value"],
             extra_platforms=tuple(settings["extra-platforms"]["value"]),
             store=settings["store"]["value"],
+            narinfo_cache_positive_ttl=settings["narinfo-cache-positive-ttl"]["value"],
+            narinfo_cache_negative_ttl=settings["narinfo-cache-negative-ttl"]["value"],
         )
     except (ValueError, KeyError, TypeError) as error:
         raise ToolError(

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from mirror.formats.store_path import StorePath
     from mirror.sources.http import HttpClient
     from mirror.sources.interface import Wanted
+    from mirror.sources.memory import Memory
 
 DEFAULT_PRIORITY: Final = 50
 """What Nix takes for the priority of a cache that names none."""
@@ -67,17 +68,26 @@ class BinaryCache:
     wants_mass_queries: bool
     _client: HttpClient = field(repr=False)
     _keys: TrustedKeys = field(repr=False)
+    _memory: Memory | None = field(repr=False, default=None)
     _found: dict[StorePath, NarInfo | None] = field(repr=False, default_factory=dict)
+    _recalled: dict[StorePath, str | None] = field(repr=False, default_factory=dict)
+    """What an earlier run was told, with the key whose signature it found good."""
     _failures: list[TransientError] = field(repr=False, default_factory=list)
 
     @classmethod
     async def connect(
-        cls, url: str, client: HttpClient, *, keys: TrustedKeys | None = None
+        cls,
+        url: str,
+        client: HttpClient,
+        *,
+        keys: TrustedKeys | None = None,
+        memory: Memory | None = None,
     ) -> Self:
         """Read the cache's ``nix-cache-info``.
 
         ``url`` may have Nix's parameters ``priority`` and ``trusted``; others say nothing here.
-        Without ``keys`` nothing is believed for its signature.
+        Without ``keys`` nothing is believed for its signature. ``memory`` is what caches said in
+        earlier runs; a directory is always asked, which costs no more.
 
         Raises:
             RequestError: ``url`` is not that of a binary cache.
@@ -111,6 +121,7 @@ class BinaryCache:
             wants_mass_queries=info.want_mass_query,
             _client=client,
             _keys=keys or TrustedKeys(),
+            _memory=None if parts.scheme == "file" else memory,
         )
 
     @property
@@ -130,34 +141,74 @@ class BinaryCache:
             IntegrityError: its answer is malformed, or about another path.
 
         """
-        if path in self._found:
-            return self._found[path]
+        if path not in self._found and not self._recall(path):
+            data = await self._ask(path)
+            self._found[path] = None if data is None else self._parse(path, data)
+            if self._memory is not None:
+                self._memory.note(self.name, path, data)
+        return self._found[path]
+
+    def _recall(self, path: StorePath) -> bool:
+        """Take an earlier run's word for it, if there is one that makes sense."""
+        said = None if self._memory is None else self._memory.recall(self.name, path)
+        if said is None:
+            return False
+        try:
+            narinfo = None if said.narinfo is None else self._parse(path, said.narinfo)
+        except IntegrityError:
+            return False
+        self._found[path] = narinfo
+        self._recalled[path] = said.signer
+        return True
+
+    def _forget(self, path: StorePath) -> None:
+        """Take nobody's old word for it any more, in this run or the next."""
+        self._found.pop(path, None)
+        self._recalled.pop(path, None)
+        if self._memory is not None:
+            self._memory.forget(self.name, path)
+
+    async def _ask(self, path: StorePath) -> bytes | None:
         if len(self._failures) >= _FAILURES:
             raise TransientError(f"not asked again, since {self._failures[-1].message}")
-        url = f"{self.name}/{path.hash_part}.narinfo"
-        narinfo: NarInfo | None = None
         try:
-            narinfo = parse_narinfo(await self._client.get_small(url, cap=_NARINFO_CAP))
+            data = await self._client.get_small(self._url(path), cap=_NARINFO_CAP)
         except MissingError:
-            pass
+            data = None
         except TransientError as error:
             self._failures.append(error)
             raise
-        except FormatError as error:
-            raise IntegrityError(f"{url}: {error.message}") from error
         self._failures.clear()
-        if narinfo is not None and narinfo.info.path != path:
-            raise IntegrityError(f"{url}: it is about {narinfo.info.path}, not {path}")
-        self._found[path] = narinfo
+        return data
+
+    def _parse(self, path: StorePath, data: bytes) -> NarInfo:
+        try:
+            narinfo = parse_narinfo(data)
+        except FormatError as error:
+            raise IntegrityError(f"{self._url(path)}: {error.message}") from error
+        if narinfo.info.path != path:
+            raise IntegrityError(f"{self._url(path)}: it is about {narinfo.info.path}, not {path}")
         return narinfo
+
+    def _url(self, path: StorePath) -> str:
+        return f"{self.name}/{path.hash_part}.narinfo"
 
     def refusal(self, info: PathInfo) -> str | None:
         """Why the path is not believed without knowing its content beforehand; None if it is."""
-        if self.trusted or _follows_from_its_content(info) or self._keys.verify(info) is not None:
+        if self.trusted or self._is_signed(info) or _follows_from_its_content(info):
             return None
         signers = sorted({signature.partition(":")[0] for signature in info.signatures})
         by = f"its signatures are by {', '.join(signers)}" if signers else "it has no signature"
         return f"{info.path} is signed by none of the trusted keys; {by}"
+
+    def _is_signed(self, info: PathInfo) -> bool:
+        """Whether a trusted key has signed it; found out once for each key."""
+        if (known := self._recalled.get(info.path)) is not None and known in self._keys:
+            return True
+        signer = self._keys.verify(info)
+        if signer is not None and self._memory is not None:
+            self._memory.note_signer(self.name, info.path, str(signer))
+        return signer is not None
 
     @contextlib.asynccontextmanager
     async def open(self, wanted: Wanted) -> AsyncIterator[Nar]:
@@ -169,20 +220,34 @@ class BinaryCache:
             IntegrityError: what it has is not believed.
 
         """
+        path = wanted.path
+        async with contextlib.AsyncExitStack() as stack:
+            try:
+                try:
+                    nar = await stack.enter_async_context(self._opened(wanted))
+                except MissingError:
+                    if path not in self._recalled:
+                        raise
+                    # It was so when an earlier run asked.
+                    self._forget(path)
+                    nar = await stack.enter_async_context(self._opened(wanted))
+                yield nar
+            except (MissingError, IntegrityError):
+                # So that another attempt does not take the old word for it.
+                self._forget(path)
+                raise
+
+    @contextlib.asynccontextmanager
+    async def _opened(self, wanted: Wanted) -> AsyncIterator[Nar]:
         narinfo = await self.lookup(wanted.path)
         if narinfo is None:
             raise NotAvailableError(f"{self.name} does not have {wanted.path}")
         claim = self._claim(narinfo, wanted)
         url = self._nar_url(narinfo)
-        try:
-            async with self._client.stream(
-                url, expected_size=claim.file_size, cap=_size_cap(narinfo)
-            ) as chunks:
-                yield Nar(claim=claim, chunks=chunks, location=url)
-        except MissingError:
-            # So that another attempt in this run does not take the old word for it.
-            self._found.pop(wanted.path, None)
-            raise
+        async with self._client.stream(
+            url, expected_size=claim.file_size, cap=_size_cap(narinfo)
+        ) as chunks:
+            yield Nar(claim=claim, chunks=chunks, location=url)
 
     def _claim(self, narinfo: NarInfo, wanted: Wanted) -> Claim:
         info = narinfo.info

@@ -7,6 +7,7 @@ import contextlib
 import re
 import tempfile
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -24,11 +25,12 @@ from mirror.sources.http import HttpClient, HttpSettings
 from mirror.sources.http.pace import RateLimiter
 from mirror.sources.inquiry import ask_urls, is_published_as_it_is, origin_urls
 from mirror.sources.local_store import LocalStore
+from mirror.sources.memory import Memory
 from mirror.sources.origin import Origins
 from mirror.sources.software_heritage import SoftwareHeritage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 
     from mirror.destinations import Destination
     from mirror.nix.command import Nix
@@ -156,7 +158,15 @@ async def open_workshop(
         urls = settings.substituters if options.substituters is None else options.substituters
         # What Nix is set up with may be of a kind that only Nix can use (s3://, ssh://, a store).
         left_out = (SourceError, RequestError) if options.substituters is None else (SourceError,)
-        caches = await _connect(urls, client, keys, observer, left_out)
+        memory = stack.enter_context(
+            Memory.open(
+                nix.cache_directory,
+                positive_seconds=settings.narinfo_cache_positive_ttl,
+                negative_seconds=settings.narinfo_cache_negative_ttl,
+            )
+        )
+        connect = partial(BinaryCache.connect, client=client, keys=keys, memory=memory)
+        caches = await _connect(urls, connect, observer, left_out)
         mirrors = list(settings.hashed_mirrors)
         if options.archives:
             mirrors.append(TARBALLS)
@@ -205,8 +215,7 @@ def _plain_name(directory: Path) -> Iterator[Path]:
 
 async def _connect(
     urls: Sequence[str],
-    client: HttpClient,
-    keys: TrustedKeys,
+    connect: Callable[[str], Awaitable[BinaryCache]],
     observer: Observer,
     left_out: tuple[type[PrefetchError], ...],
 ) -> Caches:
@@ -217,7 +226,7 @@ async def _connect(
 
     async def one(url: str) -> BinaryCache | PrefetchError:
         try:
-            return await BinaryCache.connect(url, client, keys=keys)
+            return await connect(url)
         except PrefetchError as error:
             return error
 
