@@ -1,0 +1,143 @@
+"""Generated build graphs, as real Nix instantiates them, and a cache that has nearly all of one.
+
+What ``graph.nix`` says is evaluated once for each size, into a store of its own below
+``$XDG_CACHE_HOME/prefetch/benchmarks``; a text that has changed makes another one. Its derivations
+are like those of nixpkgs in form and size, three for each package and some for the system itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from mirror.formats.cache_info import CacheInfo, print_cache_info
+from mirror.formats.hashes import Hash
+from mirror.formats.narinfo import NarInfo, print_narinfo
+from mirror.formats.path_info import PathInfo
+from mirror.formats.signing import fingerprint
+from mirror.formats.store_path import StorePath
+from mirror.nix.derivations import read_closure
+from mirror.nix.stores import StoreLocation, remove_store
+from mirror.planning.graph import substitutes_allowed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mirror.formats.signing import SecretKey
+
+EXPRESSION: Final = Path(__file__).with_name("graph.nix")
+SETTINGS: Final = """
+experimental-features = nix-command flakes
+build-users-group =
+substituters =
+fsync-metadata = false
+"""
+"""``NIX_CONFIG`` for the programs of Nix that look at a graph: no cache is asked."""
+
+_ROOT: Final = "root.drv"
+# One in so many sources is in no cache.
+_MISSING: Final = 10
+_NAR_SIZE: Final = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratedGraph:
+    """The store in ``directory`` has ``root``, a derivation, and all that it needs."""
+
+    directory: Path
+    root: StorePath
+
+    @property
+    def store(self) -> StoreLocation:
+        """Where it is, as ``--store`` takes it and as files."""
+        return StoreLocation.parse(f"local?root={self.directory}")
+
+
+def generated_graph(packages: int) -> GeneratedGraph:
+    """The graph of so many packages, each with two sources: some ``3 * packages`` derivations."""
+    text = EXPRESSION.read_bytes()
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    caches = Path(home) / "prefetch/benchmarks"
+    directory = caches / f"graph-{hashlib.sha256(text).hexdigest()[:16]}-{packages}"
+    if not directory.exists():
+        caches.mkdir(parents=True, exist_ok=True)
+        made = Path(tempfile.mkdtemp(dir=caches, prefix=f"{directory.name}."))
+        try:
+            (made / _ROOT).write_text(_instantiate(packages, made))
+            made.rename(directory)
+        except OSError:
+            # Somebody else made the same graph meanwhile: theirs is as good.
+            if not directory.exists():
+                raise
+        finally:
+            remove_store(made)
+    return GeneratedGraph(directory, StorePath.parse((directory / _ROOT).read_text()))
+
+
+def _instantiate(packages: int, store: Path) -> str:
+    arguments = ("--store", f"local?root={store}", "--arg", "packages", str(packages))
+    completed = subprocess.run(
+        ["nix-instantiate", *arguments, str(EXPRESSION)],
+        env={**os.environ, "NIX_CONFIG": SETTINGS},
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+        check=True,
+    )
+    return completed.stdout.strip()
+
+
+def publish(graph: GeneratedGraph, cache: Path, key: SecretKey) -> int:
+    """Write the narinfos of a cache that has nearly all outputs; how many they are.
+
+    It lacks one source in ten, and what must not be substituted. There are no NARs: this is for
+    plans, which fetch none.
+    """
+    cache.mkdir(parents=True, exist_ok=True)
+    (cache / "nix-cache-info").write_bytes(print_cache_info(CacheInfo(want_mass_query=True)))
+    count = 0
+    for unsigned in _offered(graph):
+        info = PathInfo(
+            path=unsigned.path,
+            nar_hash=unsigned.nar_hash,
+            nar_size=unsigned.nar_size,
+            references=unsigned.references,
+            signatures=(key.sign(fingerprint(unsigned)),),
+        )
+        entry = NarInfo(
+            info=info,
+            url=f"nar/{info.nar_hash.base32}.nar.xz",
+            compression="xz",
+            file_hash=info.nar_hash,
+            file_size=_NAR_SIZE // 4,
+        )
+        (cache / f"{info.path.hash_part}.narinfo").write_bytes(print_narinfo(entry))
+        count += 1
+    return count
+
+
+def _offered(graph: GeneratedGraph) -> Iterator[PathInfo]:
+    derivations = read_closure(graph.store, [graph.root])
+    sources = 0
+    for derivation in derivations.values():
+        if derivation.is_fixed:
+            sources += 1
+            if sources % _MISSING == 0:
+                continue
+        elif not substitutes_allowed(derivation):
+            continue
+        # What was used to build it stays behind in half of the cases, sources never.
+        inputs = [derivations[path] for path in derivation.input_derivations]
+        libraries = [each for each in inputs if not each.is_fixed and each.path.hash_part[-1] < "h"]
+        references = {path for each in libraries for path in each.output_paths(["out"])}
+        for path in derivation.output_paths():
+            yield PathInfo(
+                path=path,
+                nar_hash=Hash.of(path.encode()),
+                nar_size=_NAR_SIZE,
+                references=() if derivation.is_fixed else tuple(sorted({path, *references})),
+            )
