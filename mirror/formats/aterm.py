@@ -37,7 +37,7 @@ DYNAMIC_VERSION: Final = "xp-dyn-drv"
 _FIELDS_OF_OUTPUT: Final = 4
 # Stand-ins for escapes while the text is cut; the first three that a text lacks are taken, which
 # are nearly always the first three. What an escape can stand for must not be among them.
-_STAND_INS: Final = (*range(0x09), *range(0x0E, 0x20), *range(0x7F, 0x110000))
+_STAND_INS: Final = (range(0x09), range(0x0E, 0x20), range(0x7F, 0x110000))
 
 # A path is named by many derivations: checked once, and one object instead of many.
 _store_path = functools.lru_cache(maxsize=1 << 17)(StorePath.parse)
@@ -59,6 +59,16 @@ def parse_derivation(path: StorePath, data: bytes) -> Derivation:
         raise FormatError(f"{path} is not a derivation: {error.message}") from error
 
 
+def parse_environment(data: bytes) -> dict[str, str]:
+    """Read the end of a file, from its environment on: ``[("name","value"),…])``.
+
+    Raises:
+        FormatError: it is not the end of a derivation as Nix writes it.
+
+    """
+    return _Reader(*_cut(data.decode("utf-8", "surrogateescape"))).environment()
+
+
 def print_derivation(derivation: Derivation) -> bytes:
     """Write the file, as Nix does; the inverse of :func:`parse_derivation`."""
     return render(derivation, derivation.input_derivations.items())
@@ -76,32 +86,33 @@ def render(
     output paths are computed from (:mod:`mirror.formats.derivation_paths`).
     """
     outputs = ",".join(
-        f'("{_escape(name)}","{"" if mask_outputs else output.path or ""}",'
-        f'"{_escape(output.hash_algorithm)}","{_escape(output.hash)}")'
+        f'("{escape(name)}","{"" if mask_outputs else output.path or ""}",'
+        f'"{escape(output.hash_algorithm)}","{escape(output.hash)}")'
         for name, output in derivation.outputs.items()
     )
     input_derivations = ",".join(f'("{path}",{_list(names)})' for path, names in inputs)
     environment = ",".join(
-        f'("{_escape(name)}","'
-        f'{"" if mask_outputs and name in derivation.outputs else _escape(value)}")'
+        f'("{escape(name)}","'
+        f'{"" if mask_outputs and name in derivation.outputs else escape(value)}")'
         for name, value in derivation.environment.items()
     )
     version = derivation.version
-    head = "Derive(" if version is None else f'DrvWithVersion("{_escape(version)}",'
+    head = "Derive(" if version is None else f'DrvWithVersion("{escape(version)}",'
     return (
         f"{head}[{outputs}],[{input_derivations}],{_list(derivation.input_sources)},"
-        f'"{_escape(derivation.system)}","{_escape(derivation.builder)}",'
+        f'"{escape(derivation.system)}","{escape(derivation.builder)}",'
         f"{_list(derivation.arguments)},[{environment}])"
     ).encode("utf-8", "surrogateescape")
 
 
 def _list(strings: Sequence[str]) -> str:
-    inner = '","'.join(map(_escape, strings))
+    inner = '","'.join(map(escape, strings))
     # A list of one empty string and an empty list differ.
     return f'["{inner}"]' if inner or strings else "[]"
 
 
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
+    """A string's text as it stands between its quotes."""
     if "\\" in text or '"' in text:
         text = text.replace("\\", "\\\\").replace('"', '\\"')
     return text.replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")
@@ -112,7 +123,9 @@ def _cut(text: str) -> tuple[list[str], list[str]]:
     backslash, quote, cut = (
         "\0\1\2"
         if "\0" not in text and "\1" not in text and "\2" not in text
-        else itertools.islice((c for c in map(chr, _STAND_INS) if c not in text), 3)
+        else itertools.islice(
+            (c for c in map(chr, itertools.chain(*_STAND_INS)) if c not in text), 3
+        )
     )
     if "\n" in text or "\r" in text or "\t" in text:
         raise FormatError("a newline, carriage return or tab that is not escaped")
@@ -158,9 +171,7 @@ class _Reader:
         self._expect(",", "after the builder")
         arguments = tuple(self._list("an argument"))
         self._expect(",", "after the arguments")
-        environment = self._environment()
-        if self.rest != ")" or self.position != len(self.strings):
-            raise FormatError("something follows the environment, or the end is missing")
+        environment = self.environment()
         return Derivation(
             path=path,
             outputs=outputs,
@@ -278,8 +289,14 @@ class _Reader:
         self._expect("]", f"after {what}")
         return self.strings[start:end]
 
+    def environment(self) -> dict[str, str]:
+        """The last field and the end of the text, read in two slices."""
+        environment = self._environment()
+        if self.rest != ")" or self.position != len(self.strings):
+            raise FormatError("something follows the environment, or the end is missing")
+        return environment
+
     def _environment(self) -> dict[str, str]:
-        """The last field, read in two slices."""
         if self.rest.startswith("[]"):
             self.rest = self.rest[2:]
             return {}

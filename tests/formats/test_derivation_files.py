@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +11,7 @@ from rig.scratch_nix import NEEDS_NIX, ScratchNix
 from mirror.errors import FormatError
 from mirror.formats.aterm import parse_derivation, print_derivation
 from mirror.formats.derivation import Derivation, Output
+from mirror.formats.derivation_files import DerivationFiles
 from mirror.formats.derivation_paths import OutputPaths, derivation_path
 from mirror.formats.store_path import StorePath
 
@@ -78,6 +80,15 @@ def test_what_nix_writes_is_printed_again_byte_for_byte(
     assert len(evaluated) > 30
     for path, data in evaluated.items():
         assert print_derivation(parse_derivation(path, data)) == data
+
+
+@NEEDS_NIX
+def test_many_files_read_as_each_does_alone(evaluated: dict[StorePath, bytes]) -> None:
+    files = DerivationFiles()
+    for path, data in evaluated.items():
+        derivation = files.read(path, data)
+        assert derivation == parse_derivation(path, data)
+        assert print_derivation(derivation) == data
 
 
 @NEEDS_NIX
@@ -209,6 +220,47 @@ def test_damaged_text_is_a_format_error_or_prints_as_it_is(
     except FormatError:
         return
     assert print_derivation(parsed) == text
+
+
+@given(st.lists(derivations, max_size=4))
+def test_what_is_read_among_others_is_what_was_printed(printed: list[Derivation]) -> None:
+    files = DerivationFiles()
+    for each in printed:
+        read = files.read(SOME, print_derivation(each))
+        assert read == each
+        for name in ("", "a", "(", "__json", *each.environment):
+            assert (name in read.environment) is (name in each.environment)
+            assert read.environment.get(name) == each.environment.get(name)
+
+
+@given(derivations, st.data())
+def test_damage_is_found_at_the_latest_when_what_is_damaged_is_looked_into(
+    printed: Derivation, data: st.DataObject
+) -> None:
+    text = bytearray(print_derivation(printed))
+    start = data.draw(st.integers(0, len(text)))
+    end = data.draw(st.integers(start, min(len(text), start + 3)))
+    text[start:end] = data.draw(
+        st.sampled_from(
+            [b"", b'"', b",", b"\\", b")", b"],[", b"],", b'","', b'"),("', b"\n", b"x"]
+        )
+    )
+    try:
+        expected = parse_derivation(SOME, bytes(text))
+    except FormatError as error:
+        with pytest.raises(FormatError, match=re.escape(error.message)):
+            dict(DerivationFiles().read(SOME, bytes(text)).environment)
+    else:
+        assert DerivationFiles().read(SOME, bytes(text)) == expected
+
+
+def test_a_damaged_environment_is_an_error_that_names_the_file() -> None:
+    text = print_derivation(derivation(SOME, input_derivations={}))
+    read = DerivationFiles().read(SOME, text.removesuffix(b'")])') + b'","")])')
+    assert read.outputs == {"out": Output(SOME)}
+    assert "outputHash" not in read.environment
+    with pytest.raises(FormatError, match=f"{SOME} is not a derivation: the environment is not"):
+        _ = read.environment["out"]
 
 
 @given(st.binary(max_size=60))
