@@ -61,7 +61,7 @@ def measured(command: Sequence[str]) -> Run:
     environment = {**os.environ, "NIX_CONFIG": SETTINGS}
     begun = time.perf_counter()
     nowhere = (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)
-    process = os.posix_spawn(program, command, environment, file_actions=[nowhere])
+    process = os.posix_spawn(program, [*command], environment, file_actions=[nowhere])
     _, status, usage = os.wait4(process, 0)
     seconds = time.perf_counter() - begun
     if status != 0:
