@@ -52,13 +52,18 @@ class Derivation:
     @property
     def is_fixed(self) -> bool:
         """Whether it is a fixed-output derivation: a fetch, whose result is known beforehand."""
-        return any(output.is_fixed for output in self.outputs.values())
+        for output in self.outputs.values():
+            if output.hash_algorithm and output.path is not None:
+                return True
+        return False
 
     def output_paths(self, names: Iterable[str] | None = None) -> list[StorePath]:
         """The paths of the named outputs (None: of all), without those known only when built.
 
         A name that it does not have gives nothing.
         """
-        wanted = self.outputs if names is None else names
-        paths = (self.outputs[name].path for name in wanted if name in self.outputs)
-        return [path for path in paths if path is not None]
+        outputs = self.outputs
+        wanted = outputs if names is None else names
+        return [
+            path for name in wanted if name in outputs and (path := outputs[name].path) is not None
+        ]

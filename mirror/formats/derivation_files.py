@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 from mirror.errors import FormatError
 from mirror.formats.aterm import escape, parse_derivation, parse_environment
 from mirror.formats.derivation import Derivation, Output
-from mirror.formats.store_path import StorePath
+from mirror.formats.store_path import PATTERN, StorePath
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,8 +36,8 @@ _END: Final = b'")])'
 # Strings in which nothing is escaped.
 _STRING: Final = r'"([^"\\\n\r\t]*)"'
 _STRINGS: Final = r'("[^"\\\n\r\t]*"(?:,"[^"\\\n\r\t]*")*)'
-_OUTPUT: Final = re.compile(",".join([_STRING] * 4))
-_INPUT: Final = re.compile(rf"{_STRING},\[{_STRINGS}")
+_OUTPUT: Final = re.compile(rf'{_STRING},"({PATTERN})?",{_STRING},{_STRING}')
+_INPUT: Final = re.compile(rf'"({PATTERN})",\[{_STRINGS}')
 _LIST: Final = re.compile(rf"{_STRINGS}?")
 _MIDDLE: Final = re.compile(rf"{_STRING},{_STRING},\[{_STRINGS}?\]")
 
@@ -46,7 +46,8 @@ class DerivationFiles:
     """Reads the files of a graph, and remembers what they have in common."""
 
     def __init__(self) -> None:
-        self._path = _Remembered(StorePath.parse)
+        self._paths: dict[str, StorePath] = {}
+        self._names = _Remembered(_read_names)
         self._input = _Remembered(self._read_input)
         self._inputs = _Remembered(self._read_inputs)
         self._sources = _Remembered(self._read_sources)
@@ -107,10 +108,11 @@ class DerivationFiles:
 
     def _read_input(self, text: bytes) -> tuple[StorePath, tuple[str, ...]]:
         path, names = _matched(_INPUT, text)
-        return self._path[path], tuple(map(sys.intern, _strings(names)))
+        # One object for each path and each list of names, however often they are written.
+        return self._paths.setdefault(path, StorePath(path)), self._names[names]
 
     def _read_sources(self, text: bytes) -> tuple[StorePath, ...]:
-        return tuple(map(self._path.__getitem__, _strings(*_matched(_LIST, text))))
+        return tuple(map(StorePath.parse, _strings(*_matched(_LIST, text))))
 
 
 class _Remembered(dict[_Key, _Value], Generic[_Key, _Value]):
@@ -129,12 +131,13 @@ class _Remembered(dict[_Key, _Value], Generic[_Key, _Value]):
 
 def _read_outputs(text: bytes) -> dict[str, Output]:
     outputs = {}
-    each = text.split(b"),(")
+    each = text.decode("utf-8", "surrogateescape").split("),(")
     for output in each:
-        name, path, algorithm, digest = _matched(_OUTPUT, output)
-        outputs[sys.intern(name)] = Output(
-            StorePath.parse(path) if path else None, sys.intern(algorithm), digest
-        )
+        found = _OUTPUT.fullmatch(output)
+        if found is None:
+            raise FormatError("an unusual output")
+        name, path, algorithm, digest = found.groups()
+        outputs[sys.intern(name)] = Output(path and StorePath(path), sys.intern(algorithm), digest)
     if len(outputs) != len(each):
         raise FormatError("an output twice")
     return outputs
@@ -143,6 +146,10 @@ def _read_outputs(text: bytes) -> dict[str, Output]:
 def _read_middle(text: bytes) -> tuple[str, str, tuple[str, ...]]:
     system, builder, arguments = _matched(_MIDDLE, text)
     return system, builder, tuple(_strings(arguments))
+
+
+def _read_names(text: str) -> tuple[str, ...]:
+    return tuple(map(sys.intern, _strings(text)))
 
 
 def _matched(pattern: re.Pattern[str], text: bytes) -> tuple[str, ...]:

@@ -14,9 +14,12 @@ from mirror.errors import FormatError
 STORE_DIRECTORY: Final = "/nix/store"
 _HASH_LENGTH: Final = 32
 _PREFIX_LENGTH: Final = len(STORE_DIRECTORY) + 1
-_PATTERN: Final = re.compile(
-    r"/nix/store/[0-9abcdfghijklmnpqrsvwxyz]{32}-(?!\.{1,2}(?:-|\Z))[A-Za-z0-9+\-._?=]{1,211}"
+PATTERN: Final = (
+    r"/nix/store/[0-9abcdfghijklmnpqrsvwxyz]{32}-"
+    r"(?!\.{1,2}(?:-|(?![A-Za-z0-9+\-._?=])))[A-Za-z0-9+\-._?=]{1,211}"
 )
+"""What a well-formed store path looks like, as a part of a regular expression."""
+_PATTERN: Final = re.compile(PATTERN)
 
 
 def is_store_path(text: str) -> bool:

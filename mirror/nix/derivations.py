@@ -6,6 +6,8 @@ of them has changed its shape five times.
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
 from typing import TYPE_CHECKING, Final
 
@@ -13,7 +15,7 @@ from mirror.errors import EvaluationError
 from mirror.formats.derivation_files import DerivationFiles
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
 
     from mirror.formats.derivation import Derivation
     from mirror.formats.store_path import StorePath
@@ -37,22 +39,37 @@ def read_closure(store: StoreLocation, roots: Collection[StorePath]) -> dict[Sto
     closure: dict[StorePath, Derivation] = {}
     needed_by: dict[StorePath, StorePath | None] = dict.fromkeys(roots)
     order = list(needed_by)
-    for path in order:
-        try:
-            data = _content(f"{root}{path}")
-        except OSError as error:
-            why = "" if needed_by[path] is None else f", which {needed_by[path]} needs,"
-            raise EvaluationError(
-                f"the derivation {path}{why} cannot be read in the store {store.url}: "
-                f"{error.strerror}",
-                hint="it may have been garbage collected while it was used; evaluate again",
-            ) from error
-        derivation = closure[path] = read(path, data)
-        for input_path in derivation.input_derivations:
-            if input_path not in needed_by:
-                needed_by[input_path] = path
-                order.append(input_path)
+    with _without_collections():
+        for path in order:
+            try:
+                data = _content(f"{root}{path}")
+            except OSError as error:
+                why = "" if needed_by[path] is None else f", which {needed_by[path]} needs,"
+                raise EvaluationError(
+                    f"the derivation {path}{why} cannot be read in the store {store.url}: "
+                    f"{error.strerror}",
+                    hint="it may have been garbage collected while it was used; evaluate again",
+                ) from error
+            derivation = closure[path] = read(path, data)
+            for input_path in derivation.input_derivations:
+                if input_path not in needed_by:
+                    needed_by[input_path] = path
+                    order.append(input_path)
     return closure
+
+
+@contextlib.contextmanager
+def _without_collections() -> Iterator[None]:
+    """Spare the search for garbage what is made meanwhile: all of it is kept, and it is much."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _content(file: str) -> bytes:
