@@ -30,11 +30,10 @@ class Attributes:
             FormatError: its ``__json`` is not a JSON object.
 
         """
-        document = derivation.environment.get("__json")
-        if document is None:
+        if "__json" not in derivation.environment:
             return cls(derivation.environment)
         try:
-            values = json.loads(document)
+            values = json.loads(derivation.environment["__json"])
         except ValueError as error:
             raise FormatError(f"{derivation.path}: __json is not JSON: {error}") from error
         if not isinstance(values, dict):

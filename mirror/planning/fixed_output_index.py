@@ -28,11 +28,12 @@ class FixedOutputs(Mapping["StorePath", "FixedOutput"]):
         self._graph = graph
         self._overrides = overrides
         self._system = system
+        makers = graph.makers
         self._makers = {
-            output.path: graph.makers[output.path]
+            output.path: makers[output.path]
             for derivation in graph.derivations.values()
             for output in derivation.outputs.values()
-            if output.is_fixed and output.path is not None
+            if output.hash_algorithm and output.path is not None
         }
         self._recognised: dict[StorePath, FixedOutput] = {}
 

@@ -7,6 +7,7 @@ outputs are, which derivations make a path, and in which order things can be bui
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -41,24 +42,32 @@ class Graph:
 
         Fixed outputs can have several: the same file fetched by an early and a late ``curl``.
         """
-        makers: dict[StorePath, list[StorePath]] = {}
-        for path, derivation in sorted(self.derivations.items()):
-            for output in derivation.output_paths():
-                makers.setdefault(output, []).append(path)
-        return {path: tuple(derivations) for path, derivations in makers.items()}
+        makers: dict[StorePath, tuple[StorePath, ...]] = {}
+        for path in sorted(self.derivations):
+            for output in self.derivations[path].output_paths():
+                makers[output] = (*makers.get(output, ()), path)
+        return makers
 
     @functools.cached_property
     def input_sources(self) -> frozenset[StorePath]:
         """The paths that evaluation put into the store itself: files, patches, scripts."""
-        return frozenset(
-            source
-            for derivation in self.derivations.values()
-            for source in derivation.input_sources
-        )
+        # Most derivations have the same few: the lists are told apart before their elements.
+        lists = {derivation.input_sources for derivation in self.derivations.values()}
+        return frozenset(itertools.chain.from_iterable(lists))
 
     def build_graph(self, roots: Iterable[StorePath]) -> list[StorePath]:
         """The derivations reachable from ``roots``, each after its input derivations."""
         return in_order(roots, lambda path: self.derivations[path].input_derivations)
+
+    def reachable(self, roots: Iterable[StorePath]) -> set[StorePath]:
+        """The same derivations in no order, which takes less time."""
+        reached = set(roots)
+        todo = list(reached)
+        while todo:
+            found = self.derivations[todo.pop()].input_derivations.keys() - reached
+            reached |= found
+            todo += found
+        return reached
 
     def named(self, name: str, among: Collection[StorePath]) -> list[StorePath]:
         """Those of ``among`` that make the package ``name``."""
@@ -103,14 +112,27 @@ def in_order(
 
 def substitutes_allowed(derivation: Derivation) -> bool:
     """Whether the derivation itself lets Nix take its outputs from a cache."""
-    attributes = Attributes.of(derivation)
-    return "allowSubstitutes" not in attributes or attributes.text("allowSubstitutes") == "1"
+    attributes = _with(derivation, "allowSubstitutes")
+    return (
+        attributes is None
+        or "allowSubstitutes" not in attributes
+        or attributes.text("allowSubstitutes") == "1"
+    )
 
 
 def is_machine_specific(derivation: Derivation) -> bool:
     """Whether it is rebuilt by an edit of the configuration, rather than taken from a cache."""
-    prefers_local_build = Attributes.of(derivation).text("preferLocalBuild") == "1"
+    attributes = _with(derivation, "preferLocalBuild")
+    prefers_local_build = attributes is not None and attributes.text("preferLocalBuild") == "1"
     return prefers_local_build or not substitutes_allowed(derivation)
+
+
+def _with(derivation: Derivation, name: str) -> Attributes | None:
+    """The attributes, None if one that few derivations have is certainly not among them."""
+    environment = derivation.environment
+    if name not in environment and "__json" not in environment:
+        return None
+    return Attributes.of(derivation)
 
 
 def package_name(derivation: Derivation) -> str:

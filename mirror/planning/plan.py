@@ -153,7 +153,7 @@ def start(
     _want_level(target.level, roots, graph, wants)
     notices = []
     if target.raised:
-        reachable = graph.build_graph(roots)
+        reachable = sorted(graph.reachable(roots))
         for name, level in target.raised:
             named = graph.named(name, reachable)
             _want_level(level, named, graph, wants)
@@ -223,9 +223,11 @@ def merge(targets: Iterable[TargetPlan], graph: Graph, held: Mapping[StorePath, 
         for path, each in wanted.items()
         if path not in present and each.offer is not None
     }
+    made = build | {maker for path in fetch for maker in graph.makers[path]}
+    in_turn = in_order(made, lambda path: graph[path].input_derivations.keys() & made)
     return Plan(
         targets=targets,
-        build=tuple(path for path in graph.build_graph(build) if path in build),
+        build=tuple(path for path in in_turn if path in build),
         substitute=tuple(
             Substitution(path=path, offer=offer) for path, offer in sorted(substitute.items())
         ),
@@ -244,7 +246,7 @@ def _want_level(level: Level, roots: Iterable[StorePath], graph: Graph, wants: W
     """Want what ``sources`` and ``full`` add; the lower levels add nothing to the root itself."""
     if level < Level.SOURCES:
         return
-    for path in graph.build_graph(roots):
+    for path in sorted(graph.reachable(roots)):
         for name, output in graph[path].outputs.items():
             if level is Level.FULL or output.is_fixed:
                 wants.want_outputs(path, [name])

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mirror.errors import FormatError
 from mirror.planning.availability import Availability
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from mirror.formats.store_path import StorePath
     from mirror.planning.fixed_outputs import FixedOutput
     from mirror.planning.graph import Graph
+
+
+_NOWHERE: Final = Availability()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,11 +62,14 @@ class Rules:
     with_fetchers: bool = True
 
 
-class _Want(NamedTuple):
-    """Outputs of a derivation, by name; without any, the path itself."""
+class _Outputs(NamedTuple):
+    """Wanted outputs of a derivation: those of ``paths``, and unless ``whole`` others, too."""
 
-    path: StorePath
-    outputs: tuple[str, ...] = ()
+    derivation: StorePath
+    paths: tuple[StorePath, ...]
+    whole: bool
+    substitutes_allowed: bool
+    rebuilt_by_edits: bool
 
 
 class Wants:
@@ -78,9 +84,9 @@ class Wants:
         self._asked: set[StorePath] = set()
         self._answered: set[StorePath] = set()
         self._questions: list[StorePath] = []
-        self._waiting: dict[StorePath, list[_Want]] = {}
-        self._todo: deque[_Want] = deque()
-        self._seen: set[_Want] = set()
+        self._waiting: dict[StorePath, list[StorePath | _Outputs]] = {}
+        self._todo: deque[StorePath | _Outputs] = deque()
+        self._seen: set[StorePath | tuple[StorePath, tuple[str, ...]]] = set()
         self._referrers: dict[StorePath, StorePath] = {}
         self.paths: dict[StorePath, Availability] = {}
         """The wanted paths that are held or offered, closed under references."""
@@ -95,81 +101,90 @@ class Wants:
 
     def want_outputs(self, derivation: StorePath, outputs: Iterable[str]) -> None:
         """Want outputs of a derivation, however they come about."""
-        self._add(_Want(derivation, tuple(sorted(outputs))))
+        names = tuple(outputs)
+        if len(names) > 1:
+            names = tuple(sorted(names))
+        want = (derivation, names)
+        if want in self._seen:
+            return
+        self._seen.add(want)
+        made = self._graph[derivation]
+        paths = tuple(made.output_paths(names))
+        self._todo.append(
+            _Outputs(
+                derivation=derivation,
+                paths=paths,
+                whole=len(paths) == len(names),
+                substitutes_allowed=self._rules.always_substitute or substitutes_allowed(made),
+                rebuilt_by_edits=not made.is_fixed and is_machine_specific(made),
+            )
+        )
 
     def want_path(self, path: StorePath) -> None:
         """Want a path by its name, however it comes about."""
-        self._add(_Want(path))
+        if path not in self._seen:
+            self._seen.add(path)
+            self._todo.append(path)
 
     def questions(self) -> list[StorePath]:
         """Take the paths to look up; each is asked for once."""
         while self._todo:
-            self._consider(self._todo.popleft())
+            want = self._todo.popleft()
+            unknown = self._unknown(want)
+            if unknown:
+                for path in unknown:
+                    if path not in self._asked:
+                        self._asked.add(path)
+                        self._questions.append(path)
+                # Waiting for one is enough: when it is answered, the want looks for the next.
+                self._waiting.setdefault(unknown[0], []).append(want)
+            elif isinstance(want, _Outputs):
+                self._settle_outputs(want)
+            else:
+                self._settle_path(want)
         questions, self._questions = self._questions, []
         return questions
 
     def answer(self, path: StorePath, availability: Availability) -> None:
         """Tell where a path is."""
-        held = availability.held
-        if held is None and path in self._known:
+        if availability.held is None and path in self._known:
             held = self._known[path].held
-        self._known[path] = Availability(held=held, offer=availability.offer)
+            availability = Availability(held=held, offer=availability.offer)
+        self._known[path] = availability
         self._answered.add(path)
         self._todo.extend(self._waiting.pop(path, ()))
 
-    def _add(self, want: _Want) -> None:
-        if want not in self._seen:
-            self._seen.add(want)
-            self._todo.append(want)
-
-    def _consider(self, want: _Want) -> None:
-        unknown = self._unknown(want)
-        for path in unknown:
-            if path not in self._asked:
-                self._asked.add(path)
-                self._questions.append(path)
-        if unknown:
-            # Waiting for one is enough: when it is answered, the want looks for the next.
-            self._waiting.setdefault(unknown[0], []).append(want)
-        elif want.outputs:
-            self._settle_outputs(want)
-        else:
-            self._settle_path(want.path)
-
-    def _unknown(self, want: _Want) -> list[StorePath]:
+    def _unknown(self, want: StorePath | _Outputs) -> list[StorePath]:
         """The paths whose whereabouts decide about the want, and are not known yet."""
-        if not want.outputs:
-            is_known = want.path in self._known or want.path in self._graph.input_sources
-            return [] if is_known else [want.path]
-        if not self._substitutes_allowed(want.path):
+        if not isinstance(want, _Outputs):
+            is_known = want in self._known or want in self._graph.input_sources
+            return [] if is_known else [want]
+        if not want.substitutes_allowed:
             return []
         # That a machine-specific output is held does not settle it: did a cache make it, or us?
-        known = self._answered if self._is_rebuilt_by_edits(want.path) else self._known
-        return [path for path in self._output_paths(want) if path not in known]
+        known = self._answered if want.rebuilt_by_edits else self._known
+        return [path for path in want.paths if path not in known]
 
-    def _settle_outputs(self, want: _Want) -> None:
-        derivation = self._graph[want.path]
-        paths = self._output_paths(want)
-        known = [self._known.get(path, Availability()) for path in paths]
-        whole = len(paths) == len(want.outputs)
-        offered = self._substitutes_allowed(want.path) and all(each.offer for each in known)
+    def _settle_outputs(self, want: _Outputs) -> None:
+        known = [self._known.get(path, _NOWHERE) for path in want.paths]
+        offered = want.substitutes_allowed and all(each.offer for each in known)
         held = all(each.held for each in known) or (
-            self._substitutes_allowed(want.path) and all(each.info for each in known)
+            want.substitutes_allowed and all(each.info for each in known)
         )
-        if whole and (offered or (held and not self._is_rebuilt_by_edits(want.path))):
-            for path in paths:
+        if want.whole and (offered or (held and not want.rebuilt_by_edits)):
+            for path in want.paths:
                 self.want_path(path)
-        elif derivation.is_fixed:
-            self._want_fetch(paths[0])
+        elif self._graph[want.derivation].is_fixed:
+            self._want_fetch(want.paths[0])
         else:
-            self.build.add(want.path)
-            for path, each in zip(paths, known, strict=True):
+            self.build.add(want.derivation)
+            for path, each in zip(want.paths, known, strict=True):
                 if each.held:
                     self.want_path(path)
-            self._want_inputs(want.path)
+            self._want_inputs(want.derivation)
 
     def _settle_path(self, path: StorePath) -> None:
-        availability = self._known.get(path, Availability())
+        availability = self._known.get(path, _NOWHERE)
         if availability.info is not None:
             self.paths[path] = availability
             for reference in availability.info.references:
@@ -220,12 +235,3 @@ class Wants:
     def _want_inputs(self, derivation: StorePath) -> None:
         for path, outputs in self._graph[derivation].input_derivations.items():
             self.want_outputs(path, outputs)
-
-    def _output_paths(self, want: _Want) -> list[StorePath]:
-        return self._graph[want.path].output_paths(want.outputs)
-
-    def _substitutes_allowed(self, derivation: StorePath) -> bool:
-        return self._rules.always_substitute or substitutes_allowed(self._graph[derivation])
-
-    def _is_rebuilt_by_edits(self, derivation: StorePath) -> bool:
-        return not self._graph[derivation].is_fixed and is_machine_specific(self._graph[derivation])
