@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import typer
 
+from mirror.allocation import keep_little
 from mirror.cli import INTERRUPTED, end_at_once
 from mirror.errors import DestinationError, PrefetchError
 
@@ -31,6 +32,7 @@ def run(command: Coroutine[None, None, int]) -> None:
     """
     _supply_closed_streams()
     _raise_file_limit()
+    keep_little()
     try:
         if signal.getsignal(signal.SIGINT) is end_at_once:
             signal.signal(signal.SIGINT, signal.default_int_handler)

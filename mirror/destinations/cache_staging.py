@@ -63,6 +63,7 @@ class CacheStaging:
         self._hash = hashlib.sha256()
         self._file: IO[bytes] | None = None
         self._temporary = temporaries
+        self._is_published = False
 
     def write(self, data: bytes) -> None:
         """Add bytes, as they arrive.
@@ -92,8 +93,9 @@ class CacheStaging:
         # What is still buffered is of no use, so neither is an error in writing it.
         with contextlib.suppress(OSError):
             self._file.close()
-        with contextlib.suppress(OSError):
-            self._temporary.unlink(missing_ok=True)
+        if not self._is_published:
+            with contextlib.suppress(OSError):
+                self._temporary.unlink(missing_ok=True)
 
     def _commit(self, verified: VerifiedPath) -> None:
         compression = self._claim.compression
@@ -121,6 +123,7 @@ class CacheStaging:
                 made_here=self._claim.made_here,
             )
         )
+        self._is_published = True
 
     def _append_made(self, data: bytes) -> None:
         self._hash.update(data)

@@ -10,6 +10,8 @@ without holding a worker, so a large one delays nothing but what needs it, until
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 from collections import Counter, deque
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -44,16 +46,26 @@ STAGED_AT_ONCE: Final = 256
 _SILENCES: Final = 3
 """How many times running one server may fail before it is left alone for the rest of the run."""
 
+_LARGE_BYTES: Final = 4 << 20
+"""A NAR that is larger may take its compression's whole window to decompress: with xz, 8 MiB."""
+
+_LARGE_AT_ONCE: Final = max(6, os.cpu_count() or 1)
+"""So many of these keep the processors busy; more would only take memory."""
+
 _INLINE_BYTES: Final = 32 * 1024
 """Chunks up to this size are handled on the event loop: a thread would cost more than the work."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """A path to obtain, and its sources in the order in which they are to be tried."""
+    """A path to obtain, and its sources in the order in which they are to be tried.
+
+    ``nar_size`` is what a cache says of its NAR, in bytes; 0 where none has it.
+    """
 
     wanted: Wanted
     sources: Sequence[Source]
+    nar_size: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +135,7 @@ class _Engine:
         self._failed = False
         self._busy = 0
         self._progress = asyncio.Event()
+        self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
 
     async def run(self, jobs: int) -> Mapping[StorePath, Outcome]:
         """Obtain everything with ``jobs`` workers; every item has an outcome afterwards.
@@ -152,7 +165,10 @@ class _Engine:
             path = self._queue.popleft()
             self._busy += 1
             try:
-                staged = await self._obtain(self._items[path])
+                item = self._items[path]
+                is_large = item.nar_size > _LARGE_BYTES
+                async with self._large if is_large else contextlib.nullcontext():
+                    staged = await self._obtain(item)
                 if staged is not None:
                     await self._stage(path, staged)
             finally:

@@ -255,10 +255,11 @@ async def _protected_plan(
 
 def _items(plan: Plan, evaluated: EvaluatedTargets, workshop: Workshop) -> list[Item]:
     items = []
+    sizes = {each.path: each.offer.info.nar_size for each in plan.substitute}
     for path in plan.in_reference_order():
         wanted = Wanted(path=path, fixed_output=evaluated.fixed_outputs.get(path))
         sources = [workshop.local] if path in plan.copy else workshop.sources(wanted)
-        items.append(Item(wanted=wanted, sources=sources))
+        items.append(Item(wanted=wanted, sources=sources, nar_size=sizes.get(path, 0)))
     return items
 
 

@@ -75,7 +75,7 @@ class _Transport(AiohttpTransport):
         return aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
-            read_bufsize=CHUNK_SIZE,
+            read_bufsize=1 << 18,
             timeout=self._patience,
             response_class=_in_time(self._answer_seconds),
         )
