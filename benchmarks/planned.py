@@ -1,10 +1,11 @@
 """Read a graph and plan it, from cold Python: what :mod:`benchmarks.reading` measures.
 
-    python benchmarks/planned.py STORE ROOT
+    python benchmarks/planned.py STORE ROOT LEVEL
 
-The level is ``sources``, so that the plan goes through the whole graph; a cache has whatever may be
-substituted, but for one source in ten. Printed are how many derivations were read, how many of them
-are to be built, how many paths to be substituted and how many sources to be fetched.
+A cache has whatever may be substituted, but for one source in eight. At level ``rebuild`` the plan
+goes as far into the graph as Nix does, at level ``sources`` through all of it. Printed are how many
+derivations were read, how many of them are to be built, how many paths to be substituted and how
+many sources to be fetched.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ from mirror.planning.targets import Level, PathInstallable, Target
 from mirror.planning.wants import Rules, Wants
 
 MISSING = "0123"
-"""How the names of the sources begin that the cache lacks: one in eight, of 32 letters."""
+"""How the hashes of the sources begin that the cache lacks: four letters of 32."""
 
 
-def plan(store: StoreLocation, root: StorePath) -> tuple[Graph, planning.Plan]:
+def plan(store: StoreLocation, root: StorePath, level: Level) -> tuple[Graph, planning.Plan]:
     """The graph of ``root`` and what it would take to have it, on an empty destination."""
     graph = Graph(read_closure(store, [root]))
     fixed_outputs = FixedOutputs(graph, overrides={}, system="x86_64-linux")
@@ -35,7 +36,7 @@ def plan(store: StoreLocation, root: StorePath) -> tuple[Graph, planning.Plan]:
         name="benchmark",
         installable=PathInstallable(store.real(root)),
         installable_text=root,
-        level=Level.SOURCES,
+        level=level,
     )
     rules = Rules(fixed_output=fixed_outputs.__getitem__, builder_refusal=lambda _: None)
 
@@ -61,8 +62,8 @@ def plan(store: StoreLocation, root: StorePath) -> tuple[Graph, planning.Plan]:
     return graph, planning.merge([planned], graph, {})
 
 
-def main(store: str, root: str) -> None:
-    graph, made = plan(StoreLocation.parse(store), StorePath.parse(root))
+def main(store: str, root: str, level: str) -> None:
+    graph, made = plan(StoreLocation.parse(store), StorePath.parse(root), Level[level.upper()])
     counts = (graph.derivations, made.build, made.substitute, made.fetch)
     print(*map(len, counts))
 

@@ -137,7 +137,9 @@ def _read_outputs(text: bytes) -> dict[str, Output]:
         if found is None:
             raise FormatError("an unusual output")
         name, path, algorithm, digest = found.groups()
-        outputs[sys.intern(name)] = Output(path and StorePath(path), sys.intern(algorithm), digest)
+        outputs[sys.intern(name)] = Output(
+            StorePath(path) if path else None, sys.intern(algorithm), digest
+        )
     if len(outputs) != len(each):
         raise FormatError("an output twice")
     return outputs
