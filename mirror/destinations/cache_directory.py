@@ -71,6 +71,7 @@ if TYPE_CHECKING:
 PRIORITY: Final = 30
 """Before https://cache.nixos.org, whose priority is 40."""
 
+_MANY: Final = 1_000
 _CACHE_INFO: Final = CacheInfo(want_mass_query=True, priority=PRIORITY)
 
 
@@ -210,8 +211,12 @@ class CacheDirectory:
         if self._signing_key is not None:
             record_public_key(self.path, self._signing_key.public, temporaries=self._staging)
 
-    def _held(self, paths: Iterable[StorePath]) -> dict[StorePath, PathInfo]:
+    def _held(self, paths: Collection[StorePath]) -> dict[StorePath, PathInfo]:
         with files.explained(self.path):
+            if len(paths) > _MANY:
+                # Most of a graph may well be absent, which the directory's listing says at once.
+                names = set(os.listdir(self.path)) if self.path.is_dir() else frozenset()  # noqa: PTH208 - as below
+                paths = [path for path in paths if f"{path.hash_part}.narinfo" in names]
             found = {path: info for path in paths if (info := self._look_up(path)) is not None}
         self._known.update(found)
         return found

@@ -7,6 +7,7 @@ import errno
 import json
 import lzma
 import os
+import shutil
 import stat
 import sys
 from dataclasses import replace
@@ -98,6 +99,18 @@ async def test_what_is_made_here_is_compressed_and_signed(tmp_path: Path) -> Non
     )
     assert len(data) < 1_000
     assert TrustedKeys([key.public]).verify(entry.info) == key.public
+
+
+async def test_thousands_of_paths_are_looked_up_at_once(tmp_path: Path) -> None:
+    held = [text(f"held-{number}") for number in range(3)]
+    others = [text(f"absent-{number}").path for number in range(2_000)]
+    async with CacheDirectory.open(tmp_path / "cache") as cache:
+        for made in held:
+            await put(cache, made)
+        found = await cache.held([*others, *(made.path for made in held)])
+        assert found == {made.path: narinfo_of(tmp_path / "cache", made).info for made in held}
+        shutil.rmtree(tmp_path / "cache")
+        assert await cache.held(others) == {}
 
 
 async def test_paths_with_the_same_nar_share_its_file(tmp_path: Path) -> None:
