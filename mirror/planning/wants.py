@@ -98,6 +98,8 @@ class Wants:
         """The paths that only evaluation made: they are copied from where it put them."""
         self.unobtainable: dict[StorePath, Unobtainable] = {}
         """What nothing can supply."""
+        self.wants_fetchers = False
+        """Whether any of it is wanted, or would be, for a builder that fetches a source."""
 
     def want_outputs(self, derivation: StorePath, outputs: Iterable[str]) -> None:
         """Want outputs of a derivation, however they come about."""
@@ -221,6 +223,7 @@ class Wants:
         elif isinstance(origin, BuilderOnly):
             builder_refusal = self._rules.builder_refusal(fixed_output)
             if builder_refusal is None:
+                self.wants_fetchers = True
                 if self._rules.with_fetchers:
                     self._want_inputs(fixed_output.derivation)
             elif origin.attempt is None:

@@ -19,7 +19,7 @@ from mirror.planning.targets import Level
 from mirror.planning.wants import Rules
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Container, Mapping, Sequence
 
     from mirror.destinations import Destination
     from mirror.formats.path_info import PathInfo
@@ -47,10 +47,11 @@ async def make_plan(
     """
     graph = targets.graph
     needed = {path for each in targets.needs.values() for path in each.references}
-    held = await destination.held({*graph.makers, *targets.references, *needed})
+    expected = {*graph.makers, *targets.references, *needed}
+    held = await destination.held(expected)
     if workshop.caches.names:
         observer.step(f"asking {', '.join(workshop.caches.names)}")
-    planner = _Planner(targets, workshop, destination, held)
+    planner = _Planner(targets, workshop, destination, held, expected - held.keys())
     plans = [await planner.plan(each) for each in targets.evaluated]
     _tell_of_caches(workshop.caches, observer)
     return planning.merge(plans, graph, held)
@@ -65,6 +66,7 @@ class _Planner:
         workshop: Workshop,
         destination: Destination,
         held: Mapping[StorePath, PathInfo],
+        absent: Container[StorePath],
     ) -> None:
         self._graph = targets.graph
         self._references = targets.references
@@ -73,6 +75,7 @@ class _Planner:
         self._workshop = workshop
         self._destination = destination
         self._held = held
+        self._absent = absent
         self._availability: dict[StorePath, Availability] = {}
         self._rules = Rules(
             fixed_output=targets.fixed_outputs.__getitem__,
@@ -105,7 +108,10 @@ class _Planner:
         needs = self._needs[target.name]
         roots = [*evaluated.roots, *sorted(needs.derivations)]
         wants, notices = await self._wants(target, roots, self._rules)
-        lasting, _ = await self._wants(target, roots, replace(self._rules, with_fetchers=False))
+        lasting = wants
+        if wants.wants_fetchers:
+            rules = replace(self._rules, with_fetchers=False)
+            lasting, _ = await self._wants(target, roots, rules)
         chosen = f"evaluated as {evaluated.chosen}" if evaluated.chosen else None
         unobtainable = {path: self._with_refusal(each) for path, each in wants.unobtainable.items()}
         closure = in_order([root], lambda path: self._references.get(path, ()))
@@ -188,7 +194,9 @@ class _Planner:
     async def _look_up(self, path: StorePath) -> Availability:
         known = self._availability.get(path)
         if known is None:
-            held = self._held.get(path) or (await self._destination.held([path])).get(path)
+            held = self._held.get(path)
+            if held is None and path not in self._absent:
+                held = (await self._destination.held([path])).get(path)
             offer = await self._workshop.caches.offer(
                 path, is_fixed_output=path in self._fixed_outputs
             )
