@@ -47,11 +47,11 @@ async def make_plan(
     """
     graph = targets.graph
     needed = {path for each in targets.needs.values() for path in each.references}
-    expected = {*graph.makers, *targets.references, *needed}
-    held = await destination.held(expected)
+    asked = {*graph.makers, *targets.references, *needed}
+    held = await destination.held(asked)
     if workshop.caches.names:
         observer.step(f"asking {', '.join(workshop.caches.names)}")
-    planner = _Planner(targets, workshop, destination, held, expected - held.keys())
+    planner = _Planner(targets, workshop, destination, held, asked)
     plans = [await planner.plan(each) for each in targets.evaluated]
     _tell_of_caches(workshop.caches, observer)
     return planning.merge(plans, graph, held)
@@ -66,7 +66,7 @@ class _Planner:
         workshop: Workshop,
         destination: Destination,
         held: Mapping[StorePath, PathInfo],
-        absent: Container[StorePath],
+        asked: Container[StorePath],
     ) -> None:
         self._graph = targets.graph
         self._references = targets.references
@@ -75,7 +75,7 @@ class _Planner:
         self._workshop = workshop
         self._destination = destination
         self._held = held
-        self._absent = absent
+        self._asked = asked
         self._availability: dict[StorePath, Availability] = {}
         self._rules = Rules(
             fixed_output=targets.fixed_outputs.__getitem__,
@@ -195,7 +195,7 @@ class _Planner:
         known = self._availability.get(path)
         if known is None:
             held = self._held.get(path)
-            if held is None and path not in self._absent:
+            if held is None and path not in self._asked:
                 held = (await self._destination.held([path])).get(path)
             offer = await self._workshop.caches.offer(
                 path, is_fixed_output=path in self._fixed_outputs
