@@ -33,6 +33,9 @@ _BETWEEN: Final = b")],["
 # The last variable's end. No derivation of Nix is without variables.
 _END: Final = b'")])'
 
+# In bytes, some five input derivations.
+_FEW: Final = 500
+
 # Strings in which nothing is escaped.
 _STRING: Final = r'"([^"\\\n\r\t]*)"'
 _STRINGS: Final = r'("[^"\\\n\r\t]*"(?:,"[^"\\\n\r\t]*")*)'
@@ -75,7 +78,9 @@ class DerivationFiles:
         inputs: Mapping[StorePath, tuple[str, ...]] = {}
         if data.startswith(b"(", start):
             written = data[start + 1 : data.find(_BETWEEN, start)]
-            inputs = self._inputs[written]
+            # Fetchers of a kind need the same few; whoever needs many is alone with them.
+            is_few = len(written) < _FEW
+            inputs = self._inputs[written] if is_few else self._read_inputs(written)
             start += 1 + len(written) + len(_BETWEEN)
         elif data.startswith(b"],[", start):
             start += 3
