@@ -11,10 +11,11 @@ import hashlib
 import os
 import subprocess
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from mirror.formats import nar
 from mirror.formats.cache_info import CacheInfo, print_cache_info
 from mirror.formats.hashes import Hash
 from mirror.formats.narinfo import NarInfo, print_narinfo
@@ -91,29 +92,30 @@ def _instantiate(packages: int, store: Path) -> str:
     return completed.stdout.strip()
 
 
-def publish(graph: GeneratedGraph, cache: Path, key: SecretKey) -> int:
+def publish(graph: GeneratedGraph, cache: Path, key: SecretKey, *, with_nars: bool = False) -> int:
     """Write the narinfos of a cache that has nearly all outputs; how many they are.
 
-    It lacks one source in ten, and what must not be substituted. There are no NARs: this is for
-    plans, which fetch none.
+    It lacks one source in ten, and what must not be substituted. Plans fetch no NAR; ``with_nars``
+    there is one of each path, with a small file in it (which is not what a source should be).
     """
     cache.mkdir(parents=True, exist_ok=True)
     (cache / "nix-cache-info").write_bytes(print_cache_info(CacheInfo(want_mass_query=True)))
     count = 0
-    for unsigned in _offered(graph):
-        info = PathInfo(
-            path=unsigned.path,
-            nar_hash=unsigned.nar_hash,
-            nar_size=unsigned.nar_size,
-            references=unsigned.references,
-            signatures=(key.sign(fingerprint(unsigned)),),
-        )
+    (cache / "nar").mkdir()
+    for offered in _offered(graph):
+        unsigned, compression, file_size = offered, "xz", _NAR_SIZE // 4
+        if with_nars:
+            data = b"".join(nar.serialize(nar.Regular.of(offered.path.encode())))
+            unsigned = replace(offered, nar_hash=Hash.of(data), nar_size=len(data))
+            compression, file_size = "none", len(data)
+            (cache / f"nar/{unsigned.nar_hash.base32}.nar.none").write_bytes(data)
+        info = replace(unsigned, signatures=(key.sign(fingerprint(unsigned)),))
         entry = NarInfo(
             info=info,
-            url=f"nar/{info.nar_hash.base32}.nar.xz",
-            compression="xz",
+            url=f"nar/{info.nar_hash.base32}.nar.{compression}",
+            compression=compression,
             file_hash=info.nar_hash,
-            file_size=_NAR_SIZE // 4,
+            file_size=file_size,
         )
         (cache / f"{info.path.hash_part}.narinfo").write_bytes(print_narinfo(entry))
         count += 1

@@ -26,7 +26,7 @@ pid {scratch}/pid;
 error_log {scratch}/errors crit;
 events {{ worker_connections 4096; }}
 http {{
-  access_log off;
+  access_log {log};
   sendfile on;
   tcp_nopush on;
   keepalive_requests 1000000;
@@ -51,8 +51,10 @@ _PAUSING: Final = """
 
 
 @contextlib.contextmanager
-def nginx(directory: Path, *, pause_seconds: float = 0) -> Iterator[str]:
+def nginx(directory: Path, *, pause_seconds: float = 0, log: Path | None = None) -> Iterator[str]:
     """Serve ``directory`` within the context, each answer after a pause; gives its URL.
+
+    What it is asked is written to ``log``, if there is one.
 
     Raises:
         RuntimeError: there is no nginx, or it does not start.
@@ -69,6 +71,7 @@ def nginx(directory: Path, *, pause_seconds: float = 0) -> Iterator[str]:
         configuration.write_text(
             _CONFIGURATION.format(
                 module=module,
+                log=log or "off",
                 # It serves what only its user may read.
                 user="user root;" if os.geteuid() == 0 else "",
                 scratch=scratch,
