@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -13,13 +14,14 @@ from mirror.demo.busybox import find_busybox
 from mirror.errors import IntegrityError, NotAvailableError, RequestError, TransientError
 from mirror.formats.hashes import Hash
 from mirror.formats.narinfo import parse_narinfo, print_narinfo
-from mirror.formats.signing import PublicKey, TrustedKeys
+from mirror.formats.signing import PublicKey, SecretKey, TrustedKeys
 from mirror.formats.store_path import StorePath
 from mirror.formats.verify import NarVerifier
 from mirror.planning.fixed_outputs import Download, FixedOutput
 from mirror.sources.binary_cache import BinaryCache
 from mirror.sources.caches import Caches
 from mirror.sources.interface import Wanted
+from mirror.sources.memory import Memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -386,3 +388,57 @@ async def test_a_nar_may_have_an_absolute_url_on_the_same_server(
             change(cache, made.path, url=url)
             connected = await BinaryCache.connect(server.url, client, keys=made.keys)
             await fetch(connected, Wanted(path=made.path))
+
+
+async def test_what_a_cache_said_is_not_asked_again_in_the_next_run(
+    made: Made, client: HttpClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missing = StorePath.from_base_name("0" * 32 + "-missing")
+    async with Server(made.directory / "xz") as server:
+        for run_number in range(3):
+            with remembering(tmp_path) as memory:
+                cache = await BinaryCache.connect(server.url, client, keys=made.keys, memory=memory)
+                assert await cache.lookup(missing) is None
+                narinfo = await cache.lookup(made.path)
+                assert narinfo is not None
+                if run_number == 2:
+                    # Whose signature is good is remembered, and counts while the key does.
+                    monkeypatch.setattr(TrustedKeys, "verify", lambda *_: None)
+                    stranger = TrustedKeys([SecretKey.generate("another").public])
+                    other = await BinaryCache.connect(
+                        server.url, client, keys=stranger, memory=memory
+                    )
+                    again = await other.lookup(made.path)
+                    assert again is not None
+                    assert other.refusal(again.info) is not None
+                assert cache.refusal(narinfo.info) is None
+        assert sum(request.path.endswith(".narinfo") for request in server.requests) == 2
+
+
+async def test_a_nar_that_is_no_longer_where_it_was_is_asked_for_anew(
+    made: Made, client: HttpClient, cache: Path, tmp_path: Path
+) -> None:
+    async with Server(cache) as server:
+        with remembering(tmp_path) as memory:
+            before = await BinaryCache.connect(server.url, client, keys=made.keys, memory=memory)
+            narinfo = await before.lookup(made.path)
+            assert narinfo is not None
+        (cache / narinfo.url).rename(cache / "nar/moved")
+        change(cache, made.path, url="nar/moved")
+        with remembering(tmp_path) as memory:
+            now = await BinaryCache.connect(server.url, client, keys=made.keys, memory=memory)
+            await fetch(now, Wanted(path=made.path))
+        (cache / f"{made.path.hash_part}.narinfo").unlink()
+        (cache / "nar/moved").unlink()
+        with remembering(tmp_path) as memory:
+            gone = await BinaryCache.connect(server.url, client, keys=made.keys, memory=memory)
+            with pytest.raises(NotAvailableError):
+                await fetch(gone, Wanted(path=made.path))
+            assert await gone.lookup(made.path) is None
+
+
+@contextlib.contextmanager
+def remembering(directory: Path) -> Iterator[Memory]:
+    with Memory.open(directory / "home", positive_seconds=60, negative_seconds=60) as memory:
+        assert memory is not None
+        yield memory
