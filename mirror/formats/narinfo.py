@@ -20,6 +20,7 @@ Lines ``Name: value``, at ``<hash part>.narinfo`` in the cache::
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -50,6 +51,9 @@ _SIGNATURE: Final = "Sig"
 _NO_DERIVER: Final = "unknown-deriver"
 _COMPRESSION_IF_ABSENT: Final = "bzip2"
 _SIZE_LIMIT: Final = 1 << 64
+
+# A path is referred to by many others: checked once, and one object instead of many.
+_reference = functools.lru_cache(maxsize=1 << 16)(StorePath.from_base_name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,9 +142,7 @@ def _narinfo(fields: dict[str, str], signatures: list[str]) -> NarInfo:
     compression = fields.get("Compression") or _COMPRESSION_IF_ABSENT
     if compression not in METHODS:
         raise FormatError(f"Compression {compression!r} is unknown; known are {', '.join(METHODS)}")
-    references = {
-        StorePath.from_base_name(reference) for reference in fields.get("References", "").split()
-    }
+    references = set(map(_reference, fields.get("References", "").split()))
     deriver = fields.get("Deriver")
     return NarInfo(
         info=PathInfo(
@@ -148,9 +150,7 @@ def _narinfo(fields: dict[str, str], signatures: list[str]) -> NarInfo:
             nar_hash=nar_hash,
             nar_size=nar_size,
             references=tuple(sorted(references)),
-            deriver=(
-                StorePath.from_base_name(deriver) if deriver and deriver != _NO_DERIVER else None
-            ),
+            deriver=(_reference(deriver) if deriver and deriver != _NO_DERIVER else None),
             signatures=tuple(signatures),
             content_address=fields.get("CA") or None,
         ),
