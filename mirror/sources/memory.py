@@ -66,6 +66,8 @@ class Memory:
         self._negative = negative_seconds
         self._now = now
         self._unwritten: dict[tuple[str, str], Remembered] = {}
+        self._is_empty = connection.execute("SELECT 1 FROM answers LIMIT 1").fetchone() is None
+        """Whether the file was empty at first: then a first run need not look in it."""
 
     @classmethod
     @contextlib.contextmanager
@@ -95,7 +97,7 @@ class Memory:
     def recall(self, cache: str, path: StorePath) -> Remembered | None:
         """What the cache said of the path, if that still counts."""
         found = self._unwritten.get((cache, path.hash_part))
-        if found is None:
+        if found is None and not self._is_empty:
             with contextlib.suppress(sqlite3.Error):
                 row = self._connection.execute(_RECALL, (cache, path.hash_part)).fetchone()
                 found = None if row is None else Remembered(*row)
@@ -122,6 +124,7 @@ class Memory:
         """Write what was noted; where that fails it is not remembered."""
         rows = [(*key, *answer) for key, answer in self._unwritten.items()]
         self._unwritten.clear()
+        self._is_empty = False
         with contextlib.suppress(sqlite3.Error):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
