@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from functools import partial
+from hashlib import sha256
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from mirror.errors import DestinationError, FormatError
 from mirror.formats.cache_info import CacheInfo, print_cache_info
-from mirror.formats.hashes import Hash
 from mirror.serve import metrics, page, status
 from mirror.serve.answers import MISSING, Answer, InMemory, Made, Refusal
 from mirror.serve.contents import archive_pieces, archive_size, file_pieces, file_size
@@ -28,6 +28,7 @@ from mirror.threads import in_thread
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from mirror.formats.hashes import Hash
     from mirror.formats.store_path import StorePath
     from mirror.serve.library import Library
     from mirror.serve.metrics import Counters
@@ -184,7 +185,7 @@ class Application:
 
 
 def _text(data: bytes, content_type: str) -> Answer:
-    return Answer(body=InMemory(data), content_type=content_type, tag=Hash.of(data).base32[:32])
+    return Answer(body=InMemory(data), content_type=content_type, tag=sha256(data).hexdigest()[:32])
 
 
 def _damaged(path: StorePath) -> Refusal:

@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 
 NAR_TYPE: Final = "application/x-nix-nar"
 _LARGEST_NARINFO: Final = 1 << 20
+_USUAL_NARINFO: Final = 1 << 13
+"""Hardly any is longer: to make room for the largest at each reading takes longer than to read."""
+
 _URL: Final = re.compile(rb"^URL: (nar/[^/\n]+)$", re.MULTILINE)
 _FILE_SIZE: Final = re.compile(rb"^FileSize: ([0-9]+)$", re.MULTILINE)
 _SUFFIX: Final = ".narinfo"
@@ -254,7 +257,9 @@ def _read(file: str) -> bytes | None:
     except OSError:
         return None
     try:
-        data = os.read(descriptor, _LARGEST_NARINFO + 1)
+        data = os.read(descriptor, _USUAL_NARINFO)
+        if len(data) == _USUAL_NARINFO:
+            data += os.read(descriptor, _LARGEST_NARINFO + 1 - _USUAL_NARINFO)
     except OSError:
         return None
     else:
