@@ -44,8 +44,8 @@ _LARGEST_NARINFO: Final = 1 << 20
 _USUAL_NARINFO: Final = 1 << 13
 """Hardly any is longer: to make room for the largest at each reading takes longer than to read."""
 
-_URL: Final = re.compile(rb"^URL: (nar/[^/\n]+)$", re.MULTILINE)
-_FILE_SIZE: Final = re.compile(rb"^FileSize: ([0-9]+)$", re.MULTILINE)
+_URL: Final = re.compile(rb"^URL: nar/([^/\n]+)$", re.MULTILINE)
+_FILE_SIZE: Final = re.compile(rb"^FileSize: ([0-9]{1,20})$", re.MULTILINE)
 _SUFFIX: Final = ".narinfo"
 _DAMAGED: Final = Refusal(
     HTTPStatus.NOT_FOUND, "its NAR is missing here, or damaged", is_notable=True
@@ -145,16 +145,13 @@ class CacheLibrary:
         return _read(f"{self._path}/{hash_part}{_SUFFIX}")
 
     def _has_its_file(self, narinfo: bytes) -> bool:
-        """Whether the NAR is there and of the right size; as text, since this is asked often."""
-        url = _URL.search(narinfo)
-        size = _FILE_SIZE.search(narinfo)
-        if url is None:
-            return False
+        """Whether the NAR is there and of the right size."""
         try:
-            status = os.stat(f"{self._path}/{url[1].decode()}", follow_symlinks=False)  # noqa: PTH116
-        except (OSError, ValueError):
+            name, size = _file_of(narinfo)
+            status = os.stat(f"{self._path}/nar/{name}", follow_symlinks=False)  # noqa: PTH116
+        except (OSError, ValueError, FormatError):  # a null byte is a ValueError
             return False
-        return size is None or int(size[1]) == status.st_size
+        return size is None or size == status.st_size
 
     async def unpacked(self, path: StorePath) -> Callable[[], Iterator[bytes]] | None:
         """What decompresses the path's NAR."""
@@ -177,7 +174,8 @@ class _NarFiles:
         self.sizes: Mapping[str, int | None] = {}
         self._directories = tuple(directories)
         self._states: tuple[int, ...] = ()
-        self._read: dict[str, tuple[int, tuple[str, int | None]]] = {}
+        self._named: Mapping[int, str] = {}
+        """What each narinfo names, by :func:`_identity`: of a large cache there are many."""
 
     def scan(self) -> None:
         """Read the narinfos that have come or changed since the last time.
@@ -189,25 +187,30 @@ class _NarFiles:
         states = tuple(state_of(directory) for directory in self._directories)
         if states == self._states:
             return
-        read = {}
+        named: dict[int, str] = {}
+        sizes: dict[str, int | None] = {}
         for directory in self._directories:
             missing = contextlib.suppress(FileNotFoundError)
             with files.explained(directory), missing, os.scandir(directory) as entries:
                 for entry in entries:
                     if entry.name.endswith(_SUFFIX):
                         with contextlib.suppress(OSError, FormatError):
-                            read[entry.path] = self._file_of(entry)
-        self._read = read
-        self.sizes = dict(named for _, named in read.values())
+                            self._add(entry, named, sizes)
+        self._named = named
+        self.sizes = sizes
         self._states = states
 
-    def _file_of(self, entry: os.DirEntry[str]) -> tuple[int, tuple[str, int | None]]:
-        changed = entry.stat(follow_symlinks=False).st_mtime_ns
-        known = self._read.get(entry.path)
-        if known is not None and known[0] == changed:
-            return known
-        narinfo = parse_narinfo(_read(entry.path) or b"")
-        return changed, (_nar_name(narinfo), narinfo.file_size)
+    def _add(
+        self, entry: os.DirEntry[str], named: dict[int, str], sizes: dict[str, int | None]
+    ) -> None:
+        identity = _identity(entry.stat(follow_symlinks=False))
+        name = self._named.get(identity)
+        if name is None:
+            name, size = _file_of(_read(entry.path) or b"")
+            sizes[name] = size
+        else:
+            sizes.setdefault(name, self.sizes[name])
+        named[identity] = name
 
 
 class _Retired:
@@ -237,6 +240,27 @@ class _Retired:
                         found.setdefault(reference.hash_part, set()).add(info.path.hash_part)
         self.referrers = found
         self._state = state
+
+
+def _identity(status: os.stat_result) -> int:
+    """A number that is another one for another file, and when the file has changed."""
+    return status.st_ino << 64 | status.st_mtime_ns
+
+
+def _file_of(narinfo: bytes) -> tuple[str, int | None]:
+    """What the URL has after ``nar/``, and the file's size if the narinfo says it.
+
+    It is looked for in the text: this is asked of each narinfo that is given, and at the start of
+    every one that there is.
+
+    Raises:
+        FormatError: no file of ``nar/`` is named.
+
+    """
+    url, size = _URL.search(narinfo), _FILE_SIZE.search(narinfo)
+    if url is None or not url[1].strip(b".") or not url[1].isascii():
+        raise FormatError("its URL is no file of nar/")
+    return url[1].decode(), None if size is None else int(size[1])
 
 
 def _nar_name(narinfo: NarInfo) -> str:
