@@ -45,7 +45,7 @@ _USUAL_NARINFO: Final = 1 << 13
 """Hardly any is longer: to make room for the largest at each reading takes longer than to read."""
 
 _URL: Final = re.compile(rb"^URL: nar/([^/\n]+)$", re.MULTILINE)
-_FILE_SIZE: Final = re.compile(rb"^FileSize: ([0-9]{1,20})$", re.MULTILINE)
+_FILE_SIZE: Final = re.compile(rb"^FileSize: ([0-9]+)$", re.MULTILINE)
 _SUFFIX: Final = ".narinfo"
 _DAMAGED: Final = Refusal(
     HTTPStatus.NOT_FOUND, "its NAR is missing here, or damaged", is_notable=True
@@ -149,7 +149,7 @@ class CacheLibrary:
         try:
             name, size = _file_of(narinfo)
             status = os.stat(f"{self._path}/nar/{name}", follow_symlinks=False)  # noqa: PTH116
-        except (OSError, ValueError, FormatError):  # a null byte is a ValueError
+        except (OSError, ValueError, FormatError):
             return False
         return size is None or size == status.st_size
 
@@ -194,7 +194,7 @@ class _NarFiles:
             with files.explained(directory), missing, os.scandir(directory) as entries:
                 for entry in entries:
                     if entry.name.endswith(_SUFFIX):
-                        with contextlib.suppress(OSError, FormatError):
+                        with contextlib.suppress(OSError, ValueError, FormatError):
                             self._add(entry, named, sizes)
         self._named = named
         self.sizes = sizes
@@ -255,10 +255,11 @@ def _file_of(narinfo: bytes) -> tuple[str, int | None]:
 
     Raises:
         FormatError: no file of ``nar/`` is named.
+        ValueError: the name is no text, or the size no number of a sensible length.
 
     """
     url, size = _URL.search(narinfo), _FILE_SIZE.search(narinfo)
-    if url is None or not url[1].strip(b".") or not url[1].isascii():
+    if url is None or not url[1].strip(b"."):
         raise FormatError("its URL is no file of nar/")
     return url[1].decode(), None if size is None else int(size[1])
 

@@ -514,6 +514,27 @@ async def test_what_is_no_narinfo_is_neither_waited_for_nor_given_in_part(cache:
             assert (await served.ask(f"/sha256/{Hash.of(SOURCE).base16}")).status == 500
 
 
+@pytest.mark.parametrize(
+    "line",
+    [b"FileSize: " + b"9" * 5000, b"FileSize: 1", b"URL: nar/..", b"URL: nar/\xff", b"URL: nar/\0"],
+    ids=lambda line: repr(line[:12]),
+)
+async def test_a_narinfo_whose_file_cannot_be_is_not_given(cache: Path, line: bytes) -> None:
+    """Neither before the server starts nor while it runs, and all others are."""
+    damaged, other = (cache / f"{made.path.hash_part}.narinfo" for made in (LARGE_PATH, LINKS[0]))
+    name = line.partition(b": ")[0]
+    whole = damaged.read_bytes()
+    damaged.write_bytes(re.sub(rb"(?m)^" + name + rb": .*$", lambda _: line, whole))
+    async with serve_directory(cache) as served:
+        for _ in range(2):
+            assert (await served.ask(f"/{damaged.name}")).status == 404
+            reply = await served.ask(f"/{other.name}")
+            assert (reply.status, reply.body) == (200, other.read_bytes())
+            assert (await served.ask(await nar_target(served, LINKS[0]))).status == 200
+            assert (await served.ask("/status.json")).status == 200
+            other.write_bytes(other.read_bytes().replace(b"\n", b"\nOther: x\n", 1))
+
+
 async def test_what_cannot_be_listed_is_said(cache: Path) -> None:
     (cache / ".prefetch/retired").write_bytes(b"")
     with pytest.raises(DestinationError, match="retired: Not a directory"):
