@@ -160,3 +160,23 @@ def test_every_comparison_can_be_made() -> None:
     assert len(rows) == 10
     for row in rows:
         assert float(row.split("|")[5]) > 0, row
+
+
+def test_a_served_cache_is_compared_with_nginx() -> None:
+    """That both give the same answers is checked at any size; the rates are not looked at."""
+    completed = subprocess.run(
+        [sys.executable, "-m", "benchmarks.serving", "50", "1", "4", "1", "1", "1000"],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert completed.returncode == 0, completed.stderr
+    found = re.search(r"the same answers: (\d+)", completed.stdout)
+    assert found is not None
+    assert int(found[1]) > 100
+    for kind in ("narinfos a second", "NARs, MB/s"):
+        assert re.search(rf"\| {kind} \| [1-9]\S* \| [1-9]\S* \| ", completed.stdout)
+    peaks = [float(figure) for figure in re.findall(r"([0-9.]+) MB when all", completed.stdout)]
+    assert len(peaks) == 2
+    assert max(peaks) < 150
