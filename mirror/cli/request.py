@@ -20,13 +20,13 @@ from mirror.nix.stores import locate
 from mirror.planning.list_file import decode_list, parse_list
 from mirror.planning.targets import Level
 from mirror.shipped import shipped_edits
-from mirror.sync.workshop import WorkshopOptions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from mirror.formats.signing import SecretKey
     from mirror.planning.targets import Target
+    from mirror.sync.workshop import WorkshopOptions
 
 _NIX_STORE: Final = re.compile(r"(auto|daemon|local)(\?.*)?|(unix|local)://.*")
 _OTHER_URL: Final = re.compile(r"[a-z][a-z0-9+.-]*://.*")
@@ -63,6 +63,9 @@ class Request:
             RequestError: the rate cannot be read.
 
         """
+        # What serves or prunes asks no network, and starts without what it takes.
+        from mirror.sync.workshop import WorkshopOptions  # noqa: PLC0415 - start-up time
+
         return WorkshopOptions(
             store=self.store,
             substituters=self.substituters,
