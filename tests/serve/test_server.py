@@ -133,6 +133,20 @@ async def test_parts_and_heads_of_files(served: Served, method: str) -> None:
     assert (beyond.status, beyond.headers["Content-Range"]) == (416, f"bytes */{size}")
 
 
+async def test_a_small_file_comes_from_memory_or_from_the_disk(served: Served, cache: Path) -> None:
+    target = await nar_target(served, LINKS[0])
+    with (cache / target.lstrip("/")).open("rb") as file:
+        content = file.read()
+        os.fsync(file.fileno())
+        for _ in range(2):
+            reply = await served.ask(target)
+            assert (reply.status, reply.body) == (200, content)
+            part = await served.ask(target, Range="bytes=3-20")
+            assert (part.status, part.body) == (206, content[3:21])
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    assert served.log == []
+
+
 async def test_what_a_client_has_already_is_not_sent_again(served: Served) -> None:
     for target in (await nar_target(served, LARGE_PATH), "/nix-cache-info", "/status.json"):
         first = await served.ask(target)
