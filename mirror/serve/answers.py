@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from hashlib import sha256
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -62,6 +63,11 @@ class Refusal:
     status: HTTPStatus
     reason: str
     is_notable: bool = False
+
+
+def text_answer(data: bytes, content_type: str) -> Answer:
+    """An answer of this content, which its address may have no longer the next time."""
+    return Answer(body=InMemory(data), content_type=content_type, tag=sha256(data).hexdigest()[:32])
 
 
 MISSING: Final = Refusal(HTTPStatus.NOT_FOUND, "there is nothing here")

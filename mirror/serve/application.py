@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from functools import partial
-from hashlib import sha256
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from mirror.errors import DestinationError, FormatError
 from mirror.formats.cache_info import CacheInfo, print_cache_info
 from mirror.serve import metrics, page, status
-from mirror.serve.answers import MISSING, Answer, InMemory, Made, Refusal
+from mirror.serve.answers import MISSING, Answer, Made, Refusal, text_answer
 from mirror.serve.contents import archive_pieces, archive_size, file_pieces, file_size
 from mirror.serve.overview import Overviews
 from mirror.serve.routes import (
@@ -92,7 +91,7 @@ class Application:
             return _TOO_MANY_RANGES
         match asked:
             case NarInfoOf(hash_part):
-                answer = await self._narinfo(hash_part)
+                answer = await self._library.narinfo(hash_part)
             case NarFile(name):
                 answer = await self._library.nar(name)
             case FileOf(digest):
@@ -104,10 +103,6 @@ class Application:
             case None:
                 answer = _SUSPICIOUS if is_suspicious(target) else MISSING
         return answer
-
-    async def _narinfo(self, hash_part: str) -> Answer | Refusal:
-        found = await self._library.narinfo(hash_part)
-        return found if isinstance(found, Refusal) else _text(found, "text/x-nix-narinfo")
 
     async def _file(self, digest: Hash) -> Answer | Refusal:
         path = (await self._overviews.newest()).files.get(digest)
@@ -156,7 +151,7 @@ class Application:
 
     async def _page(self, wanted: Page, host: str | None) -> Answer:
         if wanted is Page.CACHE_INFO:
-            return _text(self._cache_info, "text/x-nix-cache-info")
+            return text_answer(self._cache_info, "text/x-nix-cache-info")
         overview = await self._overviews.with_rehearsals()
         authority = host if host and _AUTHORITY.fullmatch(host) else None
         public_keys: tuple[str, ...] = ()
@@ -181,11 +176,7 @@ class Application:
                 text = metrics.render(overview, self._counters, stored)
                 kind = "text/plain; version=0.0.4; charset=utf-8"
         # A lone surrogate may have come with a name of a file that is no UTF-8.
-        return _text(text.encode(errors="backslashreplace"), kind)
-
-
-def _text(data: bytes, content_type: str) -> Answer:
-    return Answer(body=InMemory(data), content_type=content_type, tag=sha256(data).hexdigest()[:32])
+        return text_answer(text.encode(errors="backslashreplace"), kind)
 
 
 def _damaged(path: StorePath) -> Refusal:

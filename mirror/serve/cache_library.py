@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import re
 import stat
 import time
 from functools import partial
@@ -27,6 +26,13 @@ from mirror.formats.narinfo import parse_narinfo
 from mirror.serve.answers import MISSING, Answer, InFile, Refusal
 from mirror.serve.leases import LEASE_SECONDS, Leases
 from mirror.serve.lock import shared_lock
+from mirror.serve.narinfos import (
+    SUFFIX,
+    Narinfos,
+    named_file,
+    narinfo_answer,
+    read_narinfo,
+)
 from mirror.serve.watching import state_of
 from mirror.sources.filesystem import file_contents
 from mirror.threads import in_thread
@@ -38,15 +44,9 @@ if TYPE_CHECKING:
     from mirror.destinations import CacheDirectory
     from mirror.formats.narinfo import NarInfo
     from mirror.formats.store_path import StorePath
+    from mirror.serve.narinfos import GivenNarinfo
 
 NAR_TYPE: Final = "application/x-nix-nar"
-_LARGEST_NARINFO: Final = 1 << 20
-_USUAL_NARINFO: Final = 1 << 13
-"""Hardly any is longer: to make room for the largest at each reading takes longer than to read."""
-
-_URL: Final = re.compile(rb"^URL: nar/([^/\n]+)$", re.MULTILINE)
-_FILE_SIZE: Final = re.compile(rb"^FileSize: ([0-9]+)$", re.MULTILINE)
-_SUFFIX: Final = ".narinfo"
 _DAMAGED: Final = Refusal(
     HTTPStatus.NOT_FOUND, "its NAR is missing here, or damaged", is_notable=True
 )
@@ -58,6 +58,8 @@ class CacheLibrary:
     def __init__(self, directory: CacheDirectory, leases: Leases) -> None:
         self.destination = directory
         self._path = directory.path
+        self._nars = f"{directory.path}/nar"
+        self._narinfos = Narinfos(directory.path)
         self._leases = leases
         self._files = _NarFiles((self._path, self._path / RETIRED))
         self._retired = _Retired(self._path / RETIRED)
@@ -100,25 +102,28 @@ class CacheLibrary:
         """The keys that signed here."""
         return tuple(map(str, await asyncio.to_thread(read_public_keys, self._path)))
 
-    async def narinfo(self, hash_part: str) -> bytes | Refusal:
+    async def narinfo(self, hash_part: str) -> Answer | Refusal:
         """The narinfo, also a retired one where an earlier answer led to it.
 
         One whose NAR is damaged is not given: its client then asks its other caches. Led to a file
         that it cannot have, Nix would take the whole cache for broken, and an old one would crash.
         """
         now = time.monotonic()
-        data = self._live(hash_part)
-        if data is None:
+        found = self._narinfos.find(hash_part)
+        if found is None:
             referrers = await self._referrers()
             if hash_part in referrers and self._leases.lead_to(hash_part, referrers, now=now):
-                retired = _read(f"{self._path}/{RETIRED}/{hash_part}{_SUFFIX}")
+                retired = read_narinfo(f"{self._path}/{RETIRED}/{hash_part}{SUFFIX}")
+                if retired is not None:
+                    return narinfo_answer(retired)
                 # It may have been published anew in between.
-                return retired or self._live(hash_part) or MISSING
+                live = self._narinfos.find(hash_part)
+                return MISSING if live is None else live.answer
             return MISSING
-        if not self._has_its_file(data):
+        if not self._has_its_file(found):
             return _DAMAGED
         self._leases.give(hash_part, now=now)
-        return data
+        return found.answer
 
     async def nar(self, name: str) -> Answer | Refusal:
         """A NAR's file, as upstream compressed it."""
@@ -141,21 +146,19 @@ class CacheLibrary:
                 await in_thread(self._retired.scan)
         return self._retired.referrers
 
-    def _live(self, hash_part: str) -> bytes | None:
-        return _read(f"{self._path}/{hash_part}{_SUFFIX}")
-
-    def _has_its_file(self, narinfo: bytes) -> bool:
+    def _has_its_file(self, narinfo: GivenNarinfo) -> bool:
         """Whether the NAR is there and of the right size."""
-        try:
-            name, size = _file_of(narinfo)
-            status = os.stat(f"{self._path}/nar/{name}", follow_symlinks=False)  # noqa: PTH116
-        except (OSError, ValueError, FormatError):
+        if narinfo.nar is None:
             return False
-        return size is None or size == status.st_size
+        try:
+            status = os.stat(f"{self._nars}/{narinfo.nar}", follow_symlinks=False)  # noqa: PTH116
+        except (OSError, ValueError):  # such as a null byte
+            return False
+        return narinfo.nar_size is None or narinfo.nar_size == status.st_size
 
     async def unpacked(self, path: StorePath) -> Callable[[], Iterator[bytes]] | None:
         """What decompresses the path's NAR."""
-        data = _read(f"{self._path}/{path.hash_part}{_SUFFIX}")
+        data = read_narinfo(f"{self._path}/{path.hash_part}{SUFFIX}")
         try:
             entry = parse_narinfo(data) if data is not None else None
         except FormatError:
@@ -193,8 +196,8 @@ class _NarFiles:
             missing = contextlib.suppress(FileNotFoundError)
             with files.explained(directory), missing, os.scandir(directory) as entries:
                 for entry in entries:
-                    if entry.name.endswith(_SUFFIX):
-                        with contextlib.suppress(OSError, ValueError, FormatError):
+                    if entry.name.endswith(SUFFIX):
+                        with contextlib.suppress(OSError, FormatError):
                             self._add(entry, named, sizes)
         self._named = named
         self.sizes = sizes
@@ -206,7 +209,7 @@ class _NarFiles:
         identity = _identity(entry.stat(follow_symlinks=False))
         name = self._named.get(identity)
         if name is None:
-            name, size = _file_of(_read(entry.path) or b"")
+            name, size = named_file(read_narinfo(entry.path) or b"")
             sizes[name] = size
         else:
             sizes.setdefault(name, self.sizes[name])
@@ -232,9 +235,9 @@ class _Retired:
             return
         found: dict[str, set[str]] = {}
         with contextlib.suppress(FileNotFoundError):
-            for file in self._directory.glob(f"*{_SUFFIX}"):
+            for file in self._directory.glob(f"*{SUFFIX}"):
                 with contextlib.suppress(FormatError):
-                    info = parse_narinfo(_read(str(file)) or b"").info
+                    info = parse_narinfo(read_narinfo(str(file)) or b"").info
                     found.setdefault(info.path.hash_part, set())
                     for reference in info.references:
                         found.setdefault(reference.hash_part, set()).add(info.path.hash_part)
@@ -247,50 +250,12 @@ def _identity(status: os.stat_result) -> int:
     return status.st_ino << 64 | status.st_mtime_ns
 
 
-def _file_of(narinfo: bytes) -> tuple[str, int | None]:
-    """What the URL has after ``nar/``, and the file's size if the narinfo says it.
-
-    It is looked for in the text: this is asked of each narinfo that is given, and at the start of
-    every one that there is.
-
-    Raises:
-        FormatError: no file of ``nar/`` is named.
-        ValueError: the name is no text, or the size no number of a sensible length.
-
-    """
-    url, size = _URL.search(narinfo), _FILE_SIZE.search(narinfo)
-    if url is None or not url[1].strip(b"."):
-        raise FormatError("its URL is no file of nar/")
-    return url[1].decode(), None if size is None else int(size[1])
-
-
 def _nar_name(narinfo: NarInfo) -> str:
     """What the URL has after ``nar/``; a file elsewhere is not for anybody to see."""
     directory, _, name = narinfo.url.rpartition("/")
     if directory != "nar" or not name.strip("."):
         raise FormatError(f"{narinfo.info.path} is not in a file of nar/: {narinfo.url!r}")
     return name
-
-
-def _read(file: str) -> bytes | None:
-    """A small plain file's content: None of anything else, which must not be given in part.
-
-    On the event loop, since a thread would cost more than reading it.
-    """
-    try:
-        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError:
-        return None
-    try:
-        data = os.read(descriptor, _USUAL_NARINFO)
-        if len(data) == _USUAL_NARINFO:
-            data += os.read(descriptor, _LARGEST_NARINFO + 1 - _USUAL_NARINFO)
-    except OSError:
-        return None
-    else:
-        return data if len(data) <= _LARGEST_NARINFO else None
-    finally:
-        os.close(descriptor)
 
 
 def _unpack(directory: Path, entry: NarInfo) -> Iterator[bytes]:

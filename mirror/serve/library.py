@@ -33,7 +33,7 @@ class Library(Protocol):
         """The keys that sign what was made here, the newest last."""
         ...
 
-    async def narinfo(self, hash_part: str) -> bytes | Refusal:
+    async def narinfo(self, hash_part: str) -> Answer | Refusal:
         """The narinfo of a path, if it is there."""
         ...
 

@@ -21,6 +21,7 @@ from mirror.formats.signing import fingerprint
 from mirror.nix import daemon
 from mirror.serve.answers import MISSING, Answer, Made
 from mirror.serve.cache_library import NAR_TYPE
+from mirror.serve.narinfos import narinfo_answer
 from mirror.sources import filesystem
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class StoreLibrary:
         """The key that signs, if there is one."""
         return () if self._signing_key is None else (str(self._signing_key.public),)
 
-    async def narinfo(self, hash_part: str) -> bytes | Refusal:
+    async def narinfo(self, hash_part: str) -> Answer | Refusal:
         """What the store knows of a path."""
         info = await self._info(hash_part)
         if info is None:
@@ -84,7 +85,7 @@ class StoreLibrary:
             file_hash=info.nar_hash,
             file_size=info.nar_size,
         )
-        return print_narinfo(entry)
+        return narinfo_answer(print_narinfo(entry))
 
     async def nar(self, name: str) -> Answer | Refusal:
         """A path's NAR, if it still is the one that the name was made for."""

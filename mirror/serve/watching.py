@@ -21,5 +21,9 @@ def state_of(directory: Path) -> int:
         changed = directory.stat().st_mtime_ns
     except OSError:
         return 0
-    now = time.time_ns()
-    return changed if now - changed > _SETTLED_NANOSECONDS else -now
+    return changed if has_settled(changed) else -time.time_ns()
+
+
+def has_settled(changed: int) -> bool:
+    """Whether what last changed then (nanoseconds since 1970) shows it when it changes again."""
+    return time.time_ns() - changed > _SETTLED_NANOSECONDS
