@@ -34,9 +34,10 @@ class Leases:
         """Remember that a narinfo that is not retired was given."""
         self._given[hash_part] = now
         if len(self._given) > self._enough:
-            self._given = {
-                each: when for each, when in self._given.items() if now - when < self._seconds
-            }
+            # In place: of many, a copy would be the most that the server ever holds.
+            ended = [each for each, when in self._given.items() if now - when >= self._seconds]
+            for each in ended:
+                del self._given[each]
             self._enough = max(_FEWEST, 2 * len(self._given))
 
     def lead_to(
