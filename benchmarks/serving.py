@@ -72,7 +72,7 @@ class Sizes:
     nar_megabytes: int = 128
     seconds: int = 5
     rounds: int = 5
-    many: int = 100_000
+    many: int = 50_000
 
 
 @dataclass(frozen=True, slots=True)
