@@ -17,7 +17,8 @@
     │   └── LockedError         … because another run holds its lock
     └── ToolError               a program that is needed cannot be used     exit 3
 
-An error's text says what is wrong, of which thing; its ``hint`` says what to do about it.
+An error's text says what is wrong, of which thing; its ``hint`` says what to do about it. What
+servers and files have called things comes into such texts: a terminal is told nothing by it.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ class PrefetchError(Exception):
     exit_code: ClassVar[int] = 1
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
+        self.message = printable(message)
+        super().__init__(self.message)
         self.hint = hint
 
 
@@ -130,6 +131,15 @@ class ToolError(PrefetchError):
     """A program that is needed is missing, too old or does not work."""
 
     exit_code: ClassVar[int] = 3
+
+
+def printable(text: str) -> str:
+    """``text`` with what a terminal would obey or not show escaped; line breaks and tabs stay."""
+    if text.isprintable():
+        return text
+    return "".join(
+        each if each.isprintable() or each in "\n\t" else ascii(each)[1:-1] for each in text
+    )
 
 
 def first_of(group: BaseExceptionGroup[PrefetchError]) -> PrefetchError:

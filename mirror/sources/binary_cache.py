@@ -26,6 +26,7 @@ from mirror.errors import (
     NotAvailableError,
     RequestError,
     TransientError,
+    printable,
 )
 from mirror.formats.cache_info import FILE_NAME, parse_cache_info
 from mirror.formats.narinfo import NarInfo, parse_narinfo
@@ -199,6 +200,7 @@ class BinaryCache:
             return None
         signers = sorted({signature.partition(":")[0] for signature in info.signatures})
         by = f"its signatures are by {', '.join(signers)}" if signers else "it has no signature"
+        by = printable(by)
         return f"{info.path} is signed by none of the trusted keys; {by}"
 
     def _is_signed(self, info: PathInfo) -> bool:
