@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 _CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
+_DIGITS: Final = 20
+"""As many as the largest size of 64 bits has."""
+
 
 class _ChangedError(TransientError):
     """The file is another one now: what was handed on cannot be completed."""
@@ -227,7 +230,7 @@ class Body:
 def content_length(answer: Answer) -> int | None:
     """The size that the answer announces, in bytes."""
     text = answer.headers.get("content-length", "")
-    return int(text) if text.isascii() and text.isdigit() else None
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _DIGITS else None
 
 
 def _validator(answer: Answer) -> str | None:

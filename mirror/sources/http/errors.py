@@ -52,6 +52,7 @@ _LATER: Final = frozenset(
 )
 _NEVER: Final = frozenset({HTTPStatus.NOT_IMPLEMENTED, HTTPStatus.HTTP_VERSION_NOT_SUPPORTED})
 _SERVER_ERRORS: Final = 500
+_LONGEST: Final = 300
 
 
 class MissingError(NotAvailableError):
@@ -132,5 +133,6 @@ def _reason(status: int) -> str:
 
 
 def _words(error: BaseException) -> str:
+    """What it says, but not all that a server sent, which may be in it."""
     text = " ".join(str(error).split())
-    return text or type(error).__name__
+    return text[:_LONGEST] or type(error).__name__
