@@ -1,0 +1,332 @@
+"""One run in which every server is hostile, and what it left behind.
+
+:class:`Village` has one derivation whose inputs each have a server of their own: a path that only
+one binary cache offers, or a source that only one origin has. One real sync asks them all, since a
+server that misbehaves must not spoil what the others give either.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import tempfile
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
+
+from mirror.destinations import CacheDirectory
+from mirror.errors import PrefetchError
+from mirror.formats import nar
+from mirror.formats.hashes import Hash
+from mirror.formats.narinfo import NarInfo, print_narinfo
+from mirror.formats.path_info import PathInfo
+from mirror.formats.signing import SecretKey, fingerprint
+from mirror.formats.store_path import StorePath
+from mirror.planning.list_file import parse_list
+from mirror.sources.http import HttpSettings
+from mirror.sync.run import Synced, sync
+from mirror.sync.workshop import WorkshopOptions, open_workshop
+from rig.bench import Recorder
+from rig.running import ScratchStore, evaluate, run
+from rig.servers import Reply, Server
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    import pytest
+
+    from mirror.nix.command import Nix
+
+PUBLIC: Final = "127.0.0.1"
+"""Stands for an address of the open internet, where the hostile servers are."""
+PRIVATE: Final = "127.0.0.2"
+"""Stands for an address of the user's own network."""
+
+IMPATIENT: Final = HttpSettings(
+    attempts=2,
+    first_pause=0.01,
+    silence_seconds=2,
+    speed_seconds=2,
+    answer_seconds=3,
+    connect_seconds=5,
+    is_public=lambda address: address == PUBLIC,
+)
+
+_PATHS: Final = """
+let path = name: derivation {{ inherit name; system = "x86_64-linux"; builder = "/bin/sh"; }};
+in {{
+  paths = builtins.mapAttrs (name: _: "${{path name}}") {{ {names} }};
+  all = derivation {{
+    name = "all"; system = "x86_64-linux"; builder = "/bin/sh";
+    inputs = map path [ {paths} ] ++ [ {sources} ];
+  }};
+}}
+"""
+_SOURCE: Final = """(derivation {{
+  name = "{name}"; system = "x86_64-linux"; builder = "/bin/sh"; mirrorsFile = "/none";
+  outputHashAlgo = "sha256"; outputHashMode = "{mode}"; outputHash = "{hash}"; {attributes}
+}})"""
+FETCHZIP: Final = 'urls = "{url}"; postFetch = "unpackFile \\"$renamed\\"";'
+"""A source's attributes, as fetchzip's with ``stripRoot=false``."""
+
+
+def file_nar(contents: bytes) -> bytes:
+    """The NAR of a file."""
+    return b"".join(nar.serialize(nar.Regular.of(contents)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheCase:
+    """A cache that misbehaves about one path; ``said`` is a pattern of what the report says.
+
+    ``arrives``: the path is had nevertheless.
+    """
+
+    name: str
+    serve: Callable[[Place], None]
+    said: str
+    arrives: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OriginCase:
+    """An origin that misbehaves about one source, which has ``attributes`` in Nix."""
+
+    name: str
+    serve: Callable[[Place], None]
+    said: str
+    arrives: bool = False
+    attributes: str = 'urls = "{url}";'
+    mode: str = "flat"
+    hash: str = Hash.of(b"what it should be").base16
+
+
+@dataclass(kw_only=True)
+class Place:
+    """One server's part of the hostile server: everything below ``url``."""
+
+    name: str
+    url: str
+    server: Server
+    inside: Server
+    key: SecretKey
+    directory: Path
+    path: StorePath | None = None
+
+    @cached_property
+    def contents(self) -> bytes:
+        """What the path holds: another thing in each place, incompressible."""
+        return random.Random(self.name).randbytes(300_000)
+
+    @cached_property
+    def nar(self) -> bytes:
+        return file_nar(self.contents)
+
+    def on(self, file: str, *replies: Reply) -> str:
+        """Answer ``file`` so; its URL."""
+        return self.server.on(f"/{self.name}/{file}", *replies)
+
+    def narinfo(
+        self,
+        archive: bytes | None = None,
+        *,
+        compression: str = "none",
+        url: str = "nar/x.nar",
+        file_size: int | None = None,
+        signatures: tuple[str, ...] | None = None,
+        **changes: object,
+    ) -> bytes:
+        """A narinfo of the path, signed as it then says unless ``signatures`` are given."""
+        assert self.path is not None
+        archive = self.nar if archive is None else archive
+        info = PathInfo(path=self.path, nar_hash=Hash.of(archive), nar_size=len(archive))
+        info = replace(info, **changes)  # type: ignore[arg-type] # a table of arguments
+        if signatures is None:
+            signatures = (self.key.sign(fingerprint(info)),)
+        return print_narinfo(
+            NarInfo(
+                info=replace(info, signatures=signatures),
+                url=url,
+                compression=compression,
+                file_size=file_size,
+            )
+        )
+
+    def says(self, narinfo: bytes | Reply) -> None:
+        """Answer so when asked for the path's narinfo."""
+        assert self.path is not None
+        reply = Reply(body=narinfo) if isinstance(narinfo, bytes) else narinfo
+        self.on(f"{self.path.hash_part}.narinfo", reply)
+
+    def gives(self, *replies: Reply) -> None:
+        """Say the truth of the path, and answer so when asked for its NAR."""
+        self.says(self.narinfo())
+        self.on("nar/x.nar", *replies)
+
+    def packs(self, archive: bytes, **said: object) -> None:
+        """Offer this archive as the path's, signed."""
+        self.says(self.narinfo(archive, **said))  # type: ignore[arg-type] # a table of arguments
+        self.on("nar/x.nar", Reply(body=archive))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aftermath:
+    """What a run came to: ``said`` is all that it told, ``published`` the cache's hash parts.
+
+    ``touched`` are the files, outside of the destination and of Nix's own caches, that came or went
+    or changed.
+    """
+
+    synced: Synced | None
+    said: str
+    cache: Path
+    touched: set[str]
+    places: Mapping[str, Place]
+
+    @property
+    def published(self) -> set[str]:
+        return {each.stem for each in self.cache.glob("*.narinfo")}
+
+    def has(self, name: str) -> bool:
+        """Whether the path or source of that name was stored, and a reader sees it."""
+        assert self.synced is not None, self.said
+        stored = {
+            each.path.name: each.path.hash_part
+            for each in self.synced.outcomes
+            if each.result == "stored"
+        }
+        path = self.places[name].path
+        assert path is None or (name in stored) == (path.hash_part in self.published)
+        return stored.get(name) in self.published
+
+    def told_of(self, name: str) -> str:
+        """What was told of that place, of its path in particular where there is such."""
+        told = self.said.splitlines()
+        for outcome in self.synced.outcomes if self.synced else ():
+            if outcome.path.name == name:
+                told += [str(each) for each in outcome.attempts]
+        place = re.compile(re.escape(self.places[name].url) + r"(?![\w-])")
+        return "\n".join(each for each in told if place.search(each))
+
+
+@dataclass(kw_only=True)
+class Village:
+    """A user with a list, in ``directory``, and hostile servers around them."""
+
+    nix: Nix
+    directory: Path
+    store: ScratchStore
+    key: SecretKey = field(default_factory=lambda: SecretKey.generate("hostile-1"))
+
+    def prepare(
+        self, server: Server, inside: Server, cases: Sequence[CacheCase | OriginCase]
+    ) -> dict[str, Place]:
+        """Write the list and what it evaluates, and let the servers do as the cases say."""
+        names = [case.name for case in cases if isinstance(case, CacheCase)]
+        sources = [
+            _SOURCE.format(
+                name=case.name,
+                mode=case.mode,
+                hash=case.hash,
+                attributes=case.attributes.format(url=f"{server.url}/{case.name}/download"),
+            )
+            for case in cases
+            if isinstance(case, OriginCase)
+        ]
+        user = self.directory / "user"
+        (self.directory / "tmp").mkdir(parents=True, exist_ok=True)
+        user.mkdir(exist_ok=True)
+        (user / "all.nix").write_text(
+            _PATHS.format(
+                names=" ".join(f'"{name}" = null;' for name in names),
+                paths=" ".join(f'"{name}"' for name in names),
+                sources="\n".join(sources),
+            )
+        )
+        (user / "hosts.txt").write_text("all = ./all.nix#all\n")
+        expression = f"(import {user}/all.nix).paths"
+        paths = evaluate(self.nix, expression, store=self.store)
+        places = {}
+        for case in cases:
+            path = StorePath.parse(paths[case.name]) if case.name in paths else None
+            place = Place(
+                name=case.name,
+                url=f"{server.url}/{case.name}",
+                server=server,
+                inside=inside,
+                key=self.key,
+                directory=self.directory,
+                path=path,
+            )
+            place.on("nix-cache-info", Reply(body=b"StoreDir: /nix/store\n"))
+            case.serve(place)
+            places[case.name] = place
+        return places
+
+    async def sync(
+        self, places: Mapping[str, Place], patch: pytest.MonkeyPatch, **settings: object
+    ) -> Aftermath:
+        """Run a whole sync of the list into an empty cache directory."""
+        user, recorder = self.directory / "user", Recorder()
+        patch.setattr(tempfile, "tempdir", str(self.directory / "tmp"))
+        options = WorkshopOptions(
+            store=self.store.url,
+            substituters=tuple(place.url for place in places.values() if place.path is not None),
+            trusted_keys=(str(self.key.public),),
+            builder=False,
+            archives=False,
+            http=IMPATIENT,
+        )
+        options = replace(options, **settings)  # type: ignore[arg-type] # a table of arguments
+        targets = parse_list(
+            (user / "hosts.txt").read_text(), file="hosts.txt", directory=user, shipped_edits={}
+        )
+        before, synced, said = self._surroundings(), None, ""
+        async with CacheDirectory.open(user / "cache") as cache:
+            try:
+                async with open_workshop(self.nix, options, recorder) as workshop:
+                    synced = await sync(
+                        targets, workshop, cache, recorder, jobs=8, keep_going=True, build=False
+                    )
+                    # The user is told of the first alone.
+                    said = "\n".join(workshop.caches.refusals.values())
+            except PrefetchError as raised:
+                said = raised.message
+        after = self._surroundings()
+        return Aftermath(
+            synced=synced,
+            said="\n".join((said, *recorder.notices)),
+            cache=user / "cache",
+            touched={name for name in before | after if before.get(name) != after.get(name)},
+            places=places,
+        )
+
+    def verify(self, nix: Nix) -> None:
+        """Let Nix read the whole cache: every signature, every NAR, every hash."""
+        run(
+            nix,
+            *("nix", "store", "verify", "--all", "--store"),
+            f"file://{self.directory}/user/cache",
+            config=(f"trusted-public-keys = {self.key.public}",),
+        )
+
+    def _surroundings(self) -> dict[str, tuple[int, int]]:
+        """Every file around the destination: its size, and when it changed."""
+        home = self.nix.home
+        own = (self.directory / "user/cache", self.store.directory, home / "cache/nix")
+        found = {}
+        for top in (self.directory, home):
+            for each in top.rglob("*"):
+                if not any(each.is_relative_to(known) for known in own):
+                    status = each.lstat()
+                    is_directory = each.is_dir()
+                    found[str(each)] = (
+                        (0, 0)
+                        if is_directory
+                        else (
+                            status.st_size,
+                            status.st_mtime_ns,
+                        )
+                    )
+        return found
