@@ -5,6 +5,7 @@ Old (v7), ustar, GNU (long names, sparse files) and pax archives are read. Names
 
 from __future__ import annotations
 
+import re
 import tarfile
 from functools import partial
 from typing import TYPE_CHECKING, Final, cast
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 
 _HEADER_CAP: Final = 1 << 20
 """The most that one extended header may have: they are read into memory."""
+_HEADERS_CAP: Final = 4 << 20
+"""And all that are before one entry, maps of sparse files among them."""
+_NUMBER: Final = re.compile(rb"\d{256}")
+"""More digits than any number or name has; the library takes the square of their number."""
 _MAGIC: Final = slice(257, 262)
 _CHECKSUM: Final = slice(148, 156)
 _BLOCK: Final = 512
@@ -51,11 +56,14 @@ def read_tar(archive: Path, limits: Limits) -> Node:
     """
     tree = ArchiveTree(limits)
     try:
-        with archive.open("rb") as file, _open(file) as members:
+        with archive.open("rb") as file:
             end = file.seek(0, 2)
             file.seek(0)
+            guarded = _Guarded(file)
+            members = _open(guarded)
             while (member := members.next()) is not None:
                 _add(tree, member, archive, end)
+                guarded.next_entry()
                 # The library would keep every header.
                 members.members.clear()  # type: ignore[attr-defined] # not in the stubs
     except (
@@ -67,9 +75,9 @@ def read_tar(archive: Path, limits: Limits) -> Node:
     return tree.root
 
 
-def _open(file: IO[bytes]) -> tarfile.TarFile:
+def _open(file: _Guarded) -> tarfile.TarFile:
     return tarfile.TarFile(
-        fileobj=cast("IO[bytes]", _Guarded(file)), encoding="utf-8", errors="surrogateescape"
+        fileobj=cast("IO[bytes]", file), encoding="utf-8", errors="surrogateescape"
     )
 
 
@@ -82,6 +90,8 @@ def _add(tree: ArchiveTree, member: tarfile.TarInfo, archive: Path, end: int) ->
     elif member.islnk():
         tree.add_copy(name, _bytes(member.linkname))
     elif member.isreg():
+        if member.issparse():
+            tree.count_parts(len(_parts(member)))
         tree.add(name, _regular(member, archive, end))
     else:
         raise IntegrityError(f"{show(name)} is neither a file nor a directory nor a link")
@@ -91,9 +101,13 @@ def _regular(member: tarfile.TarInfo, archive: Path, end: int) -> Regular:
     executable = bool(member.mode & 0o100)
     start = member.offset_data
     if member.issparse():
-        # The stubs have the header's bytes here, which the library has replaced by then.
-        parts = cast("Sequence[tuple[int, int]]", member.sparse)
+        parts = _parts(member)
         stored = sum(size for _, size in parts)
+        position = 0
+        for offset, size in [*parts, (member.size, 0)]:
+            if offset < position or size < 0:
+                raise IntegrityError(f"{show(_bytes(member.name))}: its parts are not in order")
+            position = offset + size
         read = partial(_sparse_contents, archive, start, member.size, parts)
     else:
         stored = member.size
@@ -101,6 +115,13 @@ def _regular(member: tarfile.TarInfo, archive: Path, end: int) -> Regular:
     if member.size < 0 or stored < 0 or start + stored > end:
         raise IntegrityError(f"{show(_bytes(member.name))}: the archive is cut short")
     return Regular(member.size, executable, read)
+
+
+def _parts(member: tarfile.TarInfo) -> Sequence[tuple[int, int]]:
+    """Where in a sparse file the stored parts are, and their sizes."""
+    # The stubs have the header's bytes here, which the library has replaced by then.
+    parts = cast("Sequence[tuple[int, int]]", member.sparse)
+    return [(offset, size) for offset, size in parts if size]
 
 
 def _sparse_contents(
@@ -123,17 +144,28 @@ def _bytes(text: str) -> bytes:
 
 
 class _Guarded:
-    """A file that refuses the large reads that a hostile header asks for."""
+    """A file of which only headers are read, and that refuses what a hostile one asks for."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
+        self._of_entry = 0
         self.name = ""
         self.mode = "rb"
+
+    def next_entry(self) -> None:
+        """Whatever is read from here on belongs to another entry."""
+        self._of_entry = 0
 
     def read(self, size: int) -> bytes:
         if size > _HEADER_CAP:
             raise IntegrityError(f"the archive has a header of {size} bytes")
-        return self._file.read(size)
+        self._of_entry += size
+        if self._of_entry > _HEADERS_CAP:
+            raise IntegrityError(f"the archive has more than {_HEADERS_CAP} bytes before an entry")
+        data = self._file.read(size)
+        if _NUMBER.search(data):
+            raise IntegrityError("the archive has a header with a number of hundreds of digits")
+        return data
 
     def seek(self, position: int) -> int:
         return self._file.seek(position)

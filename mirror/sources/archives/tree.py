@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from mirror.errors import IntegrityError
+from mirror.errors import FormatError, IntegrityError
+from mirror.formats import nar_strings as wire
 from mirror.formats.nar import Directory, Node, Regular, Symlink
 from mirror.formats.nar_strings import show
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How large an archive may be: ``entries`` of any kind, ``size`` in bytes once unpacked."""
+    """How large an archive may be: ``entries`` of any kind, ``size`` in bytes once unpacked.
 
-    entries: int = 2_000_000
+    What is unpacked is at most ``growth`` times as large as what was downloaded, once it is more
+    than ``harmless`` bytes: sources are compressed to a tenth, bombs to a thousandth.
+    """
+
+    entries: int = 500_000
     size: int = 64 << 30
+    growth: int = 200
+    harmless: int = 1 << 30
+
+    def of(self, downloaded: int) -> Limits:
+        """The limits for an archive of which so many bytes were downloaded."""
+        return replace(self, size=min(self.size, max(self.harmless, self.growth * downloaded)))
 
 
 class ArchiveTree:
@@ -41,6 +52,8 @@ class ArchiveTree:
         *above, last = self._parts(name) or [b""]
         if not last:
             raise IntegrityError("the archive's top is not a directory")
+        if isinstance(node, Symlink):
+            _as_nix_accepts(wire.check_target, node.target, name)
         entries = self._directory(above, name)
         if isinstance(entries.get(last), Directory):
             raise IntegrityError(f"{show(name)} is a directory and something else too")
@@ -48,8 +61,10 @@ class ArchiveTree:
 
     def add_directory(self, name: bytes) -> None:
         """See that there is a directory."""
-        self._count(0)
+        before = self._entries
         self._directory(self._parts(name), name)
+        if self._entries == before:
+            self._count(0)
 
     def add_copy(self, name: bytes, original: bytes) -> None:
         """A hard link: the file that is at ``original`` by now."""
@@ -58,6 +73,10 @@ class ArchiveTree:
         if not isinstance(node, Regular | Symlink):
             raise IntegrityError(f"{show(name)} is a link to {show(original)}, which is no file")
         self.add(name, node)
+
+    def count_parts(self, number: int) -> None:
+        """Count what an entry has many of, and which takes memory as entries do."""
+        self._entries += number
 
     def _count(self, size: int) -> None:
         self._entries += 1
@@ -74,14 +93,29 @@ class ArchiveTree:
         parts = [part for part in name.split(b"/") if part not in {b"", b"."}]
         if b".." in parts or b"\0" in name:
             raise IntegrityError(f"the archive has a name that leaves it: {show(name)}")
+        if len(parts) > wire.MAXIMUM_DEPTH:
+            raise IntegrityError(f"the archive is nested deeper than {wire.MAXIMUM_DEPTH}")
+        for part in parts:
+            _as_nix_accepts(wire.check_name, part, name)
         return parts
 
     def _directory(self, parts: Sequence[bytes], name: bytes) -> dict[bytes, Node]:
         """The entries of a directory, made if it is missing."""
         entries = self._root
         for part in parts:
-            node = entries.setdefault(part, Directory({}))
+            node = entries.get(part)
+            if node is None:
+                self._count(0)
+                node = entries[part] = Directory({})
             if not isinstance(node, Directory) or not isinstance(node.entries, dict):
                 raise IntegrityError(f"{show(name)} is below something that is not a directory")
             entries = node.entries
         return entries
+
+
+def _as_nix_accepts(check: Callable[[bytes, bytes], None], text: bytes, name: bytes) -> None:
+    """Refuse at once what no NAR may have: what is hostile may have much of it."""
+    try:
+        check(text, name if len(name) <= wire.MAXIMUM_TARGET else b"")
+    except FormatError as error:
+        raise IntegrityError(error.message.removeprefix("NAR: ")) from error

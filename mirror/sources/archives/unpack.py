@@ -48,7 +48,8 @@ async def unpack(archive: Path, scratch: Path, limits: Limits | None = None) -> 
         DestinationError: ``scratch`` cannot be written.
 
     """
-    limits = limits or Limits()
+    size = (await asyncio.to_thread(archive.stat)).st_size
+    limits = (limits or Limits()).of(size)
     current = archive
     for layer in range(_LAYERS + 1):
         head = await asyncio.to_thread(_head, current)

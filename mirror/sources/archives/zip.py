@@ -14,7 +14,7 @@ import zipfile
 import zlib
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from mirror.errors import IntegrityError
 from mirror.formats.nar import Node, Regular, Symlink
@@ -35,6 +35,10 @@ _ENCRYPTED: Final = 0x1
 _UTF8: Final = 0x800
 _CODE_PAGE: Final = "cp437"
 _PIECE_SIZE: Final = 1 << 18
+_LISTED: Final = b"PK\1\2"
+"""What each entry in the list of an archive's entries begins with."""
+_LARGEST_ENTRY: Final = 512
+"""More than an entry in that list takes on average, in bytes."""
 _MALFORMED: Final = (
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, NotImplementedError),
     *(RuntimeError, ValueError, EOFError, IndexError, OverflowError),
@@ -60,7 +64,10 @@ def read_zip(archive: Path, spool: Path, limits: Limits) -> Node:
     tree = ArchiveTree(limits)
     with room_in(spool.parent), spool.open("wb") as contents:
         try:
-            with zipfile.ZipFile(archive) as members:
+            with (
+                archive.open("rb") as file,
+                zipfile.ZipFile(cast("IO[bytes]", _Guarded(file, limits.entries))) as members,
+            ):
                 for member in members.infolist():
                     _add(tree, members, member, _Spool(spool, contents, limits.size))
         except _MALFORMED as error:
@@ -108,6 +115,32 @@ class _Spool:
                 raise IntegrityError(f"the archive holds more than {self.limit} bytes")
         size = self.file.tell() - start
         return Regular(size, executable, partial(file_contents, self.path, offset=start, size=size))
+
+
+class _Guarded:
+    """A file that refuses to give a list of entries that is too long: it is kept in memory."""
+
+    def __init__(self, file: IO[bytes], entries: int) -> None:
+        self._file = file
+        self._entries = entries
+
+    def read(self, size: int = -1) -> bytes:
+        if size > _LARGEST_ENTRY * self._entries:
+            raise IntegrityError(f"the archive has a list of entries of {size} bytes")
+        data = self._file.read(size)
+        if data.startswith(_LISTED) and data.count(_LISTED) > self._entries:
+            raise IntegrityError(f"the archive has more than {self._entries} entries")
+        return data
+
+    def seek(self, position: int, whence: int = 0) -> int:
+        return self._file.seek(position, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    @staticmethod
+    def seekable() -> bool:
+        return True
 
 
 def _name(member: zipfile.ZipInfo) -> bytes:
