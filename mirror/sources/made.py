@@ -158,15 +158,21 @@ def room_in(directory: Path) -> Iterator[None]:
         ) from error
 
 
-async def download(client: HttpClient, url: str, target: Path) -> None:
+async def download(client: HttpClient, url: str, target: Path, *, cap: int = DOWNLOAD_CAP) -> None:
     """Write what ``url`` gives to ``target``, in whatever encoding the server keeps it.
 
+    At most ``cap`` bytes, and half of the room that there is: who sends without an end must not
+    take it from the others.
+
     Raises:
-        SourceError: it could not be downloaded.
+        SourceError: it could not be downloaded, or is larger.
         DestinationError: it cannot be written.
 
     """
-    async with client.stream(url, cap=DOWNLOAD_CAP, keep_encoding=True) as chunks:
+    with room_in(target.parent):
+        room = (await asyncio.to_thread(shutil.disk_usage, target.parent)).free
+    cap = min(cap, room // 2)
+    async with client.stream(url, cap=cap, keep_encoding=True) as chunks:
         await write(target, chunks)
 
 

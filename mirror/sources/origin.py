@@ -24,7 +24,7 @@ from mirror.planning.fixed_outputs import (
 from mirror.sources import git
 from mirror.sources.archives.tree import Limits
 from mirror.sources.archives.unpack import strip_root, undo_compression, unpack
-from mirror.sources.made import DOWNLOAD_CAP, Made, download, first_good, offered, scratch
+from mirror.sources.made import Made, download, first_good, offered, scratch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -117,7 +117,7 @@ class Origins:
             tree = await git.checkout(origin, directory, netrc=self._client.settings.netrc)
             return await offered(Made.of_node(tree), fixed, url)
         file = directory / "download"
-        await download(self._client, url, file)
+        await download(self._client, url, file, cap=self._limits.size)
         if isinstance(origin, Unpack):
             try:
                 tree = await unpack(file, directory, self._limits)
@@ -136,6 +136,7 @@ class Origins:
             # the fetchers run it keeps that, Nix's own downloader undoes it): the hash decides.
             inner = directory / "inner"
             with contextlib.suppress(IntegrityError):
-                if await undo_compression(file, inner, cap=DOWNLOAD_CAP):
+                cap = self._limits.of((await asyncio.to_thread(file.stat)).st_size).size
+                if await undo_compression(file, inner, cap=cap):
                     return await offered(make(inner), fixed, url)
             raise error from None

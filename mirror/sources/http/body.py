@@ -205,9 +205,10 @@ class Body:
                 return kept
 
     def _check_size(self) -> None:
-        for limit in (None if self.encodings else self._wanted_size, self._cap):
+        expected = None if self.encodings else self._wanted_size
+        for limit, what in ((expected, "expected"), (self._cap, "it may have")):
             if limit is not None and self._received > limit:
-                raise IntegrityError(f"{self._url}: more than the {limit} bytes expected")
+                raise IntegrityError(f"{self._url}: more than the {limit} bytes {what}")
 
     def _check_end(self) -> None:
         size = self._size
