@@ -17,6 +17,7 @@ from mirror.formats.signing import PublicKey, TrustedKeys
 from mirror.nix import daemon
 from mirror.nix.settings import read_settings
 from mirror.nix.stores import locate
+from mirror.sources.archives.tree import Limits
 from mirror.sources.binary_cache import BinaryCache
 from mirror.sources.builder import Builder
 from mirror.sources.caches import Caches
@@ -53,7 +54,8 @@ class WorkshopOptions:
     ``store`` is the URL of the store to evaluate in, ``limit_rate`` is in bytes a second,
     ``builder`` says whether fixed outputs may be built as a last resort, ``archives`` whether the
     public archives (:data:`TARBALLS`, Software Heritage) may be asked for sources by their hash.
-    ``http`` is how patient downloads are; credentials come from Nix's netrc file.
+    ``http`` is how patient downloads are; credentials come from Nix's netrc file. ``limits`` is how
+    large sources may be.
     """
 
     store: str | None = None
@@ -63,6 +65,7 @@ class WorkshopOptions:
     archives: bool = True
     limit_rate: int | None = None
     http: HttpSettings = field(default_factory=HttpSettings)
+    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,7 +183,7 @@ async def open_workshop(
             trusted_keys=trusted,
             keys=keys,
             _client=client,
-            _origins=Origins(client, scratch),
+            _origins=Origins(client, scratch, limits=options.limits),
             _hashed_mirrors=HashedMirrors(mirrors, client, scratch),
             _archives=(SoftwareHeritage(client, scratch),) if options.archives else (),
             _builder=Builder(
