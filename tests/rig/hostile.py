@@ -7,12 +7,15 @@ server that misbehaves must not spoil what the others give either.
 
 from __future__ import annotations
 
+import asyncio
 import random
 import re
 import tempfile
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
+
+import pytest
 
 from mirror.destinations import CacheDirectory
 from mirror.errors import PrefetchError
@@ -31,10 +34,8 @@ from rig.running import ScratchStore, evaluate, run
 from rig.servers import Reply, Server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
-
-    import pytest
 
     from mirror.nix.command import Nix
 
@@ -64,11 +65,15 @@ in {{
 }}
 """
 _SOURCE: Final = """(derivation {{
-  name = "{name}"; system = "x86_64-linux"; builder = "/bin/sh"; mirrorsFile = "/none";
+  name = "{name}"; system = "x86_64-linux"; builder = "{builder}";
   outputHashAlgo = "sha256"; outputHashMode = "{mode}"; outputHash = "{hash}"; {attributes}
 }})"""
-FETCHZIP: Final = 'urls = "{url}"; postFetch = "unpackFile \\"$renamed\\"";'
-"""A source's attributes, as fetchzip's with ``stripRoot=false``."""
+FETCHURL: Final = 'mirrorsFile = "/none"; urls = "{url}";'
+"""The attributes of a source that is a file, with its URL to be filled in."""
+FETCHZIP: Final = FETCHURL + " postFetch = ''unpackFile \"$renamed\"'';"
+"""Those of a source that is an archive's tree, as with ``stripRoot=false``."""
+FETCHGIT: Final = 'fetcher = "/none"; leaveDotGit = ""; fetchSubmodules = "1"; url = "{url}";'
+"""Those of a source that is a git revision with its submodules; it needs a ``rev`` too."""
 
 
 def file_nar(contents: bytes) -> bytes:
@@ -84,7 +89,7 @@ class CacheCase:
     """
 
     name: str
-    serve: Callable[[Place], None]
+    serve: Callable[[Place], object]
     said: str
     arrives: bool = False
 
@@ -94,10 +99,11 @@ class OriginCase:
     """An origin that misbehaves about one source, which has ``attributes`` in Nix."""
 
     name: str
-    serve: Callable[[Place], None]
+    serve: Callable[[Place], object]
     said: str
     arrives: bool = False
-    attributes: str = 'urls = "{url}";'
+    attributes: str = FETCHURL
+    builder: str = "/bin/sh"
     mode: str = "flat"
     hash: str = Hash.of(b"what it should be").base16
 
@@ -181,6 +187,7 @@ class Aftermath:
     synced: Synced | None
     said: str
     cache: Path
+    temporary: Path
     touched: set[str]
     places: Mapping[str, Place]
 
@@ -199,6 +206,20 @@ class Aftermath:
         path = self.places[name].path
         assert path is None or (name in stored) == (path.hash_part in self.published)
         return stored.get(name) in self.published
+
+    def check(self, case: CacheCase | OriginCase) -> None:
+        """See that only what is right was published, and that who was wrong is named."""
+        told = self.told_of(case.name)
+        assert self.has(case.name) == case.arrives, told
+        assert re.search(case.said, told), told
+        assert all(line.isprintable() and len(line) < 1000 for line in told.splitlines())
+        assert case.arrives or self.places[case.name].url in told
+
+    def check_surroundings(self) -> None:
+        """See that nothing was touched, and nothing left behind."""
+        assert not self.touched
+        assert not list(self.temporary.iterdir())
+        assert not list(self.cache.glob(".prefetch/staging/*"))
 
     def told_of(self, name: str) -> str:
         """What was told of that place, of its path in particular where there is such."""
@@ -227,6 +248,7 @@ class Village:
         sources = [
             _SOURCE.format(
                 name=case.name,
+                builder=case.builder,
                 mode=case.mode,
                 hash=case.hash,
                 attributes=case.attributes.format(url=f"{server.url}/{case.name}/download"),
@@ -264,12 +286,23 @@ class Village:
             places[case.name] = place
         return places
 
-    async def sync(
-        self, places: Mapping[str, Place], patch: pytest.MonkeyPatch, **settings: object
-    ) -> Aftermath:
+    def run(self, cases: Sequence[CacheCase | OriginCase], **settings: object) -> Aftermath:
+        """Sync from servers that do as the cases say, ``settings`` being the workshop's."""
+
+        async def serve_and_sync() -> Aftermath:
+            async with Server() as server, Server(address=PRIVATE) as inside:
+                places = self.prepare(server, inside, cases)
+                aftermath = await self.sync(places, **settings)
+                assert not inside.connections
+                return aftermath
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(tempfile, "tempdir", str(self.directory / "tmp"))
+            return asyncio.run(serve_and_sync())
+
+    async def sync(self, places: Mapping[str, Place], **settings: object) -> Aftermath:
         """Run a whole sync of the list into an empty cache directory."""
         user, recorder = self.directory / "user", Recorder()
-        patch.setattr(tempfile, "tempdir", str(self.directory / "tmp"))
         options = WorkshopOptions(
             store=self.store.url,
             substituters=tuple(place.url for place in places.values() if place.path is not None),
@@ -298,6 +331,7 @@ class Village:
             synced=synced,
             said="\n".join((said, *recorder.notices)),
             cache=user / "cache",
+            temporary=self.directory / "tmp",
             touched={name for name in before | after if before.get(name) != after.get(name)},
             places=places,
         )
@@ -330,3 +364,11 @@ class Village:
                         )
                     )
         return found
+
+
+@pytest.fixture(scope="module")
+def village(nix_stable: Nix, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Village]:
+    directory = tmp_path_factory.mktemp("village")
+    store = ScratchStore(directory / "store")
+    yield Village(nix=nix_stable, directory=directory, store=store)
+    store.remove()
