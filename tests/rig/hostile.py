@@ -8,11 +8,17 @@ server that misbehaves must not spoil what the others give either.
 from __future__ import annotations
 
 import asyncio
+import itertools
+import os
 import random
 import re
+import subprocess
 import tempfile
+import threading
+import time
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -32,12 +38,13 @@ from mirror.sync.workshop import WorkshopOptions, open_workshop
 from rig.bench import Recorder
 from rig.running import ScratchStore, evaluate, run
 from rig.servers import Reply, Server
+from rig.shell import COMMAND
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from mirror.nix.command import Nix
+    from rig.servers import Request
 
 PUBLIC: Final = "127.0.0.1"
 """Stands for an address of the open internet, where the hostile servers are."""
@@ -231,6 +238,16 @@ class Aftermath:
         return "\n".join(each for each in told if place.search(each))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What a command came to: its exit code, what it said, and what it took."""
+
+    code: int
+    said: str
+    peak_bytes: int
+    seconds: float
+
+
 @dataclass(kw_only=True)
 class Village:
     """A user with a list, in ``directory``, and hostile servers around them."""
@@ -239,11 +256,18 @@ class Village:
     directory: Path
     store: ScratchStore
     key: SecretKey = field(default_factory=lambda: SecretKey.generate("hostile-1"))
+    runs: int = 0
+
+    @property
+    def cache(self) -> Path:
+        """The destination of this run, which has one of its own."""
+        return self.directory / f"user/cache-{self.runs}"
 
     def prepare(
         self, server: Server, inside: Server, cases: Sequence[CacheCase | OriginCase]
     ) -> dict[str, Place]:
         """Write the list and what it evaluates, and let the servers do as the cases say."""
+        self.runs += 1
         names = [case.name for case in cases if isinstance(case, CacheCase)]
         sources = [
             _SOURCE.format(
@@ -286,11 +310,18 @@ class Village:
             places[case.name] = place
         return places
 
-    def run(self, cases: Sequence[CacheCase | OriginCase], **settings: object) -> Aftermath:
+    def run(
+        self,
+        cases: Sequence[CacheCase | OriginCase],
+        *,
+        fault: Callable[[Request, Reply], Reply] | None = None,
+        **settings: object,
+    ) -> Aftermath:
         """Sync from servers that do as the cases say, ``settings`` being the workshop's."""
 
         async def serve_and_sync() -> Aftermath:
             async with Server() as server, Server(address=PRIVATE) as inside:
+                server.fault = fault or server.fault
                 places = self.prepare(server, inside, cases)
                 aftermath = await self.sync(places, **settings)
                 assert not inside.connections
@@ -316,7 +347,7 @@ class Village:
             (user / "hosts.txt").read_text(), file="hosts.txt", directory=user, shipped_edits={}
         )
         before, synced, said = self._surroundings(), None, ""
-        async with CacheDirectory.open(user / "cache") as cache:
+        async with CacheDirectory.open(self.cache) as cache:
             try:
                 async with open_workshop(self.nix, options, recorder) as workshop:
                     synced = await sync(
@@ -330,25 +361,62 @@ class Village:
         return Aftermath(
             synced=synced,
             said="\n".join((said, *recorder.notices)),
-            cache=user / "cache",
+            cache=self.cache,
             temporary=self.directory / "tmp",
             touched={name for name in before | after if before.get(name) != after.get(name)},
             places=places,
         )
 
-    def verify(self, nix: Nix) -> None:
+    def command(self, places: Mapping[str, Place]) -> list[str]:
+        """The same sync as a command of its own."""
+        options = [("--store", self.store.url), ("--trusted-key", str(self.key.public))]
+        options += [("--substituter", each.url) for each in places.values() if each.path]
+        words = ("sync", "hosts.txt", "--to", str(self.cache), "--keep-going")
+        return [*COMMAND, *words, "--no-builder", "--no-archives", *itertools.chain(*options)]
+
+    def measure(self, command: Sequence[str], *, limit: float = 120) -> Measured:
+        """Run a command to its end, and see what it took."""
+        environment = {**self.nix.environment, "PYTHONPATH": str(Path(__file__).parents[2])}
+        started = time.monotonic()
+        with (
+            tempfile.TemporaryFile() as output,
+            subprocess.Popen(
+                command,
+                cwd=self.directory / "user",
+                env={**environment, "TMPDIR": str(self.directory / "tmp")},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            ) as process,
+        ):
+            timer = threading.Timer(limit, process.kill)
+            timer.start()
+            try:
+                _, status, used = os.wait4(process.pid, 0)
+                process.returncode = os.waitstatus_to_exitcode(status)
+            finally:
+                timer.cancel()
+            output.seek(0)
+            return Measured(
+                code=process.returncode,
+                said=output.read().decode(errors="replace"),
+                peak_bytes=used.ru_maxrss * 1024,
+                seconds=time.monotonic() - started,
+            )
+
+    def verify(self, nix: Nix, cache: Path | None = None) -> None:
         """Let Nix read the whole cache: every signature, every NAR, every hash."""
         run(
             nix,
             *("nix", "store", "verify", "--all", "--store"),
-            f"file://{self.directory}/user/cache",
+            f"file://{cache or self.cache}",
             config=(f"trusted-public-keys = {self.key.public}",),
         )
 
     def _surroundings(self) -> dict[str, tuple[int, int]]:
         """Every file around the destination: its size, and when it changed."""
         home = self.nix.home
-        own = (self.directory / "user/cache", self.store.directory, home / "cache/nix")
+        own = (self.cache, self.store.directory, home / "cache/nix")
         found = {}
         for top in (self.directory, home):
             for each in top.rglob("*"):

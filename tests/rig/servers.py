@@ -44,7 +44,8 @@ class Reply:
     of ``piece`` bytes. ``hang``: send the headers and half of the body, then nothing (nothing at
     all, if ``hang_first``). ``ranges``: honour Range, if If-Range still matches ``etag`` or
     Last-Modified. ``endless``: send the body again and again. ``raw``: send these bytes instead of
-    an HTTP answer; with ``endless``, the body after them.
+    an HTTP answer; with ``endless``, the body after them. ``close``: and then the connection,
+    without having said so.
     """
 
     body: bytes | memoryview = b""
@@ -60,6 +61,7 @@ class Reply:
     hang_first: bool = False
     ranges: bool = True
     endless: bool = False
+    close: bool = False
     raw: bytes | None = None
 
 
@@ -204,7 +206,7 @@ class Server:
             # Give the client time to read what was sent: a reset throws away what is on its way.
             await asyncio.sleep(0.1)
             writer.transport.abort()
-        return reply.length and reply.cut_after is None
+        return reply.length and reply.cut_after is None and not reply.close
 
     async def _send_raw(self, raw: bytes, reply: Reply, writer: asyncio.StreamWriter) -> None:
         writer.write(raw)

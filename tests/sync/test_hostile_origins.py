@@ -351,4 +351,4 @@ def test_nix_reads_all_that_was_published(
     aftermath: Aftermath, village: Village, request: pytest.FixtureRequest, nix: str
 ) -> None:
     assert len(aftermath.published) > sum(case.arrives for case in CASES)
-    village.verify(request.getfixturevalue(nix))
+    village.verify(request.getfixturevalue(nix), aftermath.cache)

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import itertools
 import lzma
+import re
 import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import brotli  # type: ignore[import-untyped]  # it ships no types
 import pytest
-from rig.hostile import PRIVATE, Aftermath, CacheCase, Place, Village, file_nar
+from rig.hostile import IMPATIENT, PRIVATE, Aftermath, CacheCase, Place, Village, file_nar
 from rig.servers import Reply
 
 from mirror.formats.hashes import Hash
@@ -32,6 +34,8 @@ else:
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from rig.servers import Request
 
 
 DAY = "86400"
@@ -427,4 +431,56 @@ def test_nix_reads_all_that_was_published(
     aftermath: Aftermath, village: Village, request: pytest.FixtureRequest, nix: str
 ) -> None:
     assert len(aftermath.published) > sum(case.arrives for case in CACHES)
-    village.verify(request.getfixturevalue(nix))
+    village.verify(request.getfixturevalue(nix), aftermath.cache)
+
+
+UNANSWERED = {
+    "silent": (Reply(hang_first=True), "timed out"),
+    "interim-answers": (
+        Reply(
+            raw=b"", body=b"HTTP/1.1 103 Early Hints\r\n\r\n", endless=True, piece=99, pause=0.05
+        ),
+        "no whole answer within 2 seconds",
+    ),
+    "tomorrow": (
+        Reply(status=429, headers={"Retry-After": DAY}),
+        "it asks to wait 86400 s, longer than the 120 s that a run waits",
+    ),
+    "no-http": (Reply(raw=GOAWAY), "Expected HTTP/"),
+    "hangs-up": (Reply(raw=b""), "closed the connection without an answer"),
+}
+
+
+@pytest.mark.parametrize("name", UNANSWERED)
+def test_where_a_cache_does_not_say_what_it_has_nothing_is_planned(
+    village: Village, name: str
+) -> None:
+    reply, said = UNANSWERED[name]
+    case = CacheCase(name=name, serve=lambda place: place.says(reply), said=said)
+    patience = replace(IMPATIENT, silence_seconds=2, answer_seconds=2)
+    aftermath = village.run([case], http=patience)
+    assert aftermath.synced is None
+    assert not aftermath.published
+    assert f"nothing is planned: {aftermath.places[name].url}/" in aftermath.said
+    assert re.search(said, aftermath.said), aftermath.said
+    aftermath.check_surroundings()
+
+
+def test_connections_that_end_now_and_then_cost_nothing(village: Village) -> None:
+    count = itertools.count(1)
+
+    def fault(_: Request, reply: Reply) -> Reply:
+        """As nginx after so many requests, but the second time it is not said before."""
+        match next(count) % 10:
+            case 0:
+                return replace(reply, headers={**reply.headers, "Connection": "close"}, close=True)
+            case 5:
+                return replace(reply, close=True)
+            case _:
+                return reply
+
+    cases = [CacheCase(name=f"honest-{n}", serve=reply(), said="", arrives=True) for n in range(12)]
+    aftermath = village.run(cases, fault=fault)
+    for case in cases:
+        aftermath.check(case)
+        assert not aftermath.told_of(case.name)
