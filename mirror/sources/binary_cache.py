@@ -32,7 +32,7 @@ from mirror.formats.cache_info import FILE_NAME, parse_cache_info
 from mirror.formats.narinfo import NarInfo, parse_narinfo
 from mirror.formats.signing import TrustedKeys, is_signature
 from mirror.formats.verify import Claim, matching_content_address
-from mirror.sources.http.errors import MissingError
+from mirror.sources.http.errors import ChangedError, MissingError
 from mirror.sources.interface import Nar
 
 if TYPE_CHECKING:
@@ -234,7 +234,7 @@ class BinaryCache:
                     self._forget(path)
                     nar = await stack.enter_async_context(self._opened(wanted))
                 yield nar
-            except (MissingError, IntegrityError):
+            except (MissingError, ChangedError, IntegrityError):
                 # So that another attempt does not take the old word for it.
                 self._forget(path)
                 raise

@@ -30,6 +30,7 @@ from mirror.formats.path_info import PathInfo
 from mirror.formats.verify import Claim
 from mirror.sources.chunks import in_chunks
 from mirror.sources.filesystem import file_contents
+from mirror.sources.http.errors import ChangedError
 from mirror.sources.interface import Nar
 from mirror.threads import in_thread
 
@@ -161,8 +162,8 @@ def room_in(directory: Path) -> Iterator[None]:
 async def download(client: HttpClient, url: str, target: Path, *, cap: int = DOWNLOAD_CAP) -> None:
     """Write what ``url`` gives to ``target``, in whatever encoding the server keeps it.
 
-    At most ``cap`` bytes, and half of the room that there is: who sends without an end must not
-    take it from the others.
+    A file that changes meanwhile is had anew, once. At most ``cap`` bytes are written, and half of
+    the room that there is: who sends without an end must not take it from the others.
 
     Raises:
         SourceError: it could not be downloaded, or is larger.
@@ -172,8 +173,15 @@ async def download(client: HttpClient, url: str, target: Path, *, cap: int = DOW
     with room_in(target.parent):
         room = (await asyncio.to_thread(shutil.disk_usage, target.parent)).free
     cap = min(cap, room // 2)
-    async with client.stream(url, cap=cap, keep_encoding=True) as chunks:
-        await write(target, chunks)
+    for is_last in (False, True):
+        try:
+            async with client.stream(url, cap=cap, keep_encoding=True) as chunks:
+                await write(target, chunks)
+        except ChangedError:
+            if is_last:
+                raise
+        else:
+            return
 
 
 async def write(target: Path, chunks: AsyncIterator[bytes]) -> None:

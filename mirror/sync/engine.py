@@ -27,6 +27,7 @@ from mirror.errors import (
     first_of,
 )
 from mirror.formats.verify import NarVerifier
+from mirror.sources.http.errors import ChangedError
 from mirror.sync.report import Outcome
 from mirror.threads import in_thread
 
@@ -176,9 +177,14 @@ class _Engine:
                 self._progress.set()
 
     async def _obtain(self, item: Item) -> _Staged | None:
-        """Ask the item's sources in turn; None if none of them has it."""
+        """Ask the item's sources in turn; None if none of them has it.
+
+        A source whose file changed while it came is asked once more: it may be whole now.
+        """
         attempts: list[Attempt] = []
-        for source in item.sources:
+        pending, changed = deque(item.sources), set[str]()
+        while pending:
+            source = pending.popleft()
             if reason := self._distrusted.get(source.name) or self._given_up(source):
                 attempts.append(Attempt(source=source.name, error=reason))
                 continue
@@ -197,7 +203,10 @@ class _Engine:
                     verified = await self._transfer(nar, staging, source)
                 except SourceError as error:
                     attempts.extend(_attempts(source, error))
-                    if isinstance(error, TransientError):
+                    if isinstance(error, ChangedError) and source.name not in changed:
+                        changed.add(source.name)
+                        pending.appendleft(source)
+                    elif isinstance(error, TransientError):
                         self._silences[source.name] += 1
                     continue
                 self._silences[source.name] = 0

@@ -2,7 +2,8 @@
 
 A :class:`Body` survives its connection: when that is cut, it asks for the rest with ``Range`` and
 ``If-Range``, and where the server sends all again it leaves out what it has handed on. Nothing is
-handed on twice, and nothing of a file that changed in between.
+handed on twice, and nothing of a file that changed in between: what the server has no validator for
+is compared with what was handed on.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ import contextlib
 import re
 import time
 from typing import TYPE_CHECKING, Final, Self
+from zlib import crc32
 
 from mirror.errors import IntegrityError, NotAvailableError, TransientError
 from mirror.sources.chunks import CHUNK_SIZE
-from mirror.sources.http.errors import FOREIGN, TimedOutError, translate
+from mirror.sources.http.errors import FOREIGN, ChangedError, TimedOutError, translate
 from mirror.sources.http.pace import MinimumSpeed
 
 if TYPE_CHECKING:
@@ -28,10 +30,6 @@ _CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
 _DIGITS: Final = 20
 """As many as the largest size of 64 bits has."""
-
-
-class _ChangedError(TransientError):
-    """The file is another one now: what was handed on cannot be completed."""
 
 
 class Body:
@@ -59,6 +57,9 @@ class Body:
         self._progress = 0
         self._received = 0
         self._skip = 0
+        self._checksum = 0
+        """Of what was handed on, where there is no validator."""
+        self._checksum_again = 0
         self._size: int | None = None
         self._validator: str | None = None
         self._connection = contextlib.AsyncExitStack()
@@ -108,10 +109,11 @@ class Body:
     async def _failed(self, error: TransientError) -> None:
         """Give the connection up and wait for the next one, or raise ``error``."""
         await self._disconnect()
-        if isinstance(error, _ChangedError) or self._attempts == 1:
+        if isinstance(error, ChangedError) or self._attempts == 1:
             raise error
-        # A line that is often cut, but brings a good piece each time, is no failure.
-        if self._received - self._progress >= CHUNK_SIZE:
+        # A line that is often cut, but brings a good piece each time, is no failure. Where all has
+        # to come again each time it is one: that would take the square of the size.
+        if self._validator is not None and self._received - self._progress >= CHUNK_SIZE:
             self._failures = 0
         self._progress = self._received
         self._failures += 1
@@ -151,8 +153,9 @@ class Body:
             if None not in {wanted, size} and wanted != size and not self.encodings:
                 raise IntegrityError(f"{self._url}: {size} bytes where {wanted} are expected")
         elif (size, validator) != (self._size, self._validator):
-            raise _ChangedError(f"{self._url}: it changed while it was being downloaded")
+            raise self._changed()
         self._skip = self._received
+        self._checksum_again = 0
 
     def _continue_part(self, answer: Answer, *, asked: bool) -> None:
         part = _CONTENT_RANGE.fullmatch(answer.headers.get("content-range", "").strip())
@@ -161,7 +164,7 @@ class Body:
         other_size = part[3] != "*" and self._size is not None and int(part[3]) != self._size
         # Some servers ignore If-Range, and send a part of whatever is there now.
         if other_size or (_validator(answer) or self._validator) != self._validator:
-            raise _ChangedError(f"{self._url}: it changed while it was being downloaded")
+            raise self._changed()
         self._skip = 0
 
     async def _next_chunk(self) -> bytes:
@@ -197,12 +200,23 @@ class Body:
             if self._speed.is_too_slow(len(piece), time.monotonic() - started):
                 raise TimedOutError(f"{self._url}: slower than {self._least:.0f} bytes a second")
             await self._client.limiter.take(len(piece))
-            kept = piece[self._skip :]
-            self._skip -= len(piece) - len(kept)
+            kept = self._left_out(piece) if self._skip else piece
             if kept:
                 self._received += len(kept)
+                if self._validator is None:
+                    self._checksum = crc32(kept, self._checksum)
                 self._check_size()
                 return kept
+
+    def _left_out(self, piece: bytes) -> bytes:
+        """The piece without what was handed on already."""
+        known, kept = piece[: self._skip], piece[self._skip :]
+        self._skip -= len(known)
+        if self._validator is None:
+            self._checksum_again = crc32(known, self._checksum_again)
+            if not self._skip and self._checksum_again != self._checksum:
+                raise self._changed()
+        return kept
 
     def _check_size(self) -> None:
         expected = None if self.encodings else self._wanted_size
@@ -219,6 +233,9 @@ class Body:
                 f"{self._url}: the answer was cut short after {self._received} bytes"
                 + (f" of {size}" if size is not None else "")
             )
+
+    def _changed(self) -> ChangedError:
+        return ChangedError(f"{self._url}: it changed while it was being downloaded")
 
     @property
     def _least(self) -> float:

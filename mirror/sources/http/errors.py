@@ -63,6 +63,10 @@ class GoneError(MissingError):
     """The server says that there is nothing there (404 or 410), not merely nothing for us."""
 
 
+class ChangedError(TransientError):
+    """The file is another one now: what came of it cannot be completed, and is to be had anew."""
+
+
 class TimedOutError(TransientError):
     """The server was silent, or too slow, for as long as one waits."""
 
