@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
 import random
 import re
 import subprocess
+import sys
 import tempfile
-import threading
 import time
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -61,6 +60,15 @@ IMPATIENT: Final = HttpSettings(
     is_public=lambda address: address == PUBLIC,
 )
 
+_MEASURED: Final = """
+import resource, subprocess, sys
+code = subprocess.call(sys.argv[2:])
+peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+open(sys.argv[1], "w").write(str(peak))
+sys.exit(code)
+"""
+"""Runs a command. A small process does it: a child's peak counts from what its parent had."""
+
 _PATHS: Final = """
 let path = name: derivation {{ inherit name; system = "x86_64-linux"; builder = "/bin/sh"; }};
 in {{
@@ -92,13 +100,14 @@ def file_nar(contents: bytes) -> bytes:
 class CacheCase:
     """A cache that misbehaves about one path; ``said`` is a pattern of what the report says.
 
-    ``arrives``: the path is had nevertheless.
+    ``arrives``: the path is had nevertheless. It is a file of ``size`` bytes.
     """
 
     name: str
     serve: Callable[[Place], object]
     said: str
     arrives: bool = False
+    size: int = 300_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,11 +135,12 @@ class Place:
     key: SecretKey
     directory: Path
     path: StorePath | None = None
+    size: int = 0
 
     @cached_property
     def contents(self) -> bytes:
         """What the path holds: another thing in each place, incompressible."""
-        return random.Random(self.name).randbytes(300_000)
+        return random.Random(self.name).randbytes(self.size)
 
     @cached_property
     def nar(self) -> bytes:
@@ -304,6 +314,7 @@ class Village:
                 key=self.key,
                 directory=self.directory,
                 path=path,
+                size=case.size if isinstance(case, CacheCase) else 0,
             )
             place.on("nix-cache-info", Reply(body=b"StoreDir: /nix/store\n"))
             case.serve(place)
@@ -374,35 +385,30 @@ class Village:
         words = ("sync", "hosts.txt", "--to", str(self.cache), "--keep-going")
         return [*COMMAND, *words, "--no-builder", "--no-archives", *itertools.chain(*options)]
 
-    def measure(self, command: Sequence[str], *, limit: float = 120) -> Measured:
+    def measure(self, command: Sequence[str]) -> Measured:
         """Run a command to its end, and see what it took."""
-        environment = {**self.nix.environment, "PYTHONPATH": str(Path(__file__).parents[2])}
+        peak = self.directory / "peak"
         started = time.monotonic()
-        with (
-            tempfile.TemporaryFile() as output,
-            subprocess.Popen(
-                command,
-                cwd=self.directory / "user",
-                env={**environment, "TMPDIR": str(self.directory / "tmp")},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            ) as process,
-        ):
-            timer = threading.Timer(limit, process.kill)
-            timer.start()
-            try:
-                _, status, used = os.wait4(process.pid, 0)
-                process.returncode = os.waitstatus_to_exitcode(status)
-            finally:
-                timer.cancel()
-            output.seek(0)
-            return Measured(
-                code=process.returncode,
-                said=output.read().decode(errors="replace"),
-                peak_bytes=used.ru_maxrss * 1024,
-                seconds=time.monotonic() - started,
-            )
+        ended = subprocess.run(
+            [sys.executable, "-c", _MEASURED, str(peak), *command],
+            cwd=self.directory / "user",
+            env={
+                **self.nix.environment,
+                "PYTHONPATH": str(Path(__file__).parents[2]),
+                "TMPDIR": str(self.directory / "tmp"),
+            },
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        return Measured(
+            code=ended.returncode,
+            said=ended.stdout,
+            peak_bytes=int(peak.read_text()) * 1024,
+            seconds=time.monotonic() - started,
+        )
 
     def verify(self, nix: Nix, cache: Path | None = None) -> None:
         """Let Nix read the whole cache: every signature, every NAR, every hash."""

@@ -147,6 +147,24 @@ async def test_a_cut_without_a_validator_starts_again_without_doubling(
     assert "range" not in server.requests[1].headers
 
 
+async def test_a_file_that_changed_is_noticed_also_without_a_validator(
+    client: HttpClient, server: Server
+) -> None:
+    for again in (BODY[::-1], b"x" + BODY[1:], BODY[:1_999_999] + b"x" + BODY[2_000_000:]):
+        url = server.on("/a", Reply(body=BODY, cut_after=2_000_000), Reply(body=again))
+        with pytest.raises(TransientError, match="changed while"):
+            await read(client, url)
+
+
+async def test_all_of_it_again_and_again_ends(client: HttpClient, server: Server) -> None:
+    url = server.on(
+        "/a", *(Reply(body=BODY * 5, cut_after=n * 2 * CHUNK_SIZE) for n in range(1, 7))
+    )
+    with pytest.raises(TransientError, match="cut short"):
+        await read(client, url)
+    assert len(server.requests) == client.settings.attempts
+
+
 async def test_a_file_that_changed_between_the_pieces_is_not_patched_together(
     client: HttpClient, server: Server
 ) -> None:

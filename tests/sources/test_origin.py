@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import lzma
 import subprocess
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -180,6 +181,20 @@ async def test_each_url_is_tried_and_each_failure_kept(
     assert [each.source for each in caught.value.attempts] == list(urls[:-1])
     assert all(url in caught.value.message for url in urls[:-1])
     assert_empty(scratch)
+
+
+async def test_a_file_that_changes_while_it_comes_is_had_anew(
+    origins: Origins, server: Server
+) -> None:
+    content = CONTENT * 60
+    old = Reply(body=content[::-1], etag='"old"', cut_after=4_000_000)
+    new = Reply(body=content, etag='"new"')
+    url = server.on("/a", old, new)
+    await fetch(origins, fixed(Download(urls=(url,)), Hash.of(content)))
+    assert ["range" in request.headers for request in server.requests] == [False, True, False]
+    again = server.on("/b", old, replace(new, cut_after=4_000_000), old, new)
+    with pytest.raises(TransientError, match="changed while"):
+        await fetch(origins, fixed(Download(urls=(again,)), Hash.of(content)))
 
 
 async def test_the_strongest_failure_gives_the_error_its_kind(
