@@ -73,7 +73,7 @@ class BinaryCache:
     _found: dict[StorePath, NarInfo | None] = field(repr=False, default_factory=dict)
     _recalled: dict[StorePath, str | None] = field(repr=False, default_factory=dict)
     """What an earlier run was told, with the key whose signature it found good."""
-    _failures: list[TransientError] = field(repr=False, default_factory=list)
+    _failures: list[TransientError | IntegrityError] = field(repr=False, default_factory=list)
 
     @classmethod
     async def connect(
@@ -133,8 +133,8 @@ class BinaryCache:
     async def lookup(self, path: StorePath) -> NarInfo | None:
         """What the cache says of ``path``, None if it does not have it. Asked once in a run.
 
-        A cache that has not answered several times running is not asked again: a plan looks up
-        thousands of paths, and each failure takes its time.
+        A cache that has not answered, or not sensibly, several times running is not asked again: a
+        plan looks up thousands of paths, and each failure takes its time.
 
         Raises:
             TransientError: it cannot be asked now.
@@ -143,11 +143,22 @@ class BinaryCache:
 
         """
         if path not in self._found and not self._recall(path):
+            await self._find_out(path)
+        return self._found[path]
+
+    async def _find_out(self, path: StorePath) -> None:
+        if len(self._failures) >= _FAILURES:
+            last = self._failures[-1]
+            raise type(last)(f"not asked again, since {last.message}")
+        try:
             data = await self._ask(path)
             self._found[path] = None if data is None else self._parse(path, data)
-            if self._memory is not None:
-                self._memory.note(self.name, path, data)
-        return self._found[path]
+        except (TransientError, IntegrityError) as error:
+            self._failures.append(error)
+            raise
+        self._failures.clear()
+        if self._memory is not None:
+            self._memory.note(self.name, path, data)
 
     def _recall(self, path: StorePath) -> bool:
         """Take an earlier run's word for it, if there is one that makes sense."""
@@ -170,17 +181,10 @@ class BinaryCache:
             self._memory.forget(self.name, path)
 
     async def _ask(self, path: StorePath) -> bytes | None:
-        if len(self._failures) >= _FAILURES:
-            raise TransientError(f"not asked again, since {self._failures[-1].message}")
         try:
-            data = await self._client.get_small(self._url(path), cap=_NARINFO_CAP)
+            return await self._client.get_small(self._url(path), cap=_NARINFO_CAP)
         except MissingError:
-            data = None
-        except TransientError as error:
-            self._failures.append(error)
-            raise
-        self._failures.clear()
-        return data
+            return None
 
     def _parse(self, path: StorePath, data: bytes) -> NarInfo:
         try:

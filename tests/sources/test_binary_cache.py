@@ -202,6 +202,28 @@ async def test_a_cache_that_is_down_is_soon_left_alone(
     assert not pauses.seconds
 
 
+async def test_a_cache_that_makes_no_sense_is_soon_left_alone(
+    made: Made, client: HttpClient
+) -> None:
+    paths = [StorePath.from_base_name(f"{n}" * 32 + "-x") for n in range(9)]
+    async with Server(made.directory / "xz") as server:
+        cache = await BinaryCache.connect(server.url, client, keys=made.keys)
+        page = Reply(body=b"<html>", headers={"Content-Type": "text/html"})
+        for path in paths:
+            server.on(f"/{path.hash_part}.narinfo", page)
+        for path in paths[:2]:
+            with pytest.raises(IntegrityError, match="not a narinfo"):
+                await cache.lookup(path)
+        assert await cache.lookup(made.path) is not None
+        for path in paths:
+            with pytest.raises(IntegrityError, match="not a narinfo"):
+                await cache.lookup(path)
+        assert len(server.requests) == 1 + 2 + 1 + 3
+        caches = Caches([cache])
+        assert await caches.offer(paths[8], is_fixed_output=False) is None
+        assert "not asked again, since" in caches.failures[server.url]
+
+
 async def test_a_narinfo_of_another_path_is_refused(
     made: Made, client: HttpClient, cache: Path
 ) -> None:
