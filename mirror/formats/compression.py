@@ -31,8 +31,11 @@ METHODS: Final = ("none", "xz", "zstd", "bzip2", "gzip", "br")
 PIECE_SIZE: Final = 1 << 20
 """The largest piece that comes out, in bytes."""
 
-_XZ_MEMORY: Final = 1 << 29
-"""What an xz stream may ask for; ``xz -9`` asks for 65 MiB."""
+_XZ_MEMORY: Final = (1 << 27) + (1 << 20)
+"""What an xz stream may ask for: a dictionary as large as the window that zstd allows, 128 MiB.
+
+``xz -9`` asks for half of it, and many streams are read at once.
+"""
 _XZ_PADDING: Final = 4
 _GZIP_FORMAT: Final = 16 + zlib.MAX_WBITS
 _BROTLI_LIMIT: Final = PIECE_SIZE // 2

@@ -3,6 +3,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import zlib
 from typing import TYPE_CHECKING
 
 import brotli  # type: ignore[import-untyped]  # it ships no types
@@ -91,6 +92,20 @@ def test_a_bomb_goes_off_in_pieces(method: str) -> None:
     pieces = decompressor(method).feed(bomb)
     for _ in range(10):
         assert 0 < len(next(pieces)) <= PIECE_SIZE
+
+
+@pytest.mark.parametrize(("size", "is_read"), [(30, True), (31, False), (40, False)])
+def test_an_xz_dictionary_may_be_so_large(size: int, is_read: bool) -> None:
+    # The size is a byte of the block's header, after those of the stream and four others.
+    stream = bytearray(lzma.compress(b"x"))
+    length = (stream[12] + 1) * 4
+    stream[16] = size
+    stream[8 + length : 12 + length] = zlib.crc32(stream[12 : 8 + length]).to_bytes(4, "little")
+    if is_read:
+        assert decompress("xz", bytes(stream)) == b"x"
+        return
+    with pytest.raises(FormatError, match="Memory"):
+        decompress("xz", bytes(stream))
 
 
 def test_xz_padding_between_and_after_streams() -> None:

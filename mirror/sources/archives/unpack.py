@@ -34,7 +34,7 @@ _MAGIC: Final = (
     (b"\x28\xb5\x2f\xfd", "zstd"),
     (b"\x5d\0\0", "lzma"),
 )
-_LZMA_MEMORY: Final = 1 << 29
+_LZMA_MEMORY: Final = (1 << 27) + (1 << 20)
 _HEAD_SIZE: Final = 512
 _LAYERS: Final = 3
 """Of compression, around one archive: its own, and one that a server adds."""
