@@ -1,6 +1,6 @@
 from __future__ import annotations
 
 from rig.bench import bench
-from rig.hostile import village
+from rig.village import village
 
 __all__ = ["bench", "village"]

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Final
 
 import brotli  # type: ignore[import-untyped]  # it ships no types
 import pytest
-from rig.hostile import PRIVATE, CacheCase, Measured, Place, Village
+from rig.hostile import CacheCase, Place
 from rig.servers import Reply, Server
+from rig.village import PRIVATE, Village
 
 from mirror.formats.hashes import Hash
 from mirror.formats.nar_strings import CLOSE, CONTENTS, LENGTH, MAGIC, OPEN_TYPE, REGULAR
@@ -29,6 +30,8 @@ else:
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from rig.measured import Measured
 
 PIECE: Final = bytes(1 << 24)
 PIECES: Final = 64

@@ -9,13 +9,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from rig.hostile import PRIVATE, Aftermath, CacheCase, Measured, Place, Village, file_nar
+from rig.hostile import CacheCase, Place, file_nar
 from rig.servers import RANGE, Reply, Request, Server
+from rig.village import PRIVATE, Aftermath, Village
 
 from mirror.formats.hashes import Hash
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from rig.measured import Measured
 
 if sys.version_info >= (3, 14):
     from compression import zstd

@@ -16,13 +16,7 @@ import zipfile
 from typing import TYPE_CHECKING
 
 import pytest
-from rig.hostile import (
-    FETCHZIP,
-    Aftermath,
-    OriginCase,
-    Place,
-    Village,
-)
+from rig.hostile import FETCHZIP, OriginCase, Place
 from rig.servers import Reply
 
 from mirror.formats import nar
@@ -32,6 +26,8 @@ from mirror.sources.archives.tree import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from rig.village import Aftermath, Village
 
 
 LIMITS = Limits(entries=1000, size=32 << 20, growth=100, harmless=8 << 20)

@@ -11,7 +11,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
-from rig.hostile import FETCHGIT, OriginCase, Village
+from rig.hostile import FETCHGIT, OriginCase
 
 from mirror.formats import nar
 from mirror.formats.hashes import Hash
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from rig.hostile import Aftermath, Place
+    from rig.hostile import Place
+    from rig.village import Aftermath, Village
 
 ENVIRONMENT = {
     "PATH": os.environ["PATH"],

@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 import brotli  # type: ignore[import-untyped]  # it ships no types
 import pytest
-from rig.hostile import IMPATIENT, PRIVATE, Aftermath, CacheCase, Place, Village, file_nar
+from rig.hostile import CacheCase, Place, file_nar
+from rig.running import ScratchStore, run
 from rig.servers import Reply
+from rig.village import IMPATIENT, PRIVATE, Aftermath, Village
 
 from mirror.formats.hashes import Hash
 from mirror.formats.nar_strings import MAGIC, string, strings
@@ -432,6 +434,22 @@ def test_nix_reads_all_that_was_published(
 ) -> None:
     assert len(aftermath.published) > sum(case.arrives for case in CACHES)
     village.verify(request.getfixturevalue(nix), aftermath.cache)
+
+
+def test_a_store_takes_nothing_of_it_either(village: Village, elsewhere: ScratchStore) -> None:
+    cases = [case for case in CACHES if case.name.startswith(("nar-", "bomb-", "wrong-"))]
+    aftermath = village.run(cases, to=elsewhere)
+    assert aftermath.synced is not None
+    stored = {each.path for each in aftermath.synced.outcomes if each.result == "stored"}
+    for case in cases:
+        assert (aftermath.places[case.name].path in stored) == case.arrives
+        assert re.search(case.said, aftermath.told_of(case.name))
+    valid = run(village.nix, "nix", "path-info", "--all", store=elsewhere).stdout.split()
+    wrong = {aftermath.places[case.name].path for case in cases if not case.arrives}
+    assert stored <= set(valid)
+    assert not wrong & set(valid)
+    assert not [path for path in wrong if path and elsewhere.real(path).exists()]
+    run(village.nix, "nix-store", "--verify", "--check-contents", store=elsewhere)
 
 
 UNANSWERED = {
