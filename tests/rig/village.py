@@ -49,9 +49,9 @@ PRIVATE: Final = "127.0.0.2"
 IMPATIENT: Final = HttpSettings(
     attempts=2,
     first_pause=0.01,
-    silence_seconds=2,
-    speed_seconds=2,
-    answer_seconds=3,
+    silence_seconds=3,
+    speed_seconds=3,
+    answer_seconds=5,
     connect_seconds=5,
     is_public=lambda address: address == PUBLIC,
 )
@@ -271,14 +271,18 @@ class Village:
         words = ("sync", "hosts.txt", "--to", str(self.cache), "--keep-going")
         return [*COMMAND, *words, "--no-builder", "--no-archives", *itertools.chain(*options)]
 
-    def measure(self, command: Sequence[str]) -> Measured:
-        """Run a command to its end, and see what it took."""
-        environment = {
+    @property
+    def environment(self) -> dict[str, str]:
+        """What such a command is run with."""
+        return {
             **self.nix.environment,
             "PYTHONPATH": str(Path(__file__).parents[2]),
             "TMPDIR": str(self.directory / "tmp"),
         }
-        return measure(command, cwd=self.directory / "user", environment=environment)
+
+    def measure(self, command: Sequence[str]) -> Measured:
+        """Run a command to its end, and see what it took."""
+        return measure(command, cwd=self.directory / "user", environment=self.environment)
 
     def verify(self, nix: Nix, cache: Path | None = None) -> None:
         """Let Nix read the whole cache: every signature, every NAR, every hash."""

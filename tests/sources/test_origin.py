@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import lzma
+import shutil
 import subprocess
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -181,6 +182,16 @@ async def test_each_url_is_tried_and_each_failure_kept(
     assert [each.source for each in caught.value.attempts] == list(urls[:-1])
     assert all(url in caught.value.message for url in urls[:-1])
     assert_empty(scratch)
+
+
+async def test_an_origin_that_does_not_end_leaves_half_of_the_room(
+    origins: Origins, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = shutil.disk_usage("/")._replace(free=20_000_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: room)
+    url = server.on("/a", Reply(body=bytes(1 << 20), length=False, endless=True))
+    with pytest.raises(IntegrityError, match="more than the 10000000 bytes it may have"):
+        await fetch(origins, fixed(Download(urls=(url,)), Hash.of(CONTENT)))
 
 
 async def test_a_file_that_changes_while_it_comes_is_had_anew(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,6 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-LARGE = 200_000_000
 CUTS = 5
 SIZE = 6 << 20
 CUT = 4 << 20
@@ -51,14 +51,17 @@ def asked_for_nar(server: Server) -> list[Request]:
 
 
 @pytest.mark.parametrize(
-    ("compression", "validator"),
-    [("none", {"etag": '"1"'}), ("zstd", {"headers": {"Last-Modified": MODIFIED}})],
+    ("compression", "size", "validator"),
+    [
+        ("none", 200_000_000, {"etag": '"1"'}),
+        ("zstd", 100_000_000, {"headers": {"Last-Modified": MODIFIED}}),
+    ],
     ids=["plain-etag", "zstd-date"],
 )
 def test_a_large_nar_that_is_cut_five_times_arrives_once(
-    village: Village, compression: str, validator: dict[str, Any]
+    village: Village, compression: str, size: int, validator: dict[str, Any]
 ) -> None:
-    contents = file_nar(os.urandom(LARGE))
+    contents = file_nar(os.urandom(size))
     file = contents if compression == "none" else zstd.compress(contents, level=1)
 
     def serve(place: Place) -> None:
@@ -81,6 +84,44 @@ def test_a_large_nar_that_is_cut_five_times_arrives_once(
     assert server.sent_bytes < 1.05 * len(file)
     assert ended.peak_bytes < BOUND
     village.verify(village.nix)
+
+
+def test_what_a_killed_run_had_begun_comes_again(village: Village) -> None:
+    """The destination is the state: of a path that is not there whole, nothing is kept."""
+
+    async def run() -> tuple[int, Measured]:
+        async with Server() as server, Server(address=PRIVATE) as inside:
+            case = CacheCase(name="killed", serve=slowly, said="", size=CUT * 4)
+            command = village.command(village.prepare(server, inside, [case]))
+            process = await asyncio.create_subprocess_exec(
+                *command, cwd=village.directory / "user", env=village.environment
+            )
+            await until(lambda: server.sent_bytes > CUT * 2)  # all else is far less
+            process.kill()
+            await process.wait()
+            await until(lambda: not server.at_once)
+            server.requests.clear()
+            server.sent_bytes = 0
+            ended = await asyncio.to_thread(village.measure, command)
+            assert all("range" not in request.headers for request in asked_for_nar(server))
+            return server.sent_bytes, ended
+
+    def slowly(place: Place) -> None:
+        slow = Reply(body=place.nar, etag='"1"', piece=CUT // 4, pause=0.05)
+        place.gives(slow, replace(slow, piece=None))
+
+    again, ended = asyncio.run(run())
+    assert ended.code == 0, ended.said
+    assert CUT * 4 < again < CUT * 4.1
+    assert not list(village.cache.glob(".prefetch/staging/*"))
+    village.verify(village.nix)
+    (scratch,) = (village.directory / "tmp").iterdir()  # which a killed run cannot remove
+    shutil.rmtree(scratch)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():  # noqa: ASYNC110 - what a server has sent is no event
+        await asyncio.sleep(0.01)
 
 
 def two_ways(place: Place) -> tuple[bytes, bytes]:
