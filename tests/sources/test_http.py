@@ -266,6 +266,15 @@ async def test_a_head_that_does_not_end_is_given_up(server: Server, sent: bytes)
     assert len(server.requests) == 2
 
 
+async def test_a_small_answer_is_not_waited_for_as_long_as_its_size_allows(server: Server) -> None:
+    url = server.on("/a", Reply(body=bytes(100_000), piece=100, pause=0.02))
+    settings = replace(QUICK, least_bytes_per_second=1, answer_seconds=0.5)
+    async with HttpClient(settings, sleep=Pauses()) as client:
+        with pytest.raises(TransientError, match="too slow for a small answer"):
+            await client.get_small(url, cap=200_000)
+    assert len(server.requests) == 2
+
+
 async def test_a_drip_is_given_up(client: HttpClient, server: Server) -> None:
     url = server.on("/a", Reply(body=BODY, piece=100, pause=0.05))
     with pytest.raises(TransientError, match="slower than"):

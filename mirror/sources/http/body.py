@@ -9,6 +9,7 @@ is compared with what was handed on.
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 import time
 from typing import TYPE_CHECKING, Final, Self
@@ -35,7 +36,8 @@ _DIGITS: Final = 20
 class Body:
     """An async context manager that is the iterator of its chunks.
 
-    ``encodings`` are the Content-Encodings that the server applied, in its order.
+    ``encodings`` are the Content-Encodings that the server applied, in its order. The network may
+    be waited for ``patience`` seconds in all.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Body:
         expected_size: int | None = None,
         cap: int | None = None,
         attempts: int | None = None,
+        patience: float = math.inf,
     ) -> None:
         self.encodings: tuple[str, ...] = ()
         self._client = client
@@ -53,6 +56,7 @@ class Body:
         self._wanted_size = expected_size
         self._cap = cap
         self._attempts = attempts or client.settings.attempts
+        self._patience = patience
         self._failures = 0
         self._progress = 0
         self._received = 0
@@ -197,7 +201,11 @@ class Body:
             if piece is None:
                 self._check_end()
                 return None
-            if self._speed.is_too_slow(len(piece), time.monotonic() - started):
+            waited = time.monotonic() - started
+            self._patience -= waited
+            if self._patience < 0:
+                raise TimedOutError(f"{self._url}: too slow for a small answer")
+            if self._speed.is_too_slow(len(piece), waited):
                 raise TimedOutError(f"{self._url}: slower than {self._least:.0f} bytes a second")
             await self._client.limiter.take(len(piece))
             kept = self._left_out(piece) if self._skip else piece

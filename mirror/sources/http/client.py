@@ -68,11 +68,11 @@ class HttpSettings:
 
     ``connections_per_host`` are open at once; ``connect_seconds`` and ``silence_seconds`` bound the
     wait for a connection and for the next byte, ``answer_seconds`` that for the whole head of an
-    answer; a download slower than ``least_bytes_per_second`` over ``speed_seconds`` is given up. A
-    request is made ``attempts`` times, with pauses that double from ``first_pause`` to
-    ``longest_pause`` seconds; a server that asks for more than ``longest_retry_after`` has failed.
-    ``netrc`` is a file of credentials. ``is_public`` says which IP addresses are of the open
-    internet.
+    answer, and for the body of a small one; a download slower than ``least_bytes_per_second`` over
+    ``speed_seconds`` is given up. A request is made ``attempts`` times, with pauses that double
+    from ``first_pause`` to ``longest_pause`` seconds; a server that asks for more than
+    ``longest_retry_after`` has failed. ``netrc`` is a file of credentials. ``is_public`` says which
+    IP addresses are of the open internet.
     """
 
     connections_per_host: int = 16
@@ -304,7 +304,10 @@ class HttpClient:
             if url.startswith("file:"):
                 chunks = await once.enter_async_context(file_chunks(_local_path(url)))
             else:
-                body = await once.enter_async_context(Body(self, url, cap=cap, attempts=1))
+                patience = self.settings.answer_seconds
+                body = await once.enter_async_context(
+                    Body(self, url, cap=cap, attempts=1, patience=patience)
+                )
                 chunks = decoded(body, url, cap=cap) if body.encodings else body
             collected = bytearray()
             async for chunk in chunks:
