@@ -1,7 +1,11 @@
-"""A command as a process of its own, and the most memory that it took."""
+"""A command as a process of its own, and the most memory that it took.
+
+What was measured is logged: ``pytest -n 0 -o log_cli=true -o log_cli_level=INFO`` shows it.
+"""
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 import tempfile
@@ -12,6 +16,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+LOG: Final = logging.getLogger("figures")
 
 _MEASURED: Final = """
 import resource, subprocess, sys
@@ -47,9 +53,11 @@ def measure(command: Sequence[str], *, cwd: Path, environment: Mapping[str, str]
             text=True,
             check=False,
         )
-        return Measured(
+        measured = Measured(
             code=ended.returncode,
             said=ended.stdout,
             peak_bytes=int(peak.read()) * 1024,
             seconds=time.monotonic() - started,
         )
+    LOG.info("at most %.0f MB of memory, %.1f s", measured.peak_bytes / 1e6, measured.seconds)
+    return measured

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from rig.hostile import CacheCase, Place, file_nar
+from rig.measured import LOG
 from rig.servers import RANGE, Reply, Request, Server
 from rig.village import PRIVATE, Aftermath, Village
 
@@ -81,6 +82,7 @@ def test_a_large_nar_that_is_cut_five_times_arrives_once(
     assert ended.code == 0, ended.said
     assert len(asked_for_nar(server)) == CUTS + 1
     assert all("if-range" in request.headers for request in asked_for_nar(server)[1:])
+    LOG.info("%s bytes were sent of a file of %s", f"{server.sent_bytes:,}", f"{len(file):,}")
     assert server.sent_bytes < 1.05 * len(file)
     assert ended.peak_bytes < BOUND
     village.verify(village.nix)
