@@ -231,12 +231,17 @@ TARS: dict[str, tuple[bytes, str]] = {
 }
 
 
-def zipped(*entries: tuple[str, bytes], **about: int) -> bytes:
+SYMLINK = (stat.S_IFLNK | 0o777) << 16
+
+
+def zipped(*entries: tuple[str, bytes], links: tuple[str, ...] = (), **about: int) -> bytes:
+    """A zip of these entries; those that ``links`` names are symbolic links."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, body in entries:
             info = zipfile.ZipInfo(name)
             info.compress_type, info.create_system = zipfile.ZIP_DEFLATED, 3
+            info.external_attr = SYMLINK if name in links else 0
             for attribute, value in about.items():
                 setattr(info, attribute, value)
             archive.writestr(info, body)
@@ -259,7 +264,6 @@ def patched(archive: bytes, mark: bytes, offset: int, new: bytes) -> bytes:
     return archive[:at] + new + archive[at + len(new) :]
 
 
-SYMLINK = (stat.S_IFLNK | 0o777) << 16
 ZIPS: dict[str, tuple[bytes, str]] = {
     "absolute": (zipped(("/etc/evil", b"x")), "an absolute name"),
     "above": (zipped(("../evil", b"x")), "a name that leaves it"),
@@ -268,7 +272,12 @@ ZIPS: dict[str, tuple[bytes, str]] = {
         "a name that leaves it",
     ),
     "device": (zipped(("null", b""), external_attr=stat.S_IFCHR << 16), "null is neither"),
-    "long-target": (zipped(("x", b"t" * 5000), external_attr=SYMLINK), "a link's target of"),
+    "long-target": (zipped(("x", b"t" * 5000), links=("x",)), "a link's target of"),
+    "through-a-link": (
+        zipped(("out", b"/etc"), ("out/evil", b"x"), links=("out",)),
+        "out/evil is below something that is not a directory",
+    ),
+    "nul": (zipped(("a_/../b", b"x")).replace(b"a_/", b"a\0/"), "a name that leaves it|malformed"),
     "encrypted": (patched(zipped(("x", b"x")), b"PK\1\2", 8, b"\1\0"), "x is encrypted"),
     "bomb": (zipped(("zeros", bytes(40 << 20))), "holds more than"),
     "overlap": (overlapping(40), "holds more than|Overlapped"),
@@ -318,6 +327,10 @@ ARCHIVES = [
         )
         for kind, body in (
             ("tar", tar(member("etc", LINK, "/etc"), member("up", LINK, "../../.."), member("x"))),
+            (
+                "zip",
+                zipped(("etc", b"/etc"), ("up", b"../../.."), ("x", b""), links=("etc", "up")),
+            ),
         )
     ),
 ]
