@@ -380,30 +380,44 @@ CACHES = [
     ),
     CacheCase(name="part-unasked", serve=reply(status=206), said="a part that was not asked for"),
     CacheCase(name="unchanged-unasked", serve=serve(Reply(status=304)), said="HTTP 304"),
-    CacheCase(name="many-headers", serve=raw("200 OK\n" + "X: y\n" * 9999), said="x.nar: "),
-    CacheCase(name="long-header", serve=raw("200 OK\nX: " + "y" * 99_999), said="x.nar: "),
+    CacheCase(
+        name="many-headers",
+        serve=raw("200 OK\n" + "X: y\n" * 9999),
+        said="that is no HTTP/1.1: ",
+    ),
+    CacheCase(
+        name="long-header",
+        serve=raw("200 OK\nX: " + "y" * 99_999),
+        said="that is no HTTP/1.1: ",
+    ),
     CacheCase(
         name="huge-length",
         serve=raw(f"200 OK\nContent-Length: {10**18}"),
         said=f"{10**18} bytes where",
     ),
     CacheCase(
-        name="absurd-length", serve=raw("200 OK\nContent-Length: " + "9" * 5000), said="x.nar: "
+        name="absurd-length",
+        serve=raw("200 OK\nContent-Length: " + "9" * 5000),
+        said="x.nar: that is no HTTP/1.1: ",
     ),
-    CacheCase(name="negative-length", serve=raw("200 OK\nContent-Length: -1"), said="x.nar: "),
+    CacheCase(
+        name="negative-length",
+        serve=raw("200 OK\nContent-Length: -1"),
+        said="x.nar: that is no HTTP/1.1: ",
+    ),
     CacheCase(
         name="two-lengths",
         serve=raw("200 OK\nContent-Length: 5\nContent-Length: 6", b"hello!"),
-        said="x.nar: ",
+        said="x.nar: that is no HTTP/1.1: ",
     ),
     CacheCase(
         name="length-and-chunks",
         serve=raw(
             "200 OK\nContent-Length: 5\nTransfer-Encoding: chunked", b"3\r\nhel\r\n0\r\n\r\nhello"
         ),
-        said="x.nar: ",
+        said="x.nar: that is no HTTP/1.1: ",
     ),
-    CacheCase(name="http-2", serve=serve(Reply(raw=GOAWAY)), said="x.nar: "),
+    CacheCase(name="http-2", serve=serve(Reply(raw=GOAWAY)), said="that is no HTTP/1.1: "),
     CacheCase(
         name="upgrade-to-http-2",
         serve=raw("101 Switching Protocols\nConnection: Upgrade\nUpgrade: h2c", GOAWAY),
@@ -464,7 +478,7 @@ UNANSWERED = {
         Reply(status=429, headers={"Retry-After": DAY}),
         "it asks to wait 86400 s, longer than the 120 s that a run waits",
     ),
-    "no-http": (Reply(raw=GOAWAY), "Expected HTTP/"),
+    "no-http": (Reply(raw=GOAWAY), "that is no HTTP/1.1: "),
     "hangs-up": (Reply(raw=b""), "closed the connection without an answer"),
 }
 

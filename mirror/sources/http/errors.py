@@ -96,6 +96,9 @@ def translate(error: Exception, url: str) -> SourceError:
         problem = _words(error)
     elif any(isinstance(e, aiohttp.ServerTimeoutError | httpx.TimeoutException) for e in chain):
         return TimedOutError(f"{url}: timed out: {_words(error)}")
+    elif isinstance(error, aiohttp.ClientResponseError):
+        # Its own text begins with a status, which no server sent.
+        problem = f"that is no HTTP/1.1: {_words(getattr(error, 'message', ''))}"
     else:
         problem = _words(error)
     return TransientError(f"{url}: {problem}")
@@ -136,7 +139,7 @@ def _reason(status: int) -> str:
         return ""
 
 
-def _words(error: BaseException) -> str:
+def _words(error: BaseException | str) -> str:
     """What it says, but not all that a server sent, which may be in it."""
     text = " ".join(str(error).split())
     return text[:_LONGEST] or type(error).__name__
