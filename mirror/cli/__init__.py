@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from typing import Final
@@ -13,7 +14,11 @@ INTERRUPTED: Final = 130
 
 
 def main() -> None:
-    """Run the program. Until it has imported what it needs, an interruption ends it at once."""
+    """Run the program. Until it has imported what it needs, an interruption ends it at once.
+
+    Nor is garbage searched for until then, since all that is imported is kept.
+    """
+    gc.disable()
     # Whoever starts it in the background of a script has it ignore interruptions.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, end_at_once)

@@ -8,13 +8,13 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Final, Never
 
-from tqdm import tqdm
-
 from mirror.cli.render import retried_lines
 from mirror.quantities import number, size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from tqdm import tqdm
 
     from mirror.formats.store_path import StorePath
     from mirror.sync.report import Observer, Outcome
@@ -103,6 +103,8 @@ class TerminalObserver:
 
     def transfer_begins(self, paths: int, download_bytes: int) -> None:
         """Show the bar."""
+        from tqdm import tqdm  # noqa: PLC0415 - most runs have no terminal, or transfer nothing
+
         self._paths, self._settled = paths, 0
         self._bar = tqdm(
             total=download_bytes,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import resource
 import signal
@@ -28,8 +29,11 @@ def run(command: Coroutine[None, None, int]) -> None:
     """Run a command to its end and exit with its code.
 
     An error of prefetch is printed with its hint; an interruption (Ctrl-C, SIGTERM) lets
-    everything that is open be closed in order first.
+    everything that is open be closed in order first. By now all is imported, and garbage is
+    searched for from here on, in what is made from here on.
     """
+    gc.freeze()
+    gc.enable()
     _supply_closed_streams()
     _raise_file_limit()
     keep_little()

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -27,6 +28,15 @@ def test_help_names_every_command_and_the_version_is_told(shell: Shell) -> None:
     for command in ("plan", "sync", "roots", "key", "demo"):
         assert command in helped
     assert shell.run([*COMMAND, "--version"]).stdout.startswith("prefetch ")
+
+
+def test_what_is_imported_at_once_is_left_out_of_the_search_for_garbage(shell: Shell) -> None:
+    launcher = (
+        "import gc, mirror.cli; from mirror.cli import commands\n"
+        "async def roots(to, json): return 0 if gc.isenabled() and gc.get_freeze_count() else 1\n"
+        "commands.roots = roots; mirror.cli.main()"
+    )
+    shell.run([sys.executable, "-c", launcher, "roots"])
 
 
 @pytest.mark.parametrize(
