@@ -43,9 +43,10 @@ class Graph:
         Fixed outputs can have several: the same file fetched by an early and a late ``curl``.
         """
         makers: dict[StorePath, tuple[StorePath, ...]] = {}
-        for path in sorted(self.derivations):
-            for output in self.derivations[path].output_paths():
-                makers[output] = (*makers.get(output, ()), path)
+        for path, derivation in self.derivations.items():
+            for output in derivation.output_paths():
+                others = makers.get(output)
+                makers[output] = (path,) if others is None else tuple(sorted((*others, path)))
         return makers
 
     @functools.cached_property
