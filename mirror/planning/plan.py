@@ -153,7 +153,7 @@ def start(
     _want_level(target.level, roots, graph, wants)
     notices = []
     if target.raised:
-        reachable = sorted(graph.reachable(roots))
+        reachable = graph.reachable(roots)
         for name, level in target.raised:
             named = graph.named(name, reachable)
             _want_level(level, named, graph, wants)
@@ -246,7 +246,7 @@ def _want_level(level: Level, roots: Iterable[StorePath], graph: Graph, wants: W
     """Want what ``sources`` and ``full`` add; the lower levels add nothing to the root itself."""
     if level < Level.SOURCES:
         return
-    for path in sorted(graph.reachable(roots)):
+    for path in graph.reachable(roots):
         for name, output in graph[path].outputs.items():
             if level is Level.FULL or output.is_fixed:
                 wants.want_outputs(path, [name])
