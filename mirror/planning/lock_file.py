@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 _SHORT: Final = 11
 """As many characters of a revision as Nix shows itself."""
+_MOST_INPUTS: Final = 10_000
+"""More than any flake has. Inputs of inputs are told along every way to them, of which there can be
+exponentially many."""
+_END_OF_TIME: Final = int(datetime(9999, 12, 31, tzinfo=UTC).timestamp())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,20 +62,29 @@ def _locked(data: bytes | None) -> dict[str, Mapping[str, Any]]:
         return {}
     try:
         lock = json.loads(data)
-        return dict(_inputs(lock["nodes"], lock["root"], ()))
-    except (KeyError, TypeError, AttributeError) as error:
+        return dict(_inputs(lock["nodes"], lock["root"]))
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"not a lock file: {error!r}") from error
 
 
-def _inputs(
-    nodes: Mapping[str, Any], node: str, path: tuple[str, ...]
-) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    for name, target in nodes[node].get("inputs", {}).items():
-        if not isinstance(target, str):
-            continue  # it follows another
-        if "locked" in nodes[target]:
-            yield "/".join((*path, name)), nodes[target]["locked"]
-        yield from _inputs(nodes, target, (*path, name))
+def _inputs(nodes: Mapping[str, Any], root: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    found = 0
+    pending: list[tuple[tuple[str, ...], str]] = [((), root)]
+    while pending:
+        path, node = pending.pop()
+        for name, target in nodes[node].get("inputs", {}).items():
+            if not isinstance(target, str):
+                continue  # it follows another
+            found += 1
+            inner = (*path, name)
+            if found > _MOST_INPUTS or len(inner) > len(nodes):
+                raise ValueError("not a lock file: its inputs are without an end")
+            if "locked" in nodes[target]:
+                locked = nodes[target]["locked"]
+                if not isinstance(locked, dict):
+                    raise TypeError(f"locked to {locked!r}")
+                yield "/".join(inner), locked
+            pending.append((inner, target))
 
 
 def _shown(locked: Mapping[str, Any] | None) -> str | None:
@@ -80,6 +93,6 @@ def _shown(locked: Mapping[str, Any] | None) -> str | None:
         return None
     what = str(locked.get("rev", ""))[:_SHORT] or str(locked.get("narHash") or "unlocked")
     modified = locked.get("lastModified")
-    if not isinstance(modified, int) or modified <= 0:
+    if not isinstance(modified, int) or not 0 < modified < _END_OF_TIME:
         return what
     return f"{what} ({datetime.fromtimestamp(modified, UTC):%Y-%m-%d})"

@@ -51,3 +51,41 @@ def test_the_first_lock_file_and_the_last_one() -> None:
 def test_what_is_no_lock_file_is_refused(damaged: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - the words are JSON's, or the file's
         input_changes(lock(REVISION), damaged)
+
+
+def nodes(**each: Any) -> bytes:
+    return json.dumps({"nodes": each, "root": "root"}).encode()
+
+
+@pytest.mark.parametrize(
+    "endless",
+    [
+        nodes(root={"inputs": {"a": "root"}}),
+        nodes(root={"inputs": {"a": "b"}}, b={"inputs": {"c": "d"}}, d={"inputs": {"e": "b"}}),
+        # Twice as many ways to each as to the one before it.
+        nodes(
+            root={"inputs": {"a": "0"}},
+            **{str(n): {"inputs": dict.fromkeys("ab", str(n + 1))} for n in range(50)},
+            **{"50": {}},
+        ),
+    ],
+    ids=["itself", "circle", "doubling"],
+)
+def test_inputs_without_an_end_are_refused(endless: bytes) -> None:
+    with pytest.raises(ValueError, match="without an end"):
+        input_changes(lock(REVISION), endless)
+
+
+@pytest.mark.parametrize("locked", ['"x"', "[" * 2000 + "]" * 2000, "1"])
+def test_an_input_locked_to_something_else_is_refused(locked: str) -> None:
+    other = lock(REVISION).replace(
+        b'{"narHash": "sha256-AAAA", "lastModified": 86400}', locked.encode()
+    )
+    with pytest.raises(ValueError, match="not a lock file"):
+        input_changes(lock(REVISION), other)
+
+
+def test_a_time_that_cannot_be_is_left_out() -> None:
+    parts = {"locked": {"narHash": "sha256-BBBB", "lastModified": 10**20}}
+    (change,) = input_changes(lock(REVISION), lock(REVISION, parts=parts))
+    assert change.new == "sha256-BBBB"
