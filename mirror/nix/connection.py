@@ -59,8 +59,9 @@ class Connection:
     async def query_valid_paths(self, paths: Collection[StorePath]) -> set[StorePath]:
         """Those of ``paths`` that the store holds. Nothing is substituted."""
         request = wire.integer(Operation.QUERY_VALID_PATHS) + wire.strings(paths) + wire.integer(0)
-        (valid,) = await self._ask([request], Decoder.strings)
-        return {StorePath(path) for path in valid}
+        (answer,) = await self._ask([request], Decoder.strings)
+        valid = set(answer)
+        return {path for path in paths if path in valid}
 
     async def query_path_info(self, path: StorePath) -> PathInfo | None:
         """What the store knows of ``path``; None where it does not hold it."""
@@ -82,8 +83,8 @@ class Connection:
     async def query_path_from_hash_part(self, hash_part: str) -> StorePath | None:
         """The path with these 32 characters after ``/nix/store/``; None without such a path."""
         request = wire.integer(Operation.QUERY_PATH_FROM_HASH_PART) + wire.string(hash_part)
-        (path,) = await self._ask([request], Decoder.string)
-        return StorePath.parse(path) if path else None
+        (path,) = await self._ask([request], _optional_store_path)
+        return path
 
     async def add_temp_roots(self, paths: Iterable[StorePath]) -> None:
         """Protect paths, valid or not, until this connection is closed."""
@@ -234,11 +235,17 @@ def plain(text: str) -> str:
     return _ESCAPES.sub("", text).strip().removeprefix("error:").strip()
 
 
+def _optional_store_path(decoder: Decoder) -> StorePath | None:
+    """Read a path, or the empty string that stands for none."""
+    path = decoder.string()
+    return StorePath.parse(path) if path else None
+
+
 def _optional_path_info(decoder: Decoder) -> Callable[[StorePath], PathInfo] | None:
     """Read an answer to QueryPathInfo; it lacks the path itself, which the caller knows."""
     if not decoder.integer():
         return None
-    deriver = decoder.string()
+    deriver = _optional_store_path(decoder)
     nar_hash = Hash.parse(decoder.string(), "sha256")
     references = tuple(sorted(StorePath.parse(path) for path in decoder.strings()))
     decoder.integer()  # when it was registered
@@ -253,7 +260,7 @@ def _optional_path_info(decoder: Decoder) -> Callable[[StorePath], PathInfo] | N
             nar_hash=nar_hash,
             nar_size=nar_size,
             references=references,
-            deriver=StorePath.parse(deriver) if deriver else None,
+            deriver=deriver,
             signatures=signatures,
             content_address=content_address,
         )

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from mirror.errors import ToolError
+from mirror.errors import FormatError, ToolError
 from mirror.formats.store_path import StorePath
 from mirror.nix.daemon import open_channel
 from mirror.nix.stores import StoreLocation
@@ -193,7 +193,10 @@ class _Conversation:
             (length,) = _UNIT.unpack_from(data, start - _UNIT.size)
             if length != end - start:
                 continue
-            path = StorePath(match[1].decode())
+            try:
+                path = StorePath.parse(match[1].decode())
+            except FormatError:
+                continue  # a name such as `..`
             is_wish = match[2] is not None
             is_asked = is_request and self._operation not in _IMPORTING
             self._recorded.note(path, is_asked=is_asked, outputs=is_wish)

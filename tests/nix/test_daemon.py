@@ -188,6 +188,43 @@ async def test_what_is_no_daemon_is_recognised(
                 pass
 
 
+GREETING = b"".join(
+    [
+        *map(wire.integer, (wire.SERVER_HELLO, 0x122)),
+        wire.string("2.8.0"),
+        wire.integer(wire.Frame.LAST),
+    ]
+)
+
+
+async def test_paths_that_are_none_are_not_taken_from_a_daemon(
+    nix_stable: Nix, tmp_path: Path
+) -> None:
+    """A name such as ``..`` would lead out of the store."""
+    outside = f"/nix/store/{'0' * 32}-.."
+    last = wire.integer(wire.Frame.LAST)
+    info = b"".join(
+        [
+            *(last, wire.integer(1), wire.string(outside), wire.string("00" * 32)),
+            *map(wire.integer, (0, 0, 1, 0, 0, 0)),
+        ]
+    )
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(GREETING + last + wire.strings([outside, ABSENT]) + info)
+        await reader.read()
+        writer.close()
+
+    path = tmp_path / "socket"
+    async with (
+        await asyncio.start_unix_server(serve, path),
+        connect(nix_stable, StoreLocation.parse(f"unix://{path}")) as connection,
+    ):
+        assert await connection.query_valid_paths([ABSENT]) == {ABSENT}
+        with pytest.raises(ToolError, match="cannot be understood: not a store path"):
+            await connection.query_path_info(ABSENT)
+
+
 @given(st.lists(st.binary().map(lambda data: data.decode(errors="surrogateescape"))))
 def test_strings_are_read_as_they_were_written(texts: list[str]) -> None:
     data = wire.strings(texts) + wire.integer(7)
