@@ -30,7 +30,7 @@ class ScratchNix:
         self.directory = directory
         self.root = directory / "root"
         self.url = f"local?root={self.root}"
-        self._environment = {
+        self.environment = {
             "PATH": os.environ["PATH"],
             "HOME": str(directory / "home"),
             "NIX_CONFIG": _SETTINGS,
@@ -39,7 +39,7 @@ class ScratchNix:
 
     def run(self, *command: str | Path) -> bytes:
         completed = subprocess.run(
-            command, env=self._environment, capture_output=True, check=False, timeout=60
+            command, env=self.environment, capture_output=True, check=False, timeout=60
         )
         assert completed.returncode == 0, completed.stderr.decode()
         return completed.stdout
