@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _VERSION: Final = 1
+_YEARS: Final = range(1970, 9999)
 _LARGEST_COUNT: Final = (1 << 63) - 1
 _LONGEST_SHOWN: Final = 200
 
@@ -173,12 +174,14 @@ def moment(value: object) -> datetime:
     """A time in ISO 8601, with its time zone.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: it is something else, or none that every time zone can show.
 
     """
     found = datetime.fromisoformat(str(value))
     if found.tzinfo is None:
         raise ValueError(f"a time without its time zone: {value!r}")
+    if found.year not in _YEARS:
+        raise ValueError(f"not a time that can be meant: {value!r}")
     return found
 
 
