@@ -21,6 +21,7 @@ Lines ``Name: value``, at ``<hash part>.narinfo`` in the cache::
 from __future__ import annotations
 
 import functools
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -48,6 +49,8 @@ _KNOWN: Final = frozenset(
     }
 )
 _SIGNATURE: Final = "Sig"
+_SIGNATURE_VALUE: Final = re.compile(r"[^:\s]+:[A-Za-z0-9+/]{85}[AQgw]==")
+"""A key's name, and the 64 bytes of an Ed25519 signature, in the one form that they have."""
 _NO_DERIVER: Final = "unknown-deriver"
 _COMPRESSION_IF_ABSENT: Final = "bzip2"
 _SIZE_LIMIT: Final = 1 << 64
@@ -74,6 +77,9 @@ class NarInfo:
 
 def parse_narinfo(data: bytes) -> NarInfo:
     """Read a narinfo. Fields of unknown names are ignored; how long it may be is up to callers.
+
+    So are signatures that are none: newer Nix refuses the whole file for one of them, so it must
+    not be written again.
 
     Raises:
         FormatError: it is not a narinfo, lacks a required field, has a field twice, or is
@@ -120,7 +126,8 @@ def _fields(data: bytes) -> tuple[dict[str, str], list[str]]:
                 raise FormatError(f"a line without `name: value`: {line!r}")
             name = line[:-1]
         if name == _SIGNATURE:
-            signatures.append(value)
+            if _SIGNATURE_VALUE.fullmatch(value):
+                signatures.append(value)
         elif name in fields:
             raise FormatError(f"{name} twice")
         elif name in _KNOWN:
