@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fuzz.target import Check, Target
 
 _NUMBERS: Final = (0, 1, 7, 8, 64, 255, 256, 4096, 1 << 31, (1 << 32) - 1, 1 << 63, (1 << 64) - 1)
@@ -42,10 +44,13 @@ class Mutations:
 
     target: Target
     random: random.Random
+    corpus: Sequence[bytes] | None = None
+    """None: the target's."""
     _pool: list[bytes] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._pool = list(self.target.corpus)
+        self._pool = list(self.target.corpus if self.corpus is None else self.corpus)
+        self._fixed = len(self._pool)
 
     def next(self) -> bytes:
         """Another input."""
@@ -59,7 +64,7 @@ class Mutations:
         if len(self._pool) < _KEPT:
             self._pool.append(data)
         else:
-            self._pool[self.random.randrange(len(self.target.corpus), _KEPT)] = data
+            self._pool[self.random.randrange(self._fixed, _KEPT)] = data
 
     def _changed(self, data: bytes) -> bytes:
         start = self.random.randint(0, len(data))
