@@ -27,10 +27,8 @@ if TYPE_CHECKING:
     from mirror.sources.http import HttpClient
     from mirror.sources.http.transport import Answer
 
-_CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
-
-_DIGITS: Final = 20
-"""As many as the largest size of 64 bits has."""
+_CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
+_SIZE: Final = re.compile(r"[0-9]{1,18}")
 
 
 class Body:
@@ -256,13 +254,16 @@ class Body:
 def content_length(answer: Answer) -> int | None:
     """The size that the answer announces, in bytes."""
     text = answer.headers.get("content-length", "")
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= _DIGITS else None
+    return int(text) if _SIZE.fullmatch(text) else None
 
 
 def _validator(answer: Answer) -> str | None:
-    """What ``If-Range`` may hold: a strong ETag, else the modification date."""
+    """What ``If-Range`` may hold: a strong ETag, else the modification date.
+
+    One that is not ASCII could not be sent back.
+    """
     tag: str = answer.headers.get("etag", "")
-    if tag.startswith('"'):
+    if tag.startswith('"') and tag.isascii():
         return tag
     date: str = answer.headers.get("last-modified", "")
-    return date or None
+    return date if date and date.isascii() else None

@@ -126,10 +126,10 @@ def _retry_after(answer: Answer, now: Callable[[], datetime]) -> float | None:
         return float(text)
     try:
         date = email.utils.parsedate_to_datetime(text)
-    except ValueError:
+        date = date if date.tzinfo else date.replace(tzinfo=UTC)
+        return max(0.0, (date - now()).total_seconds())
+    except (ValueError, OverflowError):
         return None
-    date = date if date.tzinfo else date.replace(tzinfo=UTC)
-    return max(0.0, (date - now()).total_seconds())
 
 
 def _reason(status: int) -> str:
