@@ -296,6 +296,7 @@ def _web() -> dict[str, Mapping[str, bytes]]:
     )
     packed = gzip.compress(_BODY, mtime=0)
     encoded = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n" + packed
+    dated = b"HTTP/1.1 429 Later\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n"
     moved = b"HTTP/1.1 302 Found\r\nLocation: /y\r\nContent-Length: 0\r\n\r\n"
     later = b"HTTP/1.1 503 Busy\r\nRetry-After: Tue, 24 Nov 2026 00:00:05 GMT\r\n\r\n"
     whole = _ANSWER + b"\r\n" + _BODY
@@ -304,6 +305,7 @@ def _web() -> dict[str, Mapping[str, bytes]]:
         "http": {
             "cut": between.join((cut, rest)),
             "encoded": encoded,
+            "dated": between.join((dated, whole)),
             "later": between.join((later, whole)),
             "moved": between.join((moved, whole)),
             "whole": whole,
