@@ -144,7 +144,10 @@ def _bytes(text: str) -> bytes:
 
 
 class _Guarded:
-    """A file of which only headers are read, and that refuses what a hostile one asks for."""
+    """A file of which only headers are read, and that refuses what a hostile one asks for.
+
+    Of a size below zero the library would go back, and read the same headers for ever.
+    """
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -168,6 +171,8 @@ class _Guarded:
         return data
 
     def seek(self, position: int) -> int:
+        if position < self._file.tell():
+            raise IntegrityError("the archive has an entry of a size below zero")
         return self._file.seek(position)
 
     def tell(self) -> int:

@@ -72,6 +72,9 @@ def read_zip(archive: Path, spool: Path, limits: Limits) -> Node:
                     _add(tree, members, member, _Spool(spool, contents, limits.size))
         except _MALFORMED as error:
             raise IntegrityError(f"malformed zip archive: {error}") from error
+        except MemoryError as error:
+            # An entry may ask for a dictionary of 4 GiB, whatever its size.
+            raise IntegrityError("the zip archive needs more memory than there is") from error
     return tree.root
 
 
