@@ -3,13 +3,37 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Final
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, cast
+
+import httpx
 
 from fuzz.target import Target, plain
 from mirror.errors import FormatError, IntegrityError
 from mirror.formats.narinfo import parse_narinfo, print_narinfo
 from mirror.formats.signing import TrustedKeys
 from mirror.formats.verify import Claim, NarVerifier, matching_content_address
+from mirror.sources.binary_cache import BinaryCache
+from mirror.sources.http.client import _local_path
+from mirror.sources.http.errors import MissingError
+
+if TYPE_CHECKING:
+    from mirror.sources.http import HttpClient
+
+
+_DIRECTORY: Final = "/srv/cache"
+_CACHES: Final = [
+    BinaryCache(
+        name=name,
+        priority=0,
+        trusted=False,
+        wants_mass_queries=False,
+        _client=cast("HttpClient", None),
+        _keys=TrustedKeys(),
+    )
+    for name in (f"file://{_DIRECTORY}", "https://cache.example:444/cache")
+]
 
 
 def _check(data: bytes) -> None:
@@ -22,8 +46,21 @@ def _check(data: bytes) -> None:
     assert TrustedKeys().verify(info) is None
     with contextlib.suppress(IntegrityError):
         NarVerifier(Claim(info=info, compression=narinfo.compression))
-    # Only a line break of its own kind, within a value, is not written.
+    for cache in _CACHES:
+        with contextlib.suppress(IntegrityError, MissingError, httpx.InvalidURL):
+            _is_inside(cache, cache._nar_url(narinfo))
     assert parse_narinfo(print_narinfo(narinfo)) == narinfo
+
+
+def _is_inside(cache: BinaryCache, url: str) -> None:
+    """See where the NAR would be looked for: at the cache's own server, in its own directory."""
+    if url.startswith("file:"):
+        place = os.path.normpath(_local_path(url))
+        assert Path(place).is_relative_to(_DIRECTORY)
+        assert place != _DIRECTORY
+        return
+    asked, own = httpx.URL(url), httpx.URL(cache.name)
+    assert (asked.scheme, asked.host, asked.port) == (own.scheme, own.host, own.port)
 
 
 TARGET: Final = Target(
@@ -32,7 +69,17 @@ TARGET: Final = Target(
     words=(
         *(b"StorePath: ", b"URL: ", b"Compression: ", b"FileHash: ", b"FileSize: ", b"NarHash: "),
         *(b"NarSize: ", b"References: ", b"Deriver: ", b"Sig: ", b"CA: ", b"unknown-deriver"),
-        *(b"sha256:", b"sha512:", b"fixed:r:", b"text:", b"nar/../../x", b"http://[", b"\r"),
+        *(
+            b"sha256:",
+            b"sha512:",
+            b"fixed:r:",
+            b"text:",
+            b"nar/../../x",
+            b"http://[",
+            b"\r",
+            b"https://cache.example:444",
+        ),
+        *(b"%2e%2e", b"..", b"/", b"//", b"?", b"#", b"\\", b"\t", b"@evil/", b"file:", b":443"),
         *(b"\xe2\x80\xa8", b"\x85", b"18446744073709551616", b"\xd9\xa3"),
     ),
 )
