@@ -21,8 +21,9 @@ INSTALLED := .venv/.installed
 # What locks and audits is not among what is developed with: its dependencies are its own.
 RELEASE := .venv-release/bin
 RELEASE_INSTALLED := .venv-release/.installed
-# Of exactly these bytes, whatever the index says; what builds a package is locked, too.
-PIP_INSTALL := -m pip install --quiet --require-hashes
+# Of exactly these bytes, whatever the index says; what builds a package is locked, too. Without
+# looking for dependencies, which are all in the lock: an older pip would want newer ones.
+PIP_INSTALL := -m pip install --quiet --require-hashes --no-deps
 LOCKS := run development fuzz release
 
 .PHONY: demo test check setup format lint fuzz lock audit nix test-tools newest-nix clean
