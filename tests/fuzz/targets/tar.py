@@ -34,6 +34,8 @@ def _checking() -> Iterator[Check]:
 
         def check(data: bytes) -> None:
             is_tar(data[:_BLOCK])
+            # A file that is written over is written to the disk at once, which takes its time.
+            archive.unlink(missing_ok=True)
             archive.write_bytes(_with_checksums(data))
             check_tree(read_tar(archive, LIMITS))
 

@@ -19,11 +19,14 @@ if TYPE_CHECKING:
 @contextlib.contextmanager
 def _checking() -> Iterator[Check]:
     with tempfile.TemporaryDirectory() as directory:
-        archive = Path(directory) / "archive"
+        archive, contents = Path(directory) / "archive", Path(directory) / "contents"
 
         def check(data: bytes) -> None:
+            # As in the tar target: new files, which wait for no disk.
+            archive.unlink(missing_ok=True)
+            contents.unlink(missing_ok=True)
             archive.write_bytes(data)
-            check_tree(read_zip(archive, Path(directory) / "contents", LIMITS))
+            check_tree(read_zip(archive, contents, LIMITS))
 
         yield check
 
