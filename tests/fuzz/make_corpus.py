@@ -89,12 +89,14 @@ def main() -> None:
         nix = ScratchNix(scratch)
         tree = _tree(scratch / "tree")
         nar = nix.run("nix-store", "--dump", tree)
+        tars = _tars(scratch, tree)
         found: dict[str, Mapping[str, bytes]] = {
             "derivation": _derivations(nix),
             "nar": {"tree.nar": nar, "file.nar": nix.run("nix-store", "--dump", tree / "file")},
             **_cache(nix, scratch, tree),
             **_compressed(nar),
-            "tar": _tars(scratch, tree),
+            "tar": tars,
+            "unpack": _packed(tars["ustar.tar"]),
             "zip": {"tree.zip": _zip()},
             "wire": {"said": asyncio.run(_said(nix, tree))},
             "hashes": {"lines": _hash_lines()},
@@ -176,6 +178,17 @@ def _tars(scratch: Path, tree: Path) -> dict[str, bytes]:
         subprocess.run([*command, *sparse, *packed], cwd=scratch, check=True)
         made[f"{format_}.tar"] = archive.read_bytes()
     return made
+
+
+def _packed(tar: bytes) -> dict[str, bytes]:
+    zipped = gzip.compress(tar, mtime=0)
+    return {
+        "tree.tar.bz2": bz2.compress(tar),
+        "tree.tar.gz": zipped,
+        "tree.tar.gz.xz": lzma.compress(zipped),
+        "tree.tar.lzma": lzma.compress(tar, format=lzma.FORMAT_ALONE),
+        "zeros.tar.gz.gz": gzip.compress(gzip.compress(bytes(20_000_000), mtime=0), mtime=0),
+    }
 
 
 def _zip() -> bytes:
