@@ -14,6 +14,7 @@
     ├── IncompleteError         some of what was asked for is not there     exit 1
     ├── CommandError            a command of the user's own failed          exit 1
     ├── DestinationError        a destination cannot be used                exit 3
+    │   ├── FullError           … because there is no room left
     │   └── LockedError         … because another run holds its lock
     └── ToolError               a program that is needed cannot be used     exit 3
 
@@ -121,6 +122,10 @@ class DestinationError(PrefetchError):
     """A destination cannot be used: full, not writable, not what it should be."""
 
     exit_code: ClassVar[int] = 3
+
+
+class FullError(DestinationError):
+    """There is no room left at the destination."""
 
 
 class LockedError(DestinationError):

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mirror.cli.request import Request
-    from mirror.planning.plan import Plan
     from mirror.planning.targets import Target
     from mirror.sync.report import Observer
     from mirror.sync.run import Synced
@@ -70,7 +69,7 @@ async def plan(request: Request, *, json: bool) -> int:
     if json:
         print_json(documents.plan_document(planned.plan))
     else:
-        _Show().plan(planned.plan)
+        _Show().plan(planned)
     _explain_failures(planned.failures)
     return 1 if planned.failures or planned.plan.unobtainable else 0
 
@@ -243,8 +242,8 @@ async def demo(keep: Path | None) -> int:
 class _Show:
     """Results as a person reads them: data on standard output, failures on standard error."""
 
-    def plan(self, plan: Plan) -> None:
-        write_lines(render.plan_lines(plan))
+    def plan(self, planned: pipeline.Planned) -> None:
+        write_lines(render.plan_lines(planned.plan, planned.need))
 
     def checked(self, checked: Sequence[checking.Checked], mending: str | None) -> None:
         write_lines(render.checked_lines(checked, mending))

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mirror.sync.freshness import Rehearsal
     from mirror.sync.rehearse import Rehearsed
     from mirror.sync.report import Outcome
+    from mirror.sync.room import Need
     from mirror.sync.run import Synced
     from mirror.sync.why import Reason
 
@@ -44,8 +45,8 @@ def table(rows: Iterable[Sequence[str]], *, right: frozenset[int] = frozenset())
     ]
 
 
-def plan_lines(plan: Plan) -> Iterator[str]:
-    """The plan as a person reads it: targets, what comes from where, what is largest."""
+def plan_lines(plan: Plan, need: Need) -> Iterator[str]:
+    """The plan as a person reads it: targets, what comes from where, what is needed and largest."""
     if not plan.targets:
         return  # none could be evaluated: the errors say so
     for each in plan.targets:
@@ -56,6 +57,8 @@ def plan_lines(plan: Plan) -> Iterator[str]:
         yield from (f"  {line}" for line in edit_lines(each))
     yield ""
     yield from _where_from(plan)
+    if need.paths:
+        yield need.text("this")
     largest = sorted(plan.substitute, key=lambda each: -each.offer.info.nar_size)[:_LARGEST]
     if largest:
         yield ""

@@ -35,11 +35,10 @@ if TYPE_CHECKING:
     from mirror.demo.upstream import Upstream
     from mirror.destinations import Destination
     from mirror.formats.store_path import StorePath
-    from mirror.planning.plan import Plan
     from mirror.planning.targets import Target
     from mirror.sync.check import Checked
     from mirror.sync.report import Observer
-    from mirror.sync.run import Synced
+    from mirror.sync.run import Planned, Synced
     from mirror.sync.workshop import Workshop
 
 _HOST: Final = "laptop"
@@ -51,7 +50,7 @@ _OTHERS: Final = ("NIX_CONFIG", "NIX_PATH", "NIX_REMOTE", "NIX_STORE_DIR", "NIX_
 class Show(Protocol):
     """How the commands show their results."""
 
-    def plan(self, plan: Plan) -> None:
+    def plan(self, planned: Planned) -> None:
         """Show a plan, as ``prefetch plan`` does."""
         ...
 
@@ -152,7 +151,7 @@ class _Story:
         ):
             targets = _targets(self._place / "demo.txt")
             planned = await plan(targets, workshop, destination, self._observer)
-        self._show.plan(planned.plan)
+        self._show.plan(planned)
 
     async def sync_to_store(self) -> None:
         """Make an empty client store ready."""

@@ -8,6 +8,7 @@ from mirror.destinations.generation import Generation
 from mirror.destinations.interface import Destination, Staging
 from mirror.destinations.nix_store import NixStore
 from mirror.destinations.receipt import Receipt
+from mirror.destinations.room import Room
 from mirror.destinations.run_record import RunRecord
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "Generation",
     "NixStore",
     "Receipt",
+    "Room",
     "RunRecord",
     "Staging",
 ]

@@ -38,12 +38,13 @@ import contextlib
 import os
 import shutil
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Literal, Self
 
 from mirror.destinations import documents, files
 from mirror.destinations.cache_staging import CacheStaging, StagedNar
 from mirror.destinations.manifest import MANIFEST
 from mirror.destinations.receipt import receipts_in
+from mirror.destinations.room import Room, room_at
 from mirror.destinations.run_record import run_records_in
 from mirror.destinations.signatures import Signatures, record_public_key
 from mirror.destinations.sweep import SERVING
@@ -77,6 +78,8 @@ _CACHE_INFO: Final = CacheInfo(want_mass_query=True, priority=PRIORITY)
 
 class CacheDirectory:
     """A binary cache directory; :meth:`open` makes one."""
+
+    keeps: Literal["compressed", "nar"] = "compressed"
 
     def __init__(self, path: Path, *, signing_key: SecretKey | None = None) -> None:
         self.path = path.absolute()
@@ -134,6 +137,10 @@ class CacheDirectory:
     def signatures(self) -> Signatures:
         """The mirror's own signatures in it."""
         return Signatures(self.path, temporaries=self._staging)
+
+    async def room(self) -> Room:
+        """Look how much more there is room for."""
+        return await asyncio.to_thread(room_at, self.path)
 
     async def protect(self, paths: Collection[StorePath]) -> None:
         """Do nothing: only a run that holds the lock removes anything."""

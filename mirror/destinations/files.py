@@ -17,13 +17,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
-from mirror.errors import DestinationError, LockedError
+from mirror.errors import DestinationError, FullError, LockedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 FILE_MODE: Final = 0o644
 DIRECTORY_MODE: Final = 0o755
+
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 _HINTS: Final = {
     errno.ENOSPC: "make room there, or choose another destination; then run again: it goes on",
@@ -35,6 +37,8 @@ _HINTS: Final = {
     errno.EEXIST: "a file is where a directory should be: choose another destination",
     errno.EXDEV: "all of a destination has to be on one file system, also what is linked into it",
     errno.EMFILE: "raise the limit of open files (ulimit -n), or lower --jobs",
+    errno.ENFILE: "the whole system has too many open files: close some, then run again",
+    errno.EFBIG: "raise the limit of file sizes (ulimit -f), or choose another destination",
     errno.EIO: "the disk reports an error: look at the kernel's log",
 }
 
@@ -46,7 +50,8 @@ def explained(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         where = error.filename or path
-        raise DestinationError(
+        kind = FullError if error.errno in _FULL else DestinationError
+        raise kind(
             f"{where}: {error.strerror or error}", hint=_HINTS.get(error.errno or 0)
         ) from error
 
@@ -169,10 +174,7 @@ def locked(lock: Path, thing: str) -> Iterator[None]:
             ) from error
         with explained(lock):
             os.fchmod(descriptor, FILE_MODE)
-            since = datetime.now(UTC).isoformat(sep=" ", timespec="seconds")
-            holder = f"process {os.getpid()} on {socket.gethostname()} since {since}\n"
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, holder.encode(), 0)
+            _write_holder(descriptor)
         try:
             yield
         finally:
@@ -180,3 +182,16 @@ def locked(lock: Path, thing: str) -> Iterator[None]:
                 os.ftruncate(descriptor, 0)
     finally:
         os.close(descriptor)
+
+
+def _write_holder(descriptor: int) -> None:
+    """Say in a lock file who holds it."""
+    since = datetime.now(UTC).isoformat(sep=" ", timespec="seconds")
+    holder = f"process {os.getpid()} on {socket.gethostname()} since {since}\n"
+    os.ftruncate(descriptor, 0)
+    try:
+        os.pwrite(descriptor, holder.encode(), 0)
+    except OSError as error:
+        # It is only for people, and on a full disk whoever removes something has to be let in.
+        if error.errno not in _FULL:
+            raise

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from mirror.destinations.documents import Told
     from mirror.destinations.generation import Generation
     from mirror.destinations.receipt import Receipt
+    from mirror.destinations.room import Room
     from mirror.destinations.run_record import RunRecord
     from mirror.formats.path_info import PathInfo
     from mirror.formats.store_path import StorePath
@@ -53,6 +54,20 @@ class Destination(Protocol):
     @property
     def name(self) -> str:
         """What reports call it, as a user may type it after ``--to``."""
+        ...
+
+    @property
+    def keeps(self) -> Literal["compressed", "nar"]:
+        """Whether it keeps paths as they arrive, or unpacked."""
+        ...
+
+    async def room(self) -> Room:
+        """Look how much more there is room for.
+
+        Raises:
+            DestinationError: it cannot be looked at.
+
+        """
         ...
 
     async def protect(self, paths: Collection[StorePath]) -> None:

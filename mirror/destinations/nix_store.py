@@ -25,8 +25,9 @@ from mirror.destinations import files
 from mirror.destinations.generation_links import GenerationLinks
 from mirror.destinations.manifest import MANIFEST
 from mirror.destinations.receipt import receipts_in
+from mirror.destinations.room import Room, room_at
 from mirror.destinations.run_record import run_records_in
-from mirror.errors import DestinationError
+from mirror.errors import DestinationError, FullError
 from mirror.formats import nar
 from mirror.formats.content_address import text_path
 from mirror.formats.hashes import Hash
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 
 _IN_MEMORY: Final = 1 << 20
 _CHUNK: Final = 1 << 20
+_FULL: Final = re.compile(r"No space left|[Qq]uota exceeded|disk is full")
 _LONGEST_TARGET: Final = 150
 _NOT_IN_A_NAME: Final = re.compile(r"[^A-Za-z0-9+\-._?=]")
 _MACHINE_STORES: Final = {"auto", "daemon", "local"}
@@ -55,6 +57,8 @@ _MACHINE_STORES: Final = {"auto", "daemon", "local"}
 
 class NixStore:
     """A Nix store; :meth:`open` makes one."""
+
+    keeps: Literal["compressed", "nar"] = "nar"
 
     def __init__(
         self,
@@ -126,6 +130,10 @@ class NixStore:
         """Directories of links, receipts and run records: they change with what these tell."""
         links = self._links
         return (links.direct, links.indirect, self._receipts.directory, self._runs.directory)
+
+    async def room(self) -> Room:
+        """Look how much more there is room for."""
+        return await asyncio.to_thread(room_at, self._store.root / "nix/store")
 
     async def protect(self, paths: Collection[StorePath]) -> None:
         """Keep the paths, there or yet to come, from garbage collection until this is closed."""
@@ -266,12 +274,14 @@ def _refusals(path: StorePath) -> Iterator[None]:
         yield
     except daemon.DaemonError as error:
         hint = None
+        kind = DestinationError
         if "signature" in error.message:
             hint = (
                 "the Nix daemon does not trust you to add paths without a signature by a key of "
                 "its `trusted-public-keys`: add the key there, add yourself to `trusted-users`, "
                 "or run as root"
             )
-        elif "No space left" in error.message:
+        elif _FULL.search(error.message):
+            kind = FullError
             hint = "make room on the store's file system; then run again: it goes on"
-        raise DestinationError(f"Nix refused {path}: {error.message}", hint=hint) from error
+        raise kind(f"Nix refused {path}: {error.message}", hint=hint) from error

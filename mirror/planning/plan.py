@@ -108,7 +108,13 @@ class Plan:
     @property
     def missing(self) -> int:
         """How many paths the destination lacks."""
-        return len(self.substitute) + len(self.fetch) + len(self.copy)
+        return len(self.missing_paths)
+
+    @property
+    def missing_paths(self) -> frozenset[StorePath]:
+        """The paths that the destination lacks."""
+        substituted = (each.path for each in self.substitute)
+        return frozenset((*substituted, *(each.path for each in self.fetch), *self.copy))
 
     def in_reference_order(self) -> list[StorePath]:
         """The missing paths, each after those that it refers to.

@@ -23,6 +23,7 @@ from mirror.sync.planner import make_plan
 from mirror.sync.prepare import evaluate_targets
 from mirror.sync.records import problems, record_run
 from mirror.sync.report import Outcome
+from mirror.sync.room import expect_room, need, telling_what_is_left
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from mirror.sync.records import Failures
     from mirror.sync.refresh import Refreshed
     from mirror.sync.report import Observer
+    from mirror.sync.room import Need
     from mirror.sync.workshop import Workshop
 
 _PLANNING_ROUNDS = 3
@@ -44,9 +46,10 @@ _PLANNING_ROUNDS = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """What ``plan`` found: a plan, and the targets that could not be evaluated."""
+    """What ``plan`` found: a plan, what it needs, and the targets that could not be evaluated."""
 
     plan: Plan
+    need: Need
     failures: tuple[tuple[Target, PrefetchError], ...]
 
 
@@ -89,10 +92,8 @@ async def plan(
 ) -> Planned:
     """Say what would be done; nothing is written to the destination."""
     evaluated = await evaluate_targets(targets, workshop, observer)
-    return Planned(
-        plan=await make_plan(evaluated, workshop, destination, observer),
-        failures=evaluated.failures,
-    )
+    made = await make_plan(evaluated, workshop, destination, observer)
+    return Planned(plan=made, need=await need(made, destination), failures=evaluated.failures)
 
 
 async def sync(
@@ -206,15 +207,17 @@ async def _try(
     """Evaluate, plan, obtain and perhaps build; ``failures`` are those of before."""
     evaluated = await evaluate_targets(targets, workshop, observer)
     plan = await _protected_plan(evaluated, workshop, destination, observer)
-    outcomes = await obtain(
-        _items(plan, evaluated, workshop),
-        destination,
-        observer,
-        present=plan.present,
-        download_bytes=plan.download_bytes,
-        jobs=manner.jobs,
-        keep_going=manner.keep_going,
-    )
+    await expect_room(plan, destination)
+    async with telling_what_is_left(plan, destination, observer) as watching:
+        outcomes = await obtain(
+            _items(plan, evaluated, workshop),
+            destination,
+            watching,
+            present=plan.present,
+            download_bytes=plan.download_bytes,
+            jobs=manner.jobs,
+            keep_going=manner.keep_going,
+        )
     failures = [*failures, *evaluated.failures]
     plan_now = plan
     if manner.build:
