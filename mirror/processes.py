@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
-    from pathlib import Path
 
 _PATIENCE: Final = 5.0
 
@@ -29,7 +30,8 @@ async def started(
     """Start a program; if it still runs when the context is left, it and its children are ended.
 
     ``environment`` is all of its own, None for this process's. ``patience`` is how many seconds
-    they have to end by themselves, once asked to.
+    they have to end by themselves, once asked to. If this process is killed, the kernel kills the
+    program, where util-linux's ``setpriv`` is there to ask it to.
 
     Raises:
         OSError: it cannot be started.
@@ -37,7 +39,7 @@ async def started(
     """
     starting = asyncio.create_task(
         asyncio.create_subprocess_exec(
-            *command,
+            *_ending_with_us(command),
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
@@ -59,6 +61,16 @@ async def started(
     finally:
         if process.returncode is None:
             await _end(process, patience)
+
+
+def _ending_with_us(command: Sequence[str | Path]) -> Sequence[str | Path]:
+    """The command as one that the kernel kills when this process is killed, where it can be."""
+    setpriv = shutil.which("setpriv")
+    # Busybox has one that knows nothing of this. And what is not there is to be missed by name.
+    is_able = setpriv is not None and Path(setpriv).resolve().name == "setpriv"
+    if not is_able or shutil.which(command[0]) is None:
+        return command
+    return [str(setpriv), "--pdeathsig", "KILL", "--", *command]
 
 
 async def _end(process: asyncio.subprocess.Process, patience: float) -> None:

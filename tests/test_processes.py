@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 import time
 from asyncio.subprocess import DEVNULL, PIPE
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from mirror.processes import started
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+PROJECT = Path(__file__).parents[1]
 STUBBORN_CHILD = "(trap '' TERM; echo child; exec sleep 600) & wait"
 POLITE = "trap 'echo good-bye; exit 3' TERM; echo ready in $PWD; while :; do sleep 0.01; done"
 
@@ -90,3 +90,27 @@ async def test_whoever_is_cancelled_while_a_process_starts_ends_its_children_too
             pipe.close()
             rest = asyncio.to_thread(ended.read)
             assert await asyncio.wait_for(rest, 60) == b"", "nobody has the pipe open any more"
+
+
+KILLED = """
+import asyncio, os, signal, sys
+from asyncio.subprocess import DEVNULL
+from mirror.processes import started
+
+async def main():
+    async with started(["sleep", "600"], stdin=DEVNULL, stdout=1, stderr=DEVNULL):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(main())
+"""
+
+
+def test_what_was_started_ends_with_a_process_that_is_killed() -> None:
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED],
+        stdout=subprocess.PIPE,  # at its end only once nobody has it open any more
+        env={**os.environ, "PYTHONPATH": str(PROJECT)},
+        timeout=60,
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL
