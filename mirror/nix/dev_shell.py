@@ -9,15 +9,14 @@ the search path.
 from __future__ import annotations
 
 import json
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mirror.errors import SourceError
 from mirror.formats.store_path import StorePath
 from mirror.nix import expressions
 from mirror.nix.recording import Touched, recording
+from mirror.temporaries import temporary_directory
 
 if TYPE_CHECKING:
     from mirror.nix.command import Nix
@@ -98,8 +97,8 @@ async def enter(nix: Nix, flake: str, attribute: str, *, store: StoreLocation) -
 
 
 async def _bash(nix: Nix, flake: str, system: str, store: StoreLocation) -> StorePath | None:
-    with tempfile.TemporaryDirectory(prefix="prefetch-") as directory:
-        (Path(directory) / "flake.nix").write_text(_INPUTS)
+    with temporary_directory() as directory:
+        (directory / "flake.nix").write_text(_INPUTS)
         command = ["nix", "eval", "--json", "--no-write-lock-file", "--store", store.url]
         command += ["--apply", _BASH % {"system": expressions.string(system)}]
         command += ["--override-input", "target", flake, f"path:{directory}#all"]

@@ -10,9 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import tempfile
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from mirror.errors import EvaluationError, FormatError, PrefetchError, first_of
@@ -23,9 +21,11 @@ from mirror.nix.origin_of_path import derivation_of
 from mirror.nix.recording import Touched, recording
 from mirror.nix.stores import open_store
 from mirror.planning.targets import FileInstallable, FlakeInstallable, PathInstallable
+from mirror.temporaries import temporary_directory
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from mirror.nix.command import Completed, Nix
     from mirror.nix.stores import StoreLocation
@@ -157,8 +157,8 @@ def flake_outputs(nix: Nix, flake: str) -> Iterator[tuple[str, ...]]:
     if nix.version >= _ALL_OUTPUTS:
         yield (f"{flake}#.",)
         return
-    with tempfile.TemporaryDirectory(prefix="prefetch-") as directory:
-        (Path(directory) / "flake.nix").write_text(expressions.OUTPUTS_OF_INPUT)
+    with temporary_directory() as directory:
+        (directory / "flake.nix").write_text(expressions.OUTPUTS_OF_INPUT)
         yield (f"path:{directory}#all", "--override-input", "target", flake)
 
 

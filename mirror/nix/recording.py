@@ -28,6 +28,7 @@ from mirror.errors import FormatError, ToolError
 from mirror.formats.store_path import StorePath
 from mirror.nix.daemon import open_channel
 from mirror.nix.stores import StoreLocation
+from mirror.temporaries import temporary_directory
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection
@@ -96,10 +97,10 @@ class Recording:
         )
 
 
-def _place() -> str | None:
+def _place() -> Path | None:
     """Where the socket's directory goes: not into one whose name is too long for a socket's."""
     usual = tempfile.gettempdir()
-    return None if len(os.fsencode(usual)) <= _LONGEST_PLACE else _SHORT_PLACE
+    return None if len(os.fsencode(usual)) <= _LONGEST_PLACE else Path(_SHORT_PLACE)
 
 
 @contextlib.asynccontextmanager
@@ -115,8 +116,8 @@ async def recording(
         ToolError: the store cannot be opened (raised by the first that asks it something).
 
     """
-    with tempfile.TemporaryDirectory(prefix="prefetch-", dir=_place()) as directory:
-        socket = Path(directory) / "socket"
+    with temporary_directory(_place()) as directory:
+        socket = directory / "socket"
         root = "" if store.root == Path("/") else f"?root={urllib.parse.quote(str(store.root))}"
         recorded = Recording(StoreLocation(f"unix://{socket}{root}", store.root))
         conversations: set[asyncio.Task[None]] = set()

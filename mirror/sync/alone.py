@@ -5,24 +5,23 @@ from __future__ import annotations
 import contextlib
 import grp
 import shutil
-import tempfile
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from mirror.destinations import NixStore
 from mirror.errors import DestinationError
 from mirror.nix import daemon
-from mirror.nix.stores import remove_store
 from mirror.sources.binary_cache import BinaryCache
 from mirror.sources.http import HttpClient, HttpSettings
 from mirror.sources.local_store import LocalStore
+from mirror.temporaries import remove_left_behind, remove_tree, temporary_directory
 from mirror.threads import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
 
     from mirror.destinations import CacheDirectory, Generation
     from mirror.nix.command import Nix
@@ -41,23 +40,22 @@ flake-registry =
 @contextlib.asynccontextmanager
 async def scratch_directory(place: Path) -> AsyncIterator[Path]:
     """Make a directory for a scratch store, and remove it with all that is in it."""
-    directory = _make_scratch(place)
-    try:
-        yield directory
-    finally:
-        await in_thread(remove_store, directory)
-
-
-def _make_scratch(place: Path) -> Path:
-    try:
-        directory = Path(tempfile.mkdtemp(prefix="prefetch-rehearsal-", dir=place))
-        # Builders that are other users have to get through.
-        directory.chmod(0o711)
-    except OSError as error:
-        raise DestinationError(
-            f"{place}: {error.strerror}", hint="name a directory for temporary files with TMPDIR"
-        ) from error
-    return directory
+    await in_thread(remove_left_behind, place)
+    with contextlib.ExitStack() as stack:
+        try:
+            directory = stack.enter_context(temporary_directory(place))
+            # Builders that are other users have to get through.
+            directory.chmod(0o711)
+        except OSError as error:
+            raise DestinationError(
+                f"{place}: {error.strerror}",
+                hint="name a directory for temporary files with TMPDIR",
+            ) from error
+        try:
+            yield directory
+        finally:
+            # Here, off the event loop: it takes its time.
+            await in_thread(remove_tree, directory)
 
 
 def expect_room(place: Path, generation: Generation) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mirror.destinations import CacheDirectory
@@ -13,6 +11,7 @@ from mirror.planning.export import Export
 from mirror.planning.names import candidates
 from mirror.sync.planner import make_plan
 from mirror.sync.prepare import evaluate_targets
+from mirror.temporaries import temporary_directory
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -48,9 +47,9 @@ async def export(
 
     """
     evaluated = await evaluate_targets(targets, workshop, observer)
-    with tempfile.TemporaryDirectory(prefix="prefetch-") as directory:
+    with temporary_directory() as directory:
         # It is not made: a cache that is only looked at, and has nothing.
-        nothing = CacheDirectory.open(Path(directory) / "nothing", exclusive=False)
+        nothing = CacheDirectory.open(directory / "nothing", exclusive=False)
         async with nothing as destination:
             plan = await make_plan(evaluated, workshop, destination, observer)
     exported = Export(plan, evaluated.graph, evaluated.references)

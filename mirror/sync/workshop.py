@@ -29,6 +29,8 @@ from mirror.sources.local_store import LocalStore
 from mirror.sources.memory import Memory
 from mirror.sources.origin import Origins
 from mirror.sources.software_heritage import SoftwareHeritage
+from mirror.temporaries import remove_left_behind, temporary_directory
+from mirror.threads import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
@@ -150,7 +152,8 @@ async def open_workshop(
     trusted = settings.trusted_public_keys if options.trusted_keys is None else options.trusted_keys
     keys = _trusted_keys(trusted)
     async with contextlib.AsyncExitStack() as stack:
-        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="prefetch-")))
+        await in_thread(remove_left_behind)
+        scratch = stack.enter_context(temporary_directory())
         client = await stack.enter_async_context(
             HttpClient(
                 replace(options.http, netrc=settings.netrc_file),
@@ -209,9 +212,9 @@ def _plain_name(directory: Path) -> Iterator[Path]:
         yield directory
         return
     usual = tempfile.gettempdir()
-    place = None if _PLAIN.fullmatch(usual) else _PLAIN_PLACE
-    with tempfile.TemporaryDirectory(prefix="prefetch-", dir=place) as links:
-        link = Path(links) / "cache"
+    place = None if _PLAIN.fullmatch(usual) else Path(_PLAIN_PLACE)
+    with temporary_directory(place) as links:
+        link = links / "cache"
         link.symlink_to(directory)
         yield link
 

@@ -54,11 +54,11 @@ let demo = import %s { }; in
   builder = "${demo.packages.x86_64-linux.busybox}/bin/sh";
   args = [ "-c" "while :; do :; done" ]; }; }
 """
-BUILDING = "prefetch-rehearsal-*/store/nix/store/*-slow.drv.chroot"
+BUILDING = "prefetch-run-*/store/nix/store/*-slow.drv.chroot"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("while_there_is", ["prefetch-rehearsal-*/store/nix/store/*", BUILDING])
+@pytest.mark.parametrize("while_there_is", ["prefetch-run-*/store/nix/store/*", BUILDING])
 def test_an_interrupted_rehearsal_leaves_nothing(
     shell: Shell, number: int, while_there_is: str
 ) -> None:
