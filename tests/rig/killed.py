@@ -1,6 +1,6 @@
-"""The program, killed at a step of its own: a launcher that counts what it does to a directory.
+"""The program, killed at a step of its own, or at a time: a launcher that counts its steps.
 
-A step is whatever changes the directory, or may leave something half-done there: making, renaming,
+A step is whatever changes a directory, or may leave something half-done there: making, renaming,
 removing, opening to write. Python announces each (``sys.addaudithook``) before it is done, and at
 the one that was asked for the process kills itself, as ``kill -9`` would.
 
@@ -14,10 +14,12 @@ import contextlib
 import itertools
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 TESTS: Final = Path(__file__).resolve().parents[1]
+PATIENCE: Final = 60.0
+"""So many seconds a process may take to see that who started it is gone; it is mostly none."""
 WRITING: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 PATHS: Final = {
     "open": ((0, None),),
@@ -44,11 +48,17 @@ PATHS: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """How a run ended: its exit code (negative for a signal), the steps that it came to."""
+    """How a run ended: its exit code (negative for a signal), the steps that it came to.
+
+    It took ``seconds``. ``left`` are the processes that it had started and that outlived it by more
+    than :data:`PATIENCE`.
+    """
 
     code: int
     steps: tuple[str, ...]
     output: str
+    seconds: float
+    left: tuple[int, ...]
 
     @property
     def was_killed(self) -> bool:
@@ -83,36 +93,122 @@ class Launcher:
             assert process.stdin is not None
             process.stdin.close()
 
-    def run(self, arguments: Sequence[str], *, kill_at: int | None = None) -> Run:
-        """Run the program to its end, or up to the step ``kill_at`` (from 1), which is not done."""
+    def run(
+        self,
+        arguments: Sequence[str],
+        *,
+        kill_at: int | None = None,
+        kill_after: float | None = None,
+        with_children: bool = False,
+    ) -> Run:
+        """Run the program to its end, or up to the step ``kill_at`` (from 1), which is not done.
+
+        Or until ``kill_after`` seconds, perhaps with all processes that it started.
+        """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps([kill_at, *arguments]) + "\n")
+        request = [kill_at, kill_after, with_children, *arguments]
+        self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
         answer = json.loads(self._process.stdout.readline())
-        return Run(code=answer["code"], steps=tuple(answer["steps"]), output=answer["output"])
+        return Run(
+            code=answer["code"],
+            steps=tuple(answer["steps"]),
+            output=answer["output"],
+            seconds=answer["seconds"],
+            left=tuple(answer["left"]),
+        )
 
 
 def answer_requests(directory: str) -> None:
-    """Run the program for each line of standard input: ``[step or null, argument, …]``."""
+    """Run the program for each line of standard input, which :meth:`Launcher.run` writes."""
     # Here, so that a run need not do it: it is a fork of this process.
     from mirror.cli import commands, upkeep  # noqa: F401, PLC0415 - only in the launcher
 
     for line in sys.stdin:
-        kill_at, *arguments = json.loads(line)
+        kill_at, kill_after, with_children, *arguments = json.loads(line)
         with tempfile.TemporaryFile() as steps, tempfile.TemporaryFile() as output:
+            started = time.monotonic()
             child = os.fork()
             if child == 0:
                 count_steps(directory, kill_at, steps.fileno())
                 become_the_program(arguments, output.fileno())
+            children = []
+            if kill_after is not None:
+                children = kill(child, after=kill_after, with_children=with_children)
             _, status = os.waitpid(child, 0)
             answer = {
+                "seconds": time.monotonic() - started,
+                "left": [each.number for each in children if each.outlives(PATIENCE)],
                 "code": os.waitstatus_to_exitcode(status),
                 "steps": os.pread(steps.fileno(), 1 << 24, 0).decode().splitlines(),
                 "output": os.pread(output.fileno(), 1 << 24, 0).decode(errors="replace"),
             }
         sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process; its number may once be another's, whose start is at another time."""
+
+    number: int
+    parent: int
+    start: str
+
+    @classmethod
+    def all(cls) -> Iterator[Process]:
+        for directory in Path("/proc").glob("[0-9]*"):
+            found = cls.find(int(directory.name))
+            if found is not None:
+                yield found
+
+    @classmethod
+    def find(cls, number: int) -> Process | None:
+        """None if it has ended, also where nobody has heard of that yet."""
+        try:
+            text = Path(f"/proc/{number}/stat").read_text()
+        except OSError:
+            return None
+        state, parent, *others = text.rpartition(")")[2].split()
+        return None if state in "ZX" else cls(number, int(parent), others[17])
+
+    def outlives(self, seconds: float) -> bool:
+        end = time.monotonic() + seconds
+        while (found := Process.find(self.number)) is not None and found.start == self.start:
+            if time.monotonic() > end:
+                return True
+            time.sleep(0.01)
+        return False
+
+
+def kill(child: int, *, after: float, with_children: bool) -> list[Process]:
+    """Kill a run if it has not ended by then; what it had started."""
+    watched = select.poll()
+    descriptor = os.pidfd_open(child)
+    watched.register(descriptor, select.POLLIN)
+    has_ended = bool(watched.poll(after * 1000))
+    os.close(descriptor)
+    if has_ended:
+        return []
+    children = started_by(child)
+    os.kill(child, signal.SIGKILL)
+    if with_children:
+        for each in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(each.number, signal.SIGKILL)
+    return children
+
+
+def started_by(number: int) -> list[Process]:
+    """All that descends from a process now."""
+    known, found = {number}, []
+    processes = sorted(Process.all(), key=lambda each: int(each.start))
+    for each in processes:
+        if each.parent in known:
+            known.add(each.number)
+            found.append(each)
+    return found
 
 
 def count_steps(directory: str, kill_at: int | None, log: int) -> None:
