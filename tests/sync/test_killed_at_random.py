@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import sys
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -19,7 +20,6 @@ from rig.shell import shell
 from mirror.formats.narinfo import parse_narinfo
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from rig.shell import Shell
@@ -93,9 +93,7 @@ class Store:
 
 @pytest.mark.parametrize("kind", [Cache, Store])
 @pytest.mark.timeout(300 + 10 * KILLS)
-def test_sync_can_be_killed_at_any_time(
-    shell: Shell, kind: type[Cache | Store], record_property: Callable[[str, object], None]
-) -> None:
+def test_sync_can_be_killed_at_any_time(shell: Shell, kind: type[Cache | Store]) -> None:
     attribute = "packages.x86_64-linux.curl"
     derivation = instantiate(
         shell.nix, shell.upstream.distribution, attribute, store=shell.evaluation
@@ -130,6 +128,6 @@ def test_sync_can_be_killed_at_any_time(
             assert ", complete" in again.output or "nothing new" in again.output
             assert destination.content() == expected
     destination.remove()
-    record_property("kills before the run had ended", killed_early)
+    sys.stdout.write(f"{destination.name}: {killed_early} of {KILLS} before the run had ended\n")
     assert killed_early
     assert not list(temporary.iterdir()), "nothing that killed runs left is left after the next"
