@@ -30,7 +30,7 @@ async def started(
     """Start a program; if it still runs when the context is left, it and its children are ended.
 
     ``environment`` is all of its own, None for this process's. ``patience`` is how many seconds
-    they have to end by themselves, once asked to. If this process is killed, the kernel kills the
+    they have to end by themselves, once asked to. If this process is killed, the kernel ends the
     program, where util-linux's ``setpriv`` is there to ask it to.
 
     Raises:
@@ -64,13 +64,13 @@ async def started(
 
 
 def _ending_with_us(command: Sequence[str | Path]) -> Sequence[str | Path]:
-    """The command as one that the kernel kills when this process is killed, where it can be."""
+    """The command as one that the kernel ends when this process is killed, where it can be."""
     setpriv = shutil.which("setpriv")
     # Busybox has one that knows nothing of this. And what is not there is to be missed by name.
     is_able = setpriv is not None and Path(setpriv).resolve().name == "setpriv"
     if not is_able or shutil.which(command[0]) is None:
         return command
-    return [str(setpriv), "--pdeathsig", "KILL", "--", *command]
+    return [str(setpriv), "--pdeathsig", "TERM", "--", *command]
 
 
 async def _end(process: asyncio.subprocess.Process, patience: float) -> None:

@@ -7,6 +7,8 @@ user a store in the home directory, and says so only in a warning. :func:`locate
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import re
 import shutil
@@ -17,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from mirror.errors import RequestError, ToolError
 from mirror.nix.settings import read_settings
+from mirror.threads import in_thread
 
 if TYPE_CHECKING:
     from mirror.formats.store_path import StorePath
@@ -108,6 +111,7 @@ async def open_store(nix: Nix, store: StoreLocation) -> Completed:
         ToolError: Nix cannot open it.
 
     """
+    await in_thread(_forget_half_made, store)
     # "ping" is what 2.8 calls it, and later versions understand it, too.
     completed = await nix.run(["nix", "store", "ping", "--store", store.url])
     if completed.returncode != 0:
@@ -118,6 +122,23 @@ async def open_store(nix: Nix, store: StoreLocation) -> Completed:
             "store of your own (--store local?root=/some/directory) and a destination (--to DEST)",
         )
     return completed
+
+
+def _forget_half_made(store: StoreLocation) -> None:
+    """Let Nix begin anew with a store of which it was killed in the first moments.
+
+    It leaves a file without the number that is to be in it, and calls the store corrupt for good.
+    """
+    schema = store.state_directory / "db/schema"
+    # The machine's own store is its owner's; what cannot be done here, Nix complains of.
+    with contextlib.suppress(OSError):
+        if store.root == Path("/") or schema.stat().st_size > 0:
+            return
+        with (schema.parent / "big-lock").open("rb") as lock:
+            # Whoever has the store open holds this; whoever is making it, exclusively.
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if schema.stat().st_size == 0:
+                schema.unlink()
 
 
 def remove_store(directory: Path) -> None:

@@ -65,8 +65,9 @@ class Store:
         self.is_collected = False
 
     def look_at(self) -> None:
-        if not (self.directory / "nix/var/nix/db/db.sqlite").exists():
-            return
+        schema = self.directory / "nix/var/nix/db/schema"
+        if not schema.exists() or schema.stat().st_size == 0:
+            return  # Nix had not made it yet
         self._verify()
         self.is_collected = not self.is_collected
         if self.is_collected:
