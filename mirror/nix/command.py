@@ -7,6 +7,7 @@ Every process of Nix is started here. Experimental features are switched on for 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import shutil
@@ -26,6 +27,7 @@ INSTALL_HINT: Final = (
     "install Nix (https://nixos.org/download, or on Debian: apt-get install nix-bin) "
     "and see that `nix --version` works"
 )
+FILES_HINT: Final = "raise the limit of open files (ulimit -n)"
 OLDEST: Final = (2, 8, 0)
 """The oldest version that works, which is the oldest that is tested."""
 _FEATURES: Final = ("--extra-experimental-features", "nix-command flakes")
@@ -198,7 +200,10 @@ class Nix:
                     )
                 )
             except OSError as error:
-                raise ToolError(f"{path} cannot be started: {error}", hint=INSTALL_HINT) from error
+                hint = FILES_HINT if error.errno in {errno.EMFILE, errno.ENFILE} else INSTALL_HINT
+                raise ToolError(
+                    f"{path} cannot be started: {error.strerror or error}", hint=hint
+                ) from error
             yield process
 
     def _sibling(self, name: str) -> str:
