@@ -1,8 +1,12 @@
 """The program, killed at a step of its own, or at a time: a launcher that counts its steps.
 
 A step is whatever changes a directory, or may leave something half-done there: making, renaming,
-removing, opening to write. Python announces each (``sys.addaudithook``) before it is done, and at
-the one that was asked for the process kills itself, as ``kill -9`` would.
+removing, opening to write; Python announces each (``sys.addaudithook``) before it is done. It does
+not announce that an open file is written or synced. The program has other functions for that here,
+which do. At the step that was asked for the process kills
+itself, as ``kill -9`` would. That no effect is left out is seen by comparing with strace.
+
+What is written into a pipe is a step, too: it is what Nix is asked to do to a store.
 
 :class:`Launcher` starts this module as a process of its own, which imports the program once and
 forks for each run.
@@ -11,11 +15,14 @@ forks for each run.
 from __future__ import annotations
 
 import contextlib
+import functools
+import io
 import itertools
 import json
 import os
 import select
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -25,7 +32,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 TESTS: Final = Path(__file__).resolve().parents[1]
 PATIENCE: Final = 60.0
@@ -34,6 +41,7 @@ WRITING: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 PATHS: Final = {
     "open": ((0, None),),
     "os.chmod": ((0, 2),),
+    "os.chown": ((0, 3),),
     "os.link": ((1, 3),),
     "os.mkdir": ((0, 2),),
     "os.remove": ((0, 1),),
@@ -44,6 +52,10 @@ PATHS: Final = {
     "os.utime": ((0, 3),),
 }
 """Of each event, which arguments are a path and the descriptor that it is relative to."""
+INTO_A_PIPE: Final = "os.write into a pipe"
+"""The step of asking Nix for something."""
+NOT_ANNOUNCED: Final = ("fsync", "pwrite", "write")
+"""The functions of ``os`` that change an open file, and that Python does not announce."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,11 +86,17 @@ class Launcher:
     @classmethod
     @contextlib.contextmanager
     def start(
-        cls, directory: Path, *, cwd: Path, environment: Mapping[str, str]
+        cls,
+        directory: Path,
+        *,
+        cwd: Path,
+        environment: Mapping[str, str],
+        before: Sequence[str] = (),
     ) -> Iterator[Launcher]:
+        """Start it; ``before`` is put in front of its command."""
         path = os.pathsep.join([str(TESTS), str(TESTS.parent)])
         with subprocess.Popen(
-            [sys.executable, "-m", "rig.killed", str(directory)],
+            [*before, sys.executable, "-m", "rig.killed", str(directory)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -214,19 +232,59 @@ def started_by(number: int) -> list[Process]:
 def count_steps(directory: str, kill_at: int | None, log: int) -> None:
     """From now on write a line to ``log`` for each step, and die at the one that is asked for."""
     numbers = itertools.count(1)  # runs in several threads
+    write = os.write
+
+    def step(event: str, subject: str) -> None:
+        write(log, f"{event} {subject}\n".encode())
+        if next(numbers) == kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
 
     def watch(event: str, arguments: tuple[Any, ...]) -> None:
         if event not in PATHS or (event == "open" and not opens_to_write(*arguments)):
             return
         paths = [absolute(arguments, *places) for places in PATHS[event]]
         below = [path for path in paths if f"{path}/".startswith(f"{directory}/")]
-        if not below:
-            return
-        os.write(log, f"{event} {os.path.relpath(below[-1], directory)}\n".encode())
-        if next(numbers) == kill_at:
-            os.kill(os.getpid(), signal.SIGKILL)
+        if below:
+            step(event, os.path.relpath(below[-1], directory))
+
+    def watch_open(name: str, descriptor: int) -> None:
+        path = opened(descriptor)
+        if path.is_relative_to(directory):
+            step(f"os.{name}", os.path.relpath(path, directory))
+        elif name == "write" and stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+            step(*INTO_A_PIPE.split(" ", 1))
 
     sys.addaudithook(watch)
+    announce_what_python_does_not(watch_open)
+
+
+def announce_what_python_does_not(announce: Callable[[str, int], None]) -> None:
+    """Put other functions in the place of those that change open files, which announce it."""
+
+    def announcing(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def call(descriptor: int, *arguments: Any) -> Any:
+            announce(name, descriptor)
+            return function(descriptor, *arguments)
+
+        return call
+
+    for name in NOT_ANNOUNCED:
+        setattr(os, name, announcing(name, getattr(os, name)))
+
+    class Announcing(io.FileIO):
+        def write(self, data: Any) -> int:
+            announce("write", self.fileno())
+            return super().write(data)
+
+    fdopen = os.fdopen
+
+    def open_descriptor(descriptor: int, mode: str = "r", *arguments: Any) -> Any:
+        if mode == "wb" and not arguments:
+            return io.BufferedWriter(Announcing(descriptor, mode))
+        return fdopen(descriptor, mode, *arguments)
+
+    os.fdopen = open_descriptor  # type: ignore[assignment]
 
 
 def opens_to_write(path: str | int, _mode: str | None, flags: int) -> bool:
