@@ -1,6 +1,9 @@
 """JSON documents of a destination, and directories that have one for each target.
 
-A document is one object; ``version`` is 1, the other members are those of the value that it is of.
+A document is one object; ``version`` is 1, the other members are those of the value that it is of,
+and the last, ``digest``, is the SHA-256 (SRI) of the file's bytes before it: whatever becomes of
+one of them is noticed. Documents of before there was a digest can be read.
+
 Each file is replaced whole, so that reading and writing take no lock. Blocking, for use off the
 event loop.
 """
@@ -9,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import urllib.parse
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from mirror.destinations import files
 from mirror.errors import DestinationError, FormatError
+from mirror.formats.hashes import Hash
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -26,6 +31,8 @@ _VERSION: Final = 1
 _YEARS: Final = range(1970, 9999)
 _LARGEST_COUNT: Final = (1 << 63) - 1
 _LONGEST_SHOWN: Final = 200
+_DIGEST: Final = re.compile(rb',\n "digest": "([^"\n]*)"\n}\n\Z')
+_END: Final = b"\n}\n"
 
 
 class OfTarget(Protocol):
@@ -57,16 +64,18 @@ class Kind(Generic[_Value]):
 
     def render(self, value: _Value) -> bytes:
         """Write a document."""
-        document = {"version": _VERSION, **self.members(value)}
-        return json.dumps(document, indent=1).encode() + b"\n"
+        return _with_digest(self._render(value))
 
     def parse(self, data: bytes) -> _Value:
         """Read a document.
 
         Raises:
-            FormatError: it is not one that this version wrote.
+            FormatError: it is not one that this version wrote, or has changed since.
 
         """
+        told = _DIGEST.search(data)
+        if told is not None and data != _with_digest(data[: told.start()] + _END):
+            raise FormatError(f"the {self.noun} is not what was written: its digest is another's")
         try:
             document = json.loads(data)
             if document["version"] != _VERSION:
@@ -79,6 +88,24 @@ class Kind(Generic[_Value]):
                 raise
             # Not all of what it was about: that may be the whole file.
             raise FormatError(f"not a {self.noun}: {_shortened(repr(error))}") from error
+
+    def is_sealed(self, data: bytes) -> bool:
+        """Whether a document has a digest; one of before there was any cannot be proven right.
+
+        Raises:
+            FormatError: it is none, or has changed since it was written, its digest perhaps.
+
+        """
+        value = self.parse(data)
+        if _DIGEST.search(data) is not None:
+            return True
+        if data != self._render(value):
+            raise FormatError(f"the {self.noun} is not what was written")
+        return False
+
+    def _render(self, value: _Value) -> bytes:
+        document = {"version": _VERSION, **self.members(value)}
+        return json.dumps(document, indent=1).encode() + b"\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,6 +222,12 @@ def count(value: object) -> int:
     if not isinstance(value, int) or not 0 <= value <= _LARGEST_COUNT:
         raise ValueError(f"not a number of anything: {str(value)[:_LONGEST_SHOWN]}")
     return value
+
+
+def _with_digest(document: bytes) -> bytes:
+    """Add the last member to a document that lacks it."""
+    content = document.removesuffix(_END)
+    return content + f',\n "digest": "{Hash.of(content).sri}"'.encode() + _END
 
 
 def file_name(target: str) -> str:
