@@ -9,6 +9,7 @@
     receipts/<target>.json              what rehearsals came to
     runs/<target>.json                  what the last syncs came to
     public-keys                         the keys that signed here, the newest last
+    .prefetch/checksums                 what narinfos and the like were: :mod:`.checksums`
     .prefetch/lock, .prefetch/staging/  one run's; what a killed run left there is removed
     .prefetch/serving                   locked, shared, by each server of the directory
     .prefetch/retired/                  narinfos on their way out: :mod:`.sweep`
@@ -42,12 +43,13 @@ from typing import TYPE_CHECKING, Final, Literal, Self
 
 from mirror.destinations import documents, files
 from mirror.destinations.cache_staging import CacheStaging, StagedNar
+from mirror.destinations.checksums import Checksums
 from mirror.destinations.manifest import MANIFEST
 from mirror.destinations.receipt import receipts_in
 from mirror.destinations.room import Room, room_at
 from mirror.destinations.run_record import run_records_in
-from mirror.destinations.signatures import Signatures, record_public_key
-from mirror.destinations.sweep import SERVING
+from mirror.destinations.signatures import Signatures
+from mirror.destinations.sweep import RETIRED, SERVING
 from mirror.errors import DestinationError, FormatError
 from mirror.formats import cache_info
 from mirror.formats.cache_info import CacheInfo, parse_cache_info, print_cache_info
@@ -88,6 +90,9 @@ class CacheDirectory:
         self._generations = self.path / "generations"
         self._receipts = receipts_in(self.path / "receipts")
         self._runs = run_records_in(self.path / "runs")
+        self._checksums = Checksums(
+            self.path, temporaries=self._staging, retired=self.path / RETIRED
+        )
         self._known: set[StorePath] = set()
         self._read: dict[StorePath, tuple[tuple[int, ...], NarInfo]] = {}
         """The narinfos that were read, each with what :func:`_state` says of its file."""
@@ -136,7 +141,7 @@ class CacheDirectory:
     @property
     def signatures(self) -> Signatures:
         """The mirror's own signatures in it."""
-        return Signatures(self.path, temporaries=self._staging)
+        return Signatures(self.path, temporaries=self._staging, checksums=self._checksums)
 
     async def room(self) -> Room:
         """Look how much more there is room for."""
@@ -209,14 +214,18 @@ class CacheDirectory:
             # First of all that is not hidden: without it, what is here is taken for another's.
             about = self.path / cache_info.FILE_NAME
             if not about.exists():
-                data = print_cache_info(_CACHE_INFO)
-                files.replace_file(about, data, temporaries=self._staging)
+                self._write_cache_info()
             for directory in (self.path / "nar", self._generations):
                 files.make_directory(directory)
             # So that also a server that may not write here can lock it.
             files.make_file(self.path / SERVING)
         if self._signing_key is not None:
-            record_public_key(self.path, self._signing_key.public, temporaries=self._staging)
+            self.signatures.record_key(self._signing_key.public)
+
+    def _write_cache_info(self) -> None:
+        data = print_cache_info(_CACHE_INFO)
+        self._checksums.announce([(cache_info.FILE_NAME, data)])
+        files.replace_file(self.path / cache_info.FILE_NAME, data, temporaries=self._staging)
 
     def _held(self, paths: Collection[StorePath]) -> dict[StorePath, PathInfo]:
         with files.explained(self.path):
@@ -261,11 +270,9 @@ class CacheDirectory:
             entry = replace(entry, info=replace(entry.info, signatures=(signature,)))
         with files.explained(self.path):
             staged.temporary.replace(self.path / entry.url)
-            files.replace_file(
-                self.path / f"{path.hash_part}.narinfo",
-                print_narinfo(entry),
-                temporaries=self._staging,
-            )
+            name, data = f"{path.hash_part}.narinfo", print_narinfo(entry)
+            self._checksums.announce([(name, data)])
+            files.replace_file(self.path / name, data, temporaries=self._staging)
         self._known.add(path)
 
     def _manifest_path(self, generation: Generation) -> Path:
@@ -277,6 +284,7 @@ class CacheDirectory:
         with files.explained(path):
             for directory in (self.path / "nar", self.path):
                 files.sync_directory(directory)
+            self._checksums.record()
             files.make_directory(path.parent)
             files.replace_file(path, MANIFEST.render(generation), temporaries=self._staging)
             files.sync_directory(path.parent)

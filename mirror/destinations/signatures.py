@@ -22,9 +22,10 @@ from mirror.formats.narinfo import print_narinfo
 from mirror.formats.signing import PublicKey, TrustedKeys, fingerprint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from mirror.destinations.checksums import Checksums
     from mirror.formats.narinfo import NarInfo
     from mirror.formats.path_info import PathInfo
     from mirror.formats.signing import SecretKey
@@ -85,24 +86,24 @@ def read_public_keys(directory: Path) -> list[PublicKey]:
         ) from error
 
 
-def record_public_key(directory: Path, key: PublicKey, *, temporaries: Path) -> None:
-    """Add a key to those that sign here, durably; one that is there already keeps its place.
-
-    Raises:
-        DestinationError: the file cannot be read or written.
-
-    """
-    known = read_public_keys(directory)
-    if key not in known:
-        _write_public_keys(directory, [*known, key], temporaries=temporaries)
-
-
 class Signatures:
     """The signatures of the cache ``directory``; ``temporaries`` is on the same file system."""
 
-    def __init__(self, directory: Path, *, temporaries: Path) -> None:
+    def __init__(self, directory: Path, *, temporaries: Path, checksums: Checksums) -> None:
         self._directory = directory
         self._temporaries = temporaries
+        self._checksums = checksums
+
+    def record_key(self, key: PublicKey) -> None:
+        """Add a key to those that sign here, durably; one that is there already keeps its place.
+
+        Raises:
+            DestinationError: the file cannot be read or written.
+
+        """
+        known = read_public_keys(self._directory)
+        if key not in known:
+            self._write_public_keys([*known, key])
 
     def add(self, key: SecretKey, *, again: bool, dry_run: bool) -> Signed:
         """Sign what was made here and has no signature.
@@ -117,6 +118,7 @@ class Signatures:
         public = key.public
         ours = [*read_public_keys(self._directory), public]
         count: Counter[str] = Counter()
+        rewritten = {}
         for file, narinfo in self._narinfos():
             signers = _signers(narinfo.info, ours)
             if None in signers:
@@ -129,9 +131,8 @@ class Signatures:
                 count["signed"] += 1
                 if not dry_run:
                     signature = key.sign(fingerprint(narinfo.info))
-                    self._rewrite(file, narinfo, (*narinfo.info.signatures, signature))
-        if count["signed"] and not dry_run:
-            self._make_durable()
+                    rewritten[file] = _signed(narinfo, (*narinfo.info.signatures, signature))
+        self._rewrite(rewritten)
         return Signed(
             signed=count["signed"],
             already=count["already"],
@@ -154,6 +155,7 @@ class Signatures:
         old = set(keys[:-1])
         used = {keys[-1]}
         paths = left = 0
+        rewritten = {}
         for file, narinfo in self._narinfos():
             signers = _signers(narinfo.info, keys)
             staying = tuple(
@@ -167,14 +169,12 @@ class Signatures:
             elif len(staying) < len(signers):
                 paths += 1
                 if not dry_run:
-                    self._rewrite(file, narinfo, staying)
+                    rewritten[file] = _signed(narinfo, staying)
         forgotten = tuple(key for key in keys if key not in used)
         if not dry_run:
-            if paths:
-                self._make_durable()
+            self._rewrite(rewritten)
             if forgotten:
-                remaining = [key for key in keys if key in used]
-                _write_public_keys(self._directory, remaining, temporaries=self._temporaries)
+                self._write_public_keys([key for key in keys if key in used])
         return Unsigned(newest=keys[-1], paths=paths, left=left, forgotten=forgotten)
 
     def _narinfos(self) -> Iterator[tuple[Path, NarInfo]]:
@@ -184,13 +184,16 @@ class Signatures:
             if each.narinfo is not None:
                 yield each.file, each.narinfo
 
-    def _rewrite(self, file: Path, narinfo: NarInfo, signatures: tuple[str, ...]) -> None:
-        signed = replace(narinfo, info=replace(narinfo.info, signatures=signatures))
-        with files.explained(file):
-            files.replace_file(file, print_narinfo(signed), temporaries=self._temporaries)
+    def _write_public_keys(self, keys: Sequence[PublicKey]) -> None:
+        self._rewrite({self._directory / PUBLIC_KEYS: "".join(f"{key}\n" for key in keys).encode()})
 
-    def _make_durable(self) -> None:
+    def _rewrite(self, contents: Mapping[Path, bytes]) -> None:
+        if not contents:
+            return
         with files.explained(self._directory):
+            self._checksums.announce((file.name, data) for file, data in contents.items())
+            for file, data in contents.items():
+                files.replace_file(file, data, temporaries=self._temporaries)
             files.sync_directory(self._directory)
 
 
@@ -210,9 +213,5 @@ def _signers(info: PathInfo, keys: Iterable[PublicKey]) -> list[PublicKey | None
     ]
 
 
-def _write_public_keys(directory: Path, keys: Sequence[PublicKey], *, temporaries: Path) -> None:
-    file = directory / PUBLIC_KEYS
-    with files.explained(file):
-        data = "".join(f"{key}\n" for key in keys).encode()
-        files.replace_file(file, data, temporaries=temporaries)
-        files.sync_directory(directory)
+def _signed(narinfo: NarInfo, signatures: tuple[str, ...]) -> bytes:
+    return print_narinfo(replace(narinfo, info=replace(narinfo.info, signatures=signatures)))
