@@ -359,6 +359,41 @@ def serve(
 
 
 @app.command()
+def verify(
+    directory: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[DIR]",
+            help="A cache directory, or a Nix store by its URL: what --to names otherwise.",
+            show_default=False,
+        ),
+    ] = None,
+    *,
+    to: To = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs",
+            "-j",
+            min=1,
+            max=512,
+            help="Files read at once, instead of one a core.",
+            show_default=False,
+        ),
+    ] = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print nothing at all if all is well.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Read everything that is kept again, and say what is not as it was written."""
+    from mirror.cli import verifying  # noqa: PLC0415 - start-up time
+
+    request = verifying.VerifyRequest(directory=directory, to=to, jobs=jobs, quiet=quiet)
+    run(verifying.verify(request, json=json))
+
+
+@app.command()
 def prune(
     lists: Annotated[
         list[Path] | None,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mirror.formats.narinfo import NarInfo
     from mirror.formats.store_path import StorePath
 
-_NARINFO: Final = re.compile(r"[0-9abcdfghijklmnpqrsvwxyz]{32}\.narinfo")
+NARINFO: Final = re.compile(r"[0-9abcdfghijklmnpqrsvwxyz]{32}\.narinfo")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +70,7 @@ def narinfo_files(directory: Path) -> dict[str, NarinfoFile]:
 
     """
     found = {}
-    for each in plain_files(directory, _NARINFO):
+    for each in plain_files(directory, NARINFO):
         file = directory / each.name
         narinfo = None
         with contextlib.suppress(FormatError):

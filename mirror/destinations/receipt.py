@@ -61,7 +61,7 @@ class Receipt:
 
 def receipts_in(directory: Path) -> Documents[Receipt]:
     """Give the receipts of a directory, one a target."""
-    return Documents(directory=directory, kind=_RECEIPT, hint="remove the file, and rehearse again")
+    return Documents(directory=directory, kind=RECEIPT, hint="remove the file, and rehearse again")
 
 
 def _members(receipt: Receipt) -> dict[str, Any]:
@@ -96,4 +96,4 @@ def _text(value: object) -> str | None:
     return None if value is None else str(value)
 
 
-_RECEIPT: Final = Kind(noun="receipt", members=_members, value=_receipt)
+RECEIPT: Final = Kind(noun="receipt", members=_members, value=_receipt)

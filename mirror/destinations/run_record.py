@@ -58,7 +58,7 @@ def as_problems(texts: Iterable[str]) -> tuple[str, ...]:
 
 def run_records_in(directory: Path) -> Documents[RunRecord]:
     """Give the run records of a directory, one a target."""
-    return Documents(directory=directory, kind=_RUN_RECORD, hint="remove the file, and sync again")
+    return Documents(directory=directory, kind=RUN_RECORD, hint="remove the file, and sync again")
 
 
 def _shortened(line: str) -> str:
@@ -92,4 +92,4 @@ def _record(document: Mapping[str, Any]) -> RunRecord:
     )
 
 
-_RUN_RECORD: Final = Kind(noun="run record", members=_members, value=_record)
+RUN_RECORD: Final = Kind(noun="run record", members=_members, value=_record)

@@ -11,6 +11,7 @@ directory's lock unless nothing is to change. Blocking, for use off the event lo
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
@@ -70,20 +71,30 @@ def read_public_keys(directory: Path) -> list[PublicKey]:
 
     """
     file = directory / PUBLIC_KEYS
-    with files.explained(file):
-        try:
-            lines = files.read_plain_file(file).decode().split("\n")
-        except FileNotFoundError:
-            return []
-        except UnicodeDecodeError as error:
-            raise DestinationError(f"{file}: it is not UTF-8: {error}") from error
     try:
-        return [PublicKey.parse(line) for line in lines if line]
+        data = b""
+        with files.explained(file), contextlib.suppress(FileNotFoundError):
+            data = files.read_plain_file(file)
+        return parse_public_keys(data)
     except FormatError as error:
         raise DestinationError(
             f"{file}: {error.message}",
             hint="put it right: each line is a key, as `prefetch key show` prints it",
         ) from error
+
+
+def parse_public_keys(data: bytes) -> list[PublicKey]:
+    """Read the file of the mirror's keys.
+
+    Raises:
+        FormatError: a line of it is no key.
+
+    """
+    try:
+        lines = data.decode().split("\n")
+    except UnicodeDecodeError as error:
+        raise FormatError(f"it is not UTF-8: {error}") from error
+    return [PublicKey.parse(line) for line in lines if line]
 
 
 class Signatures:

@@ -51,9 +51,9 @@ SERVING: Final = ".prefetch/serving"
 RETIRED: Final = ".prefetch/retired"
 """Where narinfos are that only a running server still answers."""
 
-_NAR: Final = re.compile(r"[0-9abcdfghijklmnpqrsvwxyz]{52}\.nar(\.(xz|zst|bz2|gz|br))?")
+NAR: Final = re.compile(r"[0-9abcdfghijklmnpqrsvwxyz]{52}\.nar(\.(xz|zst|bz2|gz|br))?")
 _RECORD: Final = re.compile(r".*\.json")
-_TEMPORARY: Final = re.compile(r"tmp[a-z0-9_]{8}")
+TEMPORARY: Final = re.compile(r"tmp[a-z0-9_]{8}")
 _RECORDS: Final = ("receipts", "runs")
 _TEMPORARY_LIFE: Final = timedelta(hours=1)
 """Records are written without the lock; a temporary file this old is no writer's any more."""
@@ -191,7 +191,7 @@ class Sweep:
                 {part: each for part, each in published.items() if part not in live}
             ),
             nars={
-                f"nar/{each.name}": size_of(each) for each in plain_files(self._path / "nar", _NAR)
+                f"nar/{each.name}": size_of(each) for each in plain_files(self._path / "nar", NAR)
             },
             strays={} if self._live is None else self._strays(),
         )
@@ -203,7 +203,7 @@ class Sweep:
             for each in plain_files(directory, _RECORD):
                 if each.name not in self._records:
                     found[directory / each.name] = size_of(each)
-            for each in plain_files(directory, _TEMPORARY):
+            for each in plain_files(directory, TEMPORARY):
                 if self._now - modified(each) > _TEMPORARY_LIFE:
                     found[directory / each.name] = size_of(each)
         return found

@@ -1,0 +1,140 @@
+"""One path of a cache directory at rest: its narinfo and its NAR, read again to the last byte.
+
+The narinfo is compared with the record (:mod:`.checksums`), and then the NAR with the narinfo by
+the verifier that let it in, which decompresses and parses it. Blocking, for use off the event loop.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import IO, TYPE_CHECKING, Final
+
+from mirror.destinations import files
+from mirror.destinations.damage import Damage
+from mirror.errors import FormatError, IntegrityError
+from mirror.formats.narinfo import parse_narinfo
+from mirror.formats.verify import Claim, NarVerifier
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from mirror.destinations.checksums import Recorded
+    from mirror.formats.narinfo import NarInfo
+
+READ_SIZE: Final = 1 << 20
+"""How much is read at once, in bytes."""
+
+
+class PathAtRest:
+    """A narinfo file, ``file`` below the cache ``directory``, and the NAR that it names.
+
+    After :meth:`check`, ``entry`` is what it says, None if that cannot be read; ``nar`` is the file
+    of its NAR; ``damages`` are what is wrong; ``is_gone``: there is no such narinfo any more;
+    ``is_unproven``: the record has nothing on it.
+    """
+
+    def __init__(self, directory: Path, file: str, recorded: Recorded) -> None:
+        self.file = file
+        self.entry: NarInfo | None = None
+        self.nar: str | None = None
+        self.damages: list[Damage] = []
+        self.is_gone = False
+        self.is_unproven = False
+        self._directory = directory
+        self._recorded = recorded
+
+    def check(self) -> Iterator[int]:
+        """Read everything; gives how many bytes were read, each time that some were.
+
+        Raises:
+            PermissionError: a file of it may not be read.
+
+        """
+        name = self.file.rpartition("/")[2]
+        try:
+            data = files.read_plain_file(self._directory / self.file)
+        except FileNotFoundError:
+            self.is_gone = True
+            return
+        except PermissionError:
+            raise
+        except OSError as error:
+            self._damage(self.file, f"it cannot be read: {error.strerror}", is_unfit=True)
+            return
+        yield len(data)
+        known = self._recorded.knows(name, data)
+        self.is_unproven = known is None
+        try:
+            self.entry = parse_narinfo(data)
+            self._look_at(self.entry, name)
+        except FormatError as error:
+            self._damage(self.file, error.message, is_unfit=True)
+            return
+        if known is False:
+            self._damage(self.file, "it is not what was recorded when it was written")
+        yield from self._check_nar(self.entry)
+
+    def _look_at(self, entry: NarInfo, name: str) -> None:
+        if f"{entry.info.path.hash_part}.narinfo" != name:
+            raise FormatError(f"it is about {entry.info.path}")
+        directory, _, nar = entry.url.rpartition("/")
+        if directory != "nar" or not nar.strip("."):
+            raise FormatError(f"its NAR is said to be at {entry.url!r}, which is not in nar/")
+        self.nar = entry.url
+
+    def _check_nar(self, entry: NarInfo) -> Iterator[int]:
+        try:
+            verifier = NarVerifier(
+                Claim(
+                    info=entry.info,
+                    compression=entry.compression,
+                    file_hash=entry.file_hash,
+                    file_size=entry.file_size,
+                )
+            )
+        except IntegrityError as error:
+            self._damage(self.file, error.message, is_unfit=True)
+            return
+        try:
+            with open_plain_file(self._directory / entry.url) as stream:
+                while chunk := stream.read(READ_SIZE):
+                    for _ in verifier.feed(chunk):
+                        pass
+                    yield len(chunk)
+            verifier.finish()
+        except FileNotFoundError:
+            self._damage(entry.url, f"it is missing, and {self.file} names it", is_unfit=True)
+        except PermissionError:
+            raise
+        except OSError as error:
+            self._damage(entry.url, f"it cannot be read: {error.strerror}", is_unfit=True)
+        except IntegrityError as error:
+            self._damage(entry.url, error.message, is_unfit=True)
+
+    def _damage(self, file: str, problem: str, *, is_unfit: bool = False) -> None:
+        self.damages.append(
+            Damage(
+                file=file,
+                problem=problem,
+                path=None if self.entry is None else self.entry.info.path,
+                narinfo=self.file,
+                is_unfit=is_unfit,
+            )
+        )
+
+
+def open_plain_file(path: Path) -> IO[bytes]:
+    """Open a plain file to be read from its beginning to its end.
+
+    Raises:
+        OSError: it cannot be opened, or is no plain file.
+
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    stream = os.fdopen(descriptor, "rb", buffering=0)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        stream.close()
+        raise OSError(f"{path} is not a plain file")
+    return stream

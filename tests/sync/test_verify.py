@@ -1,0 +1,127 @@
+"""Verifying a cache directory: every flipped byte of every kind of file is found, and told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Final
+
+from rig.made_paths import Made, chain, generation, input_addressed, put, put_as, text
+
+from mirror.destinations import CacheDirectory, Receipt, RunRecord
+from mirror.formats.signing import SecretKey, fingerprint
+from mirror.formats.verify import Claim
+from mirror.sync.verify import Verified, verify_cache
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+UPSTREAM: Final = SecretKey.generate("upstream-1")
+OLD: Final = SecretKey.generate("upstream-0")
+OURS: Final = SecretKey.generate("mirror-1")
+DERIVER: Final = text("signed.drv").path
+
+
+class Told:
+    """How far it was said that the reading is."""
+
+    def __init__(self) -> None:
+        self.amount = 0
+
+    def begin(self, total: int) -> None:
+        self.total = total
+
+    def read(self, amount: int) -> None:
+        self.amount += amount
+
+    def end(self) -> None: ...
+
+
+async def verify(path: Path, *, jobs: int = 2) -> Verified:
+    async with CacheDirectory.open(path, exclusive=False) as cache:
+        return await verify_cache(cache, Told(), jobs=jobs, is_locked=False)
+
+
+def signed(made: Made) -> Claim:
+    """As upstream has it: two signatures, a deriver."""
+    keys = (OLD, UPSTREAM)
+    signatures = tuple(key.sign(fingerprint(made.info)) for key in keys)
+    info = replace(made.info, signatures=signatures, deriver=DERIVER)
+    return Claim(info=info, file_hash=made.info.nar_hash, file_size=made.info.nar_size)
+
+
+async def fill(path: Path) -> list[Made]:
+    """A cache with a file of each kind."""
+    links = chain(2)
+    from_upstream, built = input_addressed("signed", refers_to_itself=True), input_addressed("own")
+    everything = [*links, from_upstream, built]
+    async with CacheDirectory.open(path, signing_key=OURS) as cache:
+        for made in [*links, built]:
+            await put(cache, made)
+        await put_as(cache, signed(from_upstream), from_upstream.nar)
+        await cache.keep(generation(everything))
+        await cache.record(
+            Receipt(
+                target="pi",
+                number=1,
+                root=links[0].path,
+                nix_version="2.8.0",
+                created=datetime(2026, 11, 24, tzinfo=UTC),
+                lock_file=None,
+                lock_hash=None,
+                problem=None,
+                edits={"hosts": None},
+            )
+        )
+        await cache.record_run(
+            RunRecord(
+                target="pi", finished=datetime(2026, 11, 24, tzinfo=UTC), number=1, is_complete=True
+            )
+        )
+    return everything
+
+
+def all_files(path: Path) -> list[str]:
+    return sorted(str(each.relative_to(path)) for each in path.rglob("*") if each.is_file())
+
+
+async def test_all_is_well_after_a_sync(tmp_path: Path) -> None:
+    everything = await fill(tmp_path)
+    async with CacheDirectory.open(tmp_path, exclusive=False) as cache:
+        told = Told()
+        verified = await verify_cache(cache, told, jobs=1, is_locked=False)
+    assert verified.damages == ()
+    assert verified.unproven == 0
+    assert verified.strays == ()
+    assert verified.paths == len(everything)
+    assert verified.sound == {made.path for made in everything}
+    files = all_files(tmp_path)
+    assert verified.files == len(files)
+    assert verified.bytes == sum((tmp_path / file).stat().st_size for file in files)
+    assert told.amount >= told.total > 0
+
+
+async def test_every_flipped_byte_of_every_kind_of_file_is_found(tmp_path: Path) -> None:
+    *_, from_upstream, _ = await fill(tmp_path)
+    kinds: dict[str, str] = {}
+    for file in all_files(tmp_path):
+        kinds[PurePath(file).suffix or PurePath(file).name] = file
+    kinds[".narinfo"] = f"{from_upstream.path.hash_part}.narinfo"
+    kinds |= {file: file for file in all_files(tmp_path) if file.endswith(".json")}
+    assert kinds.keys() >= {".narinfo", ".nar", ".zst", "nix-cache-info", "public-keys"}
+    assert kinds.keys() >= {"checksums", "generations/pi/1.json", "receipts/pi.json"}
+    for file in kinds.values():
+        path = tmp_path / file
+        data = path.read_bytes()
+        # All of what readers of a cache read; of the others, which a digest covers, a part.
+        step = 1 if file.startswith(("nar", "nix", "public")) or "narinfo" in file else 5
+        for place in range(0, len(data), step):
+            flipped = bytearray(data)
+            flipped[place] ^= 1 << place % 8
+            path.write_bytes(flipped)
+            verified = await verify(tmp_path, jobs=1)
+            found = {each.file for each in verified.damages}
+            assert file in found, (place, data[place : place + 20])
+        path.write_bytes(data)
+    assert (await verify(tmp_path)).damages == ()
