@@ -381,16 +381,32 @@ def verify(
             show_default=False,
         ),
     ] = None,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Fetch again what is damaged, from who still has it.")
+    ] = False,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Print nothing at all if all is well.")
     ] = False,
+    store: Store = None,
+    substituter: Substituters = None,
+    trusted_key: TrustedKeys = None,
+    no_archives: NoArchives = False,
     json: Json = False,
 ) -> None:
     """Read everything that is kept again, and say what is not as it was written."""
     from mirror.cli import verifying  # noqa: PLC0415 - start-up time
+    from mirror.cli.request import Request  # noqa: PLC0415 - start-up time
 
-    request = verifying.VerifyRequest(directory=directory, to=to, jobs=jobs, quiet=quiet)
-    run(verifying.verify(request, json=json))
+    request = Request(
+        lists=(),
+        to=verifying.destination(directory, to),
+        store=store,
+        substituters=given(substituter),
+        trusted_keys=given(trusted_key),
+        builder=False,
+        archives=not no_archives,
+    )
+    run(verifying.verify(request, jobs=jobs, repair=repair, quiet=quiet, json=json))
 
 
 @app.command()

@@ -143,7 +143,11 @@ async def named_target(request: Request, name: str) -> Target:
 
 @contextlib.asynccontextmanager
 async def open_destination(
-    to: str | None, *, exclusive: bool = True, signing_key: SecretKey | None = None
+    to: str | None,
+    *,
+    exclusive: bool = True,
+    signing_key: SecretKey | None = None,
+    to_mend: bool = False,
 ) -> AsyncIterator[CacheDirectory | NixStore]:
     """Open what ``--to`` names; without it, this machine's store if it has Nix.
 
@@ -156,19 +160,28 @@ async def open_destination(
     if directory is None:
         nix = await Nix.find()
         store = await locate(nix, to)
-        async with NixStore.open(nix, store, exclusive=exclusive) as nix_store:
+        opened_store = NixStore.open(nix, store, exclusive=exclusive, to_mend=to_mend)
+        async with opened_store as nix_store:
             yield nix_store
     else:
-        opened = CacheDirectory.open(directory, exclusive=exclusive, signing_key=signing_key)
+        opened = CacheDirectory.open(
+            directory, exclusive=exclusive, signing_key=signing_key, to_mend=to_mend
+        )
         async with opened as cache_directory:
             yield cache_directory
 
 
 @contextlib.asynccontextmanager
 async def open_existing(
-    to: str | None, *, exclusive: bool, signing_key: SecretKey | None = None
+    to: str | None,
+    *,
+    exclusive: bool,
+    signing_key: SecretKey | None = None,
+    to_mend: bool = False,
 ) -> AsyncIterator[CacheDirectory | NixStore]:
     """Open a destination that is there already: a slip of the pen makes no new one.
+
+    ``to_mend``: it may be damaged, and what is had for it takes the place of what there is.
 
     Raises:
         RequestError: nothing that can be a destination is named so.
@@ -181,7 +194,7 @@ async def open_existing(
             f"there is no binary cache in {cache.name}",
             hint="`prefetch sync LIST --to DIRECTORY` makes one",
         )
-    opened = open_destination(to, exclusive=exclusive, signing_key=signing_key)
+    opened = open_destination(to, exclusive=exclusive, signing_key=signing_key, to_mend=to_mend)
     async with opened as destination:
         yield destination
 

@@ -1,121 +1,101 @@
-"""``prefetch verify``: open what is to be read, read it, say what was found."""
+"""``prefetch verify``: open what is to be read, read it, perhaps mend it, say what was found."""
 
 from __future__ import annotations
 
 import os
+import shlex
 import sys
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Never
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, Never
 
 from tqdm import tqdm
 
 from mirror.cli.commands import print_json
-from mirror.cli.documents import VERSION
+from mirror.cli.progress import observer
 from mirror.cli.request import open_existing
 from mirror.cli.running import write_error, write_lines
-from mirror.destinations import CacheDirectory
-from mirror.errors import RequestError
-from mirror.quantities import number, size
-from mirror.sync.verify import Verified, verify_cache
+from mirror.cli.verify_report import VerifyReport
+from mirror.errors import Attempt, RequestError, TransientError
+from mirror.nix.command import Nix
+from mirror.sync.repair import Mended
+from mirror.sync.repair import repair as mend
+from mirror.sync.verify import verify as read_again
+from mirror.sync.workshop import open_workshop
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Sequence
+
+    from mirror.cli.request import Request
+    from mirror.destinations import CacheDirectory, NixStore
+    from mirror.sync.verified import Verified
+
+_FETCHES: Final = 16
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VerifyRequest:
-    """What ``verify`` was asked, as it was typed."""
+def destination(directory: str | None, to: str | None) -> str | None:
+    """What is to be read, as ``--to`` names it.
 
-    directory: str | None
-    to: str | None
-    jobs: int | None
-    quiet: bool
+    Raises:
+        RequestError: two are named.
 
-    @property
-    def destination(self) -> str | None:
-        """What is to be read, as ``--to`` names it.
-
-        Raises:
-            RequestError: two are named.
-
-        """
-        if self.directory is not None and self.to is not None:
-            raise RequestError(
-                "verify reads one destination, and two are named",
-                hint="prefetch verify DIR, or prefetch verify --to DEST",
-            )
-        return self.to if self.directory is None else self.directory
+    """
+    if directory is not None and to is not None:
+        raise RequestError(
+            "verify reads one destination, and two are named",
+            hint="prefetch verify DIR, or prefetch verify --to DEST",
+        )
+    return to if directory is None else directory
 
 
-async def verify(request: VerifyRequest, *, json: bool) -> int:
-    """``prefetch verify``."""
-    to = request.destination
-    jobs = request.jobs or os.cpu_count() or 1
-    async with open_existing(to, exclusive=False) as destination:
-        assert isinstance(destination, CacheDirectory)
-        verified = await verify_cache(destination, _progress(), jobs=jobs, is_locked=False)
-    report = VerifyReport(verified=verified, destination=destination.name)
+async def verify(
+    request: Request, *, jobs: int | None, repair: bool, quiet: bool, json: bool
+) -> int:
+    """``prefetch verify``; 1 if something is damaged, and was not mended."""
+    jobs = jobs or os.cpu_count() or 1
+    opened = open_existing(request.to, exclusive=repair, to_mend=repair)
+    async with opened as destination:
+        verified = await read_again(destination, _progress(), jobs=jobs, is_locked=repair)
+        if repair and verified.damages:
+            mended = await _repair(verified, destination, request)
+        else:
+            mended = [Mended(damage=each, is_mended=False) for each in verified.damages]
+    report = VerifyReport(
+        verified=verified,
+        mended=mended,
+        destination=destination.name,
+        mending=None if repair else _mending(request),
+    )
     if json:
         print_json(report.document())
-    elif report.is_news or not request.quiet:
+    elif report.is_news or not quiet:
         write_lines(report.lines())
         for line in report.notices():
             write_error(line)
-    return 1 if verified.damages else 0
+    return 0 if report.is_well else 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VerifyReport:
-    """What the verification of ``destination`` found."""
+def _mending(request: Request) -> str:
+    return shlex.join(["prefetch", "verify", *([request.to] if request.to else []), "--repair"])
 
-    verified: Verified
-    destination: str
 
-    @property
-    def is_news(self) -> bool:
-        """Whether anything was not as it was written."""
-        return bool(self.verified.damages)
-
-    def lines(self) -> Iterator[str]:
-        """One line for each damaged file, one for what was read."""
-        found = self.verified
-        for each in found.damages:
-            yield f"damaged: {each.file}: {each.problem}"
-            if each.hint:
-                yield f"  {each.hint}"
-        amount = (
-            f"{number(found.paths, 'path')} in {number(found.files, 'file')}, {size(found.bytes)}"
-        )
-        if found.damages:
-            yield f"{number(len(found.damages), 'damage')} at {self.destination}, of {amount}"
-        else:
-            yield f"all well at {self.destination}: {amount}"
-
-    def notices(self) -> Iterator[str]:
-        """What its user should know besides."""
-        found = self.verified
-        if found.unproven:
-            yield (
-                f"{number(found.unproven, 'file')} of before there were checksums: as far as can "
-                "be told they are right, and the next generation kept records them"
-            )
-        for each in found.strays:
-            yield f"not of the cache, not read: {each}"
-
-    def document(self) -> dict[str, Any]:
-        """``verify --json``."""
-        found = self.verified
-        return {
-            "version": VERSION,
-            "destination": self.destination,
-            "checked": {"paths": found.paths, "files": found.files, "bytes": found.bytes},
-            "damaged": [
-                {"file": each.file, "path": each.path, "problem": each.problem}
-                for each in found.damages
-            ],
-            "unproven": found.unproven,
-            "strays": list(found.strays),
-        }
+async def _repair(
+    verified: Verified, destination: CacheDirectory | NixStore, request: Request
+) -> Sequence[Mended]:
+    """Mend what was found, also where no cache can be asked: origins may be, and this machine."""
+    nix, options, shown = await Nix.find(), request.options(), observer()
+    try:
+        async with open_workshop(nix, options, shown) as workshop:
+            return await mend(verified, destination, workshop, shown, jobs=_FETCHES)
+    except TransientError as error:
+        unasked = Attempt(source="caches", error=error.message)
+    async with open_workshop(nix, replace(options, substituters=()), shown) as workshop:
+        mended = await mend(verified, destination, workshop, shown, jobs=_FETCHES)
+    return [
+        each
+        if each.is_mended or each.damage.path is None
+        else replace(each, attempts=(unasked, *each.attempts))
+        for each in mended
+    ]
 
 
 def _progress() -> _Bar | _Nothing:

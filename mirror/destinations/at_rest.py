@@ -65,7 +65,7 @@ class AtRest:
     """The cache ``directory``, to be looked at, with the record as it is now."""
 
     def __init__(self, directory: Path) -> None:
-        self.directory = directory
+        self._directory = directory
         with files.explained(directory):
             self._recorded = read_checksums(directory)
 
@@ -76,15 +76,15 @@ class AtRest:
             DestinationError: a directory cannot be listed, or a file may not be read.
 
         """
-        small = SmallFiles(self.directory, self._recorded)
-        with files.explained(self.directory):
-            narinfos = [name for name in names(self.directory) if NARINFO.fullmatch(name)]
+        small = SmallFiles(self._directory, self._recorded)
+        with files.explained(self._directory):
+            narinfos = [name for name in names(self._directory) if NARINFO.fullmatch(name)]
             retired = [
                 f"{RETIRED}/{name}"
-                for name in names(self.directory / RETIRED)
+                for name in names(self._directory / RETIRED)
                 if NARINFO.fullmatch(name)
             ]
-            nars = _sizes(self.directory / "nar")
+            nars = _sizes(self._directory / "nar")
             small.check()
         return Survey(
             narinfos=(*narinfos, *retired),
@@ -99,7 +99,7 @@ class AtRest:
 
     def path(self, file: str) -> PathAtRest:
         """A path, by its narinfo, yet to be checked."""
-        return PathAtRest(self.directory, file, self._recorded)
+        return PathAtRest(self._directory, file, self._recorded)
 
     def missing(self, needed: Mapping[StorePath, str], there: Collection[str]) -> list[Damage]:
         """What is needed by a file and has no narinfo, be it among those known to be ``there``."""
@@ -119,16 +119,16 @@ class AtRest:
         if not NAR.fullmatch(name):
             return []
         digest = hashes.new("sha256")
-        with files.explained(self.directory / file):
+        with files.explained(self._directory / file):
             try:
-                with open_plain_file(self.directory / file) as stream:
+                with open_plain_file(self._directory / file) as stream:
                     while chunk := stream.read(READ_SIZE):
                         digest.update(chunk)
             except FileNotFoundError:
                 return []
         if Hash("sha256", digest.digest()).base32 == name.partition(".")[0]:
             return []
-        problem = "its content is not what its name says, and no narinfo names it"
+        problem = "its content is not what its name says, and no whole narinfo names it"
         return [Damage(file=file, problem=problem, hint="nothing needs it: remove it")]
 
     def again(self, damage: Damage) -> list[Damage]:
@@ -141,23 +141,22 @@ class AtRest:
         narinfo = damage.narinfo
         if narinfo is not None:
             path = self.path(narinfo)
-            with files.explained(self.directory / narinfo):
-                for _ in path.check():
-                    pass
+            for _ in path.check():
+                pass
             return path.damages
         if damage.path is not None and damage.because is not None:
             return self.missing({damage.path: damage.because}, ())
         if damage.file.startswith("nar/"):
             return self.unnamed(damage.file.removeprefix("nar/"))
-        small = SmallFiles(self.directory, self._recorded)
-        with files.explained(self.directory):
+        small = SmallFiles(self._directory, self._recorded)
+        with files.explained(self._directory):
             small.check()
         return [each for each in small.damages if each.file == damage.file]
 
     def _is_there(self, file: str) -> bool:
-        places = [self.directory / file]
+        places = [self._directory / file]
         if NARINFO.fullmatch(file):
-            places.append(self.directory / RETIRED / file)
+            places.append(self._directory / RETIRED / file)
         return any(os.path.lexists(place) for place in places)
 
 

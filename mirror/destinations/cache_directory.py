@@ -45,6 +45,7 @@ from mirror.destinations import documents, files
 from mirror.destinations.cache_staging import CacheStaging, StagedNar
 from mirror.destinations.checksums import Checksums
 from mirror.destinations.manifest import MANIFEST
+from mirror.destinations.mending import Mending
 from mirror.destinations.receipt import receipts_in
 from mirror.destinations.room import Room, room_at
 from mirror.destinations.run_record import run_records_in
@@ -52,7 +53,7 @@ from mirror.destinations.signatures import Signatures
 from mirror.destinations.sweep import RETIRED, SERVING
 from mirror.errors import DestinationError, FormatError
 from mirror.formats import cache_info
-from mirror.formats.cache_info import CacheInfo, parse_cache_info, print_cache_info
+from mirror.formats.cache_info import parse_cache_info
 from mirror.formats.narinfo import parse_narinfo, print_narinfo
 from mirror.formats.signing import fingerprint
 from mirror.threads import in_thread
@@ -71,11 +72,7 @@ if TYPE_CHECKING:
     from mirror.formats.store_path import StorePath
     from mirror.formats.verify import Claim
 
-PRIORITY: Final = 30
-"""Before https://cache.nixos.org, whose priority is 40."""
-
 _MANY: Final = 1_000
-_CACHE_INFO: Final = CacheInfo(want_mass_query=True, priority=PRIORITY)
 
 
 class CacheDirectory:
@@ -100,12 +97,18 @@ class CacheDirectory:
     @classmethod
     @contextlib.asynccontextmanager
     async def open(
-        cls, path: Path, *, signing_key: SecretKey | None = None, exclusive: bool = True
+        cls,
+        path: Path,
+        *,
+        signing_key: SecretKey | None = None,
+        exclusive: bool = True,
+        to_mend: bool = False,
     ) -> AsyncIterator[Self]:
         """Open a cache directory, made if it is missing, and hold its lock.
 
         With ``exclusive`` false nothing is made and no lock taken: it is for looking only
         (:meth:`held`, :meth:`generations`) and for receipts, also while another run writes.
+        ``to_mend``: it is a cache, whatever has become of its ``nix-cache-info``.
 
         Raises:
             LockedError: another run holds the lock.
@@ -115,7 +118,8 @@ class CacheDirectory:
         cache = cls(path, signing_key=signing_key)
         with contextlib.ExitStack() as stack:
             if exclusive:
-                await asyncio.to_thread(refuse_other_directories, cache.path)
+                if not to_mend:
+                    await asyncio.to_thread(refuse_other_directories, cache.path)
                 lock = files.locked(cache.path / ".prefetch/lock", f"the cache {cache.path}")
                 stack.enter_context(lock)
                 await in_thread(cache._prepare)
@@ -146,6 +150,11 @@ class CacheDirectory:
     async def room(self) -> Room:
         """Look how much more there is room for."""
         return await asyncio.to_thread(room_at, self.path)
+
+    @property
+    def mending(self) -> Mending:
+        """What it takes to mend it without any source."""
+        return Mending(self.path, temporaries=self._staging, checksums=self._checksums)
 
     async def protect(self, paths: Collection[StorePath]) -> None:
         """Do nothing: only a run that holds the lock removes anything."""
@@ -214,18 +223,13 @@ class CacheDirectory:
             # First of all that is not hidden: without it, what is here is taken for another's.
             about = self.path / cache_info.FILE_NAME
             if not about.exists():
-                self._write_cache_info()
+                self.mending.write_cache_info()
             for directory in (self.path / "nar", self._generations):
                 files.make_directory(directory)
             # So that also a server that may not write here can lock it.
             files.make_file(self.path / SERVING)
         if self._signing_key is not None:
             self.signatures.record_key(self._signing_key.public)
-
-    def _write_cache_info(self) -> None:
-        data = print_cache_info(_CACHE_INFO)
-        self._checksums.announce([(cache_info.FILE_NAME, data)])
-        files.replace_file(self.path / cache_info.FILE_NAME, data, temporaries=self._staging)
 
     def _held(self, paths: Collection[StorePath]) -> dict[StorePath, PathInfo]:
         with files.explained(self.path):

@@ -54,21 +54,16 @@ class Recorded:
     """What the record says: by file name the digests, one of which its content has.
 
     ``problem`` says what is wrong with the record itself, None if it is whole or was never made.
-    Then a line that is true of its file still shows that the file is right; one that is not says
-    nothing.
+    Whether a line of such a one or its file is wrong cannot be told: both are suspected.
     """
 
     lines: Mapping[str, frozenset[str]] = field(default_factory=dict)
     problem: str | None = None
 
     def knows(self, name: str, data: bytes) -> bool | None:
-        """Whether a file's content is what was recorded; None if that cannot be told."""
+        """Whether a file's content is what was recorded; None if it was not."""
         digests = self.lines.get(name)
-        if digests is None:
-            return None
-        if digest(data) in digests:
-            return True
-        return None if self.problem else False
+        return None if digests is None else digest(data) in digests
 
 
 def read_checksums(directory: Path) -> Recorded:
@@ -114,6 +109,7 @@ class Checksums:
         self._retired = retired
         self._turn = threading.Lock()
         self._lines: dict[str, frozenset[str]] | None = None
+        self._is_damaged = False
         self._written: dict[str, str] = {}
         """Of the files that this run wrote, what it wrote last."""
 
@@ -145,7 +141,7 @@ class Checksums:
         with self._turn:
             before = self._load()
             lines = dict(self._recorded(before))
-            if lines != before:
+            if lines != before or self._is_damaged:
                 self._write(lines)
             self._lines = lines
             self._written.clear()
@@ -175,13 +171,8 @@ class Checksums:
     def _load(self) -> dict[str, frozenset[str]]:
         if self._lines is None:
             found = read_checksums(self._directory)
-            lines = dict(found.lines)
-            if found.problem is not None:
-                # Which of its lines is wrong cannot be told: those that are true are kept.
-                true = {name: lines[name] & frozenset(self._digests(name)) for name in lines}
-                lines = {name: digests for name, digests in true.items() if digests}
-                self._write(lines)
-            self._lines = lines
+            self._lines = dict(found.lines)
+            self._is_damaged = found.problem is not None
         return self._lines
 
     def _write(self, lines: Mapping[str, frozenset[str]]) -> None:
@@ -192,6 +183,7 @@ class Checksums:
         header = f"# sha256:{digest(body)}\n".encode()
         files.replace_file(path, header + body, temporaries=self._temporaries)
         files.sync_directory(path.parent)
+        self._is_damaged = False
 
 
 def _names(directory: Path) -> set[str]:

@@ -69,8 +69,10 @@ class NixStore:
         receipts: Documents[Receipt],
         runs: Documents[RunRecord],
         temporary: Path,
+        to_mend: bool = False,
     ) -> None:
         self._connection = connection
+        self._to_mend = to_mend
         self._store = store
         self._links = links
         self._receipts = receipts
@@ -80,12 +82,12 @@ class NixStore:
     @classmethod
     @contextlib.asynccontextmanager
     async def open(
-        cls, nix: Nix, store: StoreLocation, *, exclusive: bool = True
+        cls, nix: Nix, store: StoreLocation, *, exclusive: bool = True, to_mend: bool = False
     ) -> AsyncIterator[Self]:
         """Connect to a store and, unless ``exclusive`` is false, hold its lock.
 
         Without the lock it is for looking only (:meth:`held`, :meth:`generations`)
-        and for receipts.
+        and for receipts. ``to_mend``: what is committed takes the place of what is there.
 
         Raises:
             LockedError: another run of this user holds the lock.
@@ -113,6 +115,7 @@ class NixStore:
                 receipts=receipts_in(state / "receipts" / name),
                 runs=run_records_in(state / "runs" / name),
                 temporary=temporary,
+                to_mend=to_mend,
             )
 
     @property
@@ -152,7 +155,7 @@ class NixStore:
         """Make room for a path's uncompressed NAR."""
         file = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY, dir=str(self._temporary))  # noqa: SIM115 - closed below
         try:
-            yield StoreStaging(self._connection, file, self._temporary)
+            yield StoreStaging(self._connection, file, self._temporary, repair=self._to_mend)
         finally:
             # What is still buffered is of no use, so neither is an error in writing it.
             with contextlib.suppress(OSError):
@@ -209,8 +212,11 @@ class StoreStaging:
 
     keeps: Literal["compressed", "nar"] = "nar"
 
-    def __init__(self, connection: daemon.Connection, file: IO[bytes], temporary: Path) -> None:
+    def __init__(
+        self, connection: daemon.Connection, file: IO[bytes], temporary: Path, *, repair: bool
+    ) -> None:
         self._connection = connection
+        self._repair = repair
         self._file = file
         self._temporary = temporary
 
@@ -236,7 +242,9 @@ class StoreStaging:
             chunks = self._chunks()
         with _refusals(verified.info.path):
             # Verified here already. Nix heeds this for users that it trusts only.
-            await self._connection.add_to_store_nar(verified.info, chunks, check_signatures=False)
+            await self._connection.add_to_store_nar(
+                verified.info, chunks, check_signatures=False, repair=self._repair
+            )
 
     async def _chunks(self) -> AsyncIterator[bytes]:
         with files.explained(self._temporary):

@@ -31,8 +31,8 @@ class PathAtRest:
     """A narinfo file, ``file`` below the cache ``directory``, and the NAR that it names.
 
     After :meth:`check`, ``entry`` is what it says, None if that cannot be read; ``nar`` is the file
-    of its NAR; ``damages`` are what is wrong; ``is_gone``: there is no such narinfo any more;
-    ``is_unproven``: the record has nothing on it.
+    of its NAR, None where that is not sure; ``damages`` are what is wrong; ``is_unproven``: the
+    record has nothing on it. Of a narinfo that is not there any more there is nothing to say.
     """
 
     def __init__(self, directory: Path, file: str, recorded: Recorded) -> None:
@@ -40,7 +40,6 @@ class PathAtRest:
         self.entry: NarInfo | None = None
         self.nar: str | None = None
         self.damages: list[Damage] = []
-        self.is_gone = False
         self.is_unproven = False
         self._directory = directory
         self._recorded = recorded
@@ -49,14 +48,17 @@ class PathAtRest:
         """Read everything; gives how many bytes were read, each time that some were.
 
         Raises:
-            PermissionError: a file of it may not be read.
+            DestinationError: a file of it may not be read.
 
         """
+        with files.explained(self._directory):
+            yield from self._check()
+
+    def _check(self) -> Iterator[int]:
         name = self.file.rpartition("/")[2]
         try:
             data = files.read_plain_file(self._directory / self.file)
         except FileNotFoundError:
-            self.is_gone = True
             return
         except PermissionError:
             raise
@@ -72,9 +74,16 @@ class PathAtRest:
         except FormatError as error:
             self._damage(self.file, error.message, is_unfit=True)
             return
-        if known is False:
-            self._damage(self.file, "it is not what was recorded when it was written")
         yield from self._check_nar(self.entry)
+        if known is False:
+            # What it says of its NAR may be what is wrong with it: then the NAR may be right.
+            is_unfit = bool(self.damages)
+            if is_unfit:
+                self.damages.clear()
+                self.nar = None
+            self._damage(
+                self.file, "it is not what was recorded when it was written", is_unfit=is_unfit
+            )
 
     def _look_at(self, entry: NarInfo, name: str) -> None:
         if f"{entry.info.path.hash_part}.narinfo" != name:

@@ -97,12 +97,17 @@ class Connection:
         await self._ask([request], Decoder.integer)
 
     async def add_to_store_nar(
-        self, info: PathInfo, chunks: AsyncIterator[bytes], *, check_signatures: bool = True
+        self,
+        info: PathInfo,
+        chunks: AsyncIterator[bytes],
+        *,
+        check_signatures: bool = True,
+        repair: bool = False,
     ) -> None:
         """Import a path from its uncompressed NAR; its references are valid already.
 
-        A path that is valid already is left as it is. ``check_signatures=False`` is heeded for a
-        user that the daemon trusts only.
+        A path that is valid already is left as it is, or with ``repair`` put in its place anew.
+        ``check_signatures=False`` is heeded for a user that the daemon trusts only.
 
         Raises:
             DaemonError: Nix refused it: wrong hash, no trusted signature, no room, …
@@ -120,7 +125,7 @@ class Connection:
                 wire.integer(0),  # not "ultimate": that means built here
                 wire.strings(info.signatures),
                 wire.string(info.content_address or ""),
-                wire.integer(0),  # no repair
+                wire.integer(1 if repair else 0),
                 wire.integer(0 if check_signatures else 1),
             ]
         )

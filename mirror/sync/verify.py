@@ -1,68 +1,46 @@
 """``verify``: read all that a destination holds again, and say what is not as it was written.
 
-Reading, decompressing and hashing let go of Python's lock, so one thread a core does it. Without
-the destination's lock, what seems damaged is looked at a second time: another run may have been
-writing just there.
+Without a cache directory's lock, what seems damaged there is looked at a second time: another run
+may have been writing just there.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING
 
-from mirror.destinations import files
+from mirror.destinations import CacheDirectory
 from mirror.destinations.at_rest import AtRest
 from mirror.destinations.sweep import NAR, RETIRED
-from mirror.errors import PrefetchError, first_of
+from mirror.sync.reading import check_all
+from mirror.sync.verified import Verified
+from mirror.sync.verify_store import verify_store
 from mirror.threads import in_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
-    from mirror.destinations import CacheDirectory
+    from mirror.destinations import NixStore
     from mirror.destinations.at_rest import Survey
     from mirror.destinations.damage import Damage
     from mirror.destinations.path_at_rest import PathAtRest
     from mirror.formats.store_path import StorePath
-
-_AT_ONCE: Final = 16 << 20
-"""How many bytes a thread reads before it tells of it, and can be stopped."""
+    from mirror.sync.reading import Progress
 
 
-class Progress(Protocol):
-    """Who is told how far the reading is."""
+async def verify(
+    destination: CacheDirectory | NixStore, progress: Progress, *, jobs: int, is_locked: bool
+) -> Verified:
+    """Read a destination with ``jobs`` threads; ``is_locked``: no other run writes there.
 
-    def begin(self, total: int) -> None:
-        """So many bytes are to be read, about."""
-        ...
+    Raises:
+        DestinationError: it, or something in it, may not be read.
+        ToolError: Nix does not answer.
 
-    def read(self, amount: int) -> None:
-        """So many bytes were read."""
-        ...
-
-    def end(self) -> None:
-        """Everything was read."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verified:
-    """What a verification found.
-
-    ``paths`` and ``files`` were read, ``bytes`` in all. ``sound`` are the paths of which nothing
-    is wrong that matters to their readers. Of ``unproven`` files all that is known is that they can
-    be read; ``strays`` are not of the destination, and were not read.
     """
-
-    paths: int
-    files: int
-    bytes: int
-    damages: tuple[Damage, ...]
-    sound: frozenset[StorePath]
-    unproven: int = 0
-    strays: tuple[str, ...] = ()
+    if isinstance(destination, CacheDirectory):
+        return await verify_cache(destination, progress, jobs=jobs, is_locked=is_locked)
+    return await verify_store(destination, progress, jobs=jobs)
 
 
 @dataclass
@@ -81,7 +59,8 @@ class _Found:
         self.unproven += path.is_unproven
         if path.nar is not None:
             self.nars.add(path.nar)
-        if path.entry is not None:
+        # One that is damaged itself may name anything.
+        if path.entry is not None and all(each.file != path.file for each in path.damages):
             info = path.entry.info
             self.paths[path.file] = info.path
             for reference in info.references:
@@ -112,7 +91,7 @@ async def verify_cache(
     if damages and not is_locked:
         damages = await _look_again(directory, damages)
     named = {path.hash_part: path for path in needed}
-    unfit = {each.narinfo for each in damages if each.is_unfit}
+    damaged = {each.narinfo for each in damages}
     return Verified(
         paths=len(survey.narinfos),
         files=survey.files + len(survey.nars) + len(survey.narinfos),
@@ -121,7 +100,7 @@ async def verify_cache(
         sound=frozenset(
             path
             for file, path in found.paths.items()
-            if file not in unfit and not file.startswith(RETIRED)
+            if file not in damaged and not file.startswith(RETIRED)
         ),
         unproven=survey.unproven + found.unproven,
         strays=(
@@ -138,67 +117,14 @@ async def verify_cache(
 async def _read(at_rest: AtRest, survey: Survey, progress: Progress, *, jobs: int) -> _Found:
     """Read every narinfo with its NAR, and then the files of ``nar`` that none of them names."""
     found = _Found()
-
-    async def work(reader: _Reader) -> None:
-        while (amount := await in_thread(reader.read_some)) is not None:
-            for path in reader.taken():
-                found.add(path)
-            found.bytes += amount
-            progress.read(amount)
-
-    queue = deque(survey.narinfos)
-    try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(jobs):
-                group.create_task(work(_Reader(at_rest, queue)))
-    except* PrefetchError as errors:
-        raise first_of(errors) from None
+    checks = map(at_rest.path, survey.narinfos)
+    found.bytes = await check_all(checks, found.add, progress, jobs=jobs)
     for name, size in survey.nars.items():
         if f"nar/{name}" not in found.nars:
             found.damages += await in_thread(at_rest.unnamed, name)
             found.bytes += size
             progress.read(size)
     return found
-
-
-class _Reader:
-    """One thread's work: it takes narinfos from ``queue`` and reads what they name."""
-
-    def __init__(self, at_rest: AtRest, queue: deque[str]) -> None:
-        self._at_rest = at_rest
-        self._queue = queue
-        self._path: PathAtRest | None = None
-        self._steps: Iterator[int] = iter(())
-        self._done: list[PathAtRest] = []
-
-    def read_some(self) -> int | None:
-        """Read up to :data:`_AT_ONCE` bytes, or a little more; None if nothing is left.
-
-        Raises:
-            DestinationError: a file may not be read.
-
-        """
-        amount = 0
-        while amount < _AT_ONCE:
-            with files.explained(self._at_rest.directory):
-                step = next(self._steps, None)
-            if step is not None:
-                amount += step
-                continue
-            if self._path is not None:
-                self._done.append(self._path)
-                self._path = None
-            try:
-                self._path = self._at_rest.path(self._queue.popleft())
-            except IndexError:
-                return amount if amount or self._done else None
-            self._steps = self._path.check()
-        return amount
-
-    def taken(self) -> list[PathAtRest]:
-        """The paths that are read, each once."""
-        done, self._done = self._done, []
-        return done
 
 
 async def _look_again(directory: CacheDirectory, damages: Iterable[Damage]) -> list[Damage]:
@@ -212,8 +138,8 @@ async def _look_again(directory: CacheDirectory, damages: Iterable[Damage]) -> l
 
 
 def _with_path(damage: Damage, named: Mapping[str, StorePath]) -> Damage:
-    """Add which path a narinfo is of that cannot be read, where something else names that."""
-    if damage.path is not None or damage.narinfo is None:
+    """Say which path it is as whatever else names it does: its narinfo may be wrong about that."""
+    if damage.narinfo is None:
         return damage
     part = damage.narinfo.rpartition("/")[2].partition(".")[0]
-    return replace(damage, path=named.get(part))
+    return replace(damage, path=named.get(part, damage.path))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from mirror.destinations import CacheDirectory, NixStore
-from mirror.destinations.cache_directory import PRIORITY
+from mirror.destinations.mending import PRIORITY
 from mirror.serve.application import Application
 from mirror.serve.cache_library import CacheLibrary
 from mirror.serve.leases import LEASE_SECONDS

@@ -12,10 +12,12 @@ from rig.made_paths import Made, chain, generation, input_addressed, put, put_as
 from mirror.destinations import CacheDirectory, Receipt, RunRecord
 from mirror.formats.signing import SecretKey, fingerprint
 from mirror.formats.verify import Claim
-from mirror.sync.verify import Verified, verify_cache
+from mirror.sync.verify import verify_cache
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from mirror.sync.verified import Verified
 
 UPSTREAM: Final = SecretKey.generate("upstream-1")
 OLD: Final = SecretKey.generate("upstream-0")

@@ -1,0 +1,110 @@
+"""What ``verify`` says, to a person and as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mirror.cli.documents import VERSION
+from mirror.quantities import number, size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from mirror.sync.repair import Mended
+    from mirror.sync.verified import Verified
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyReport:
+    """What the verification of ``destination`` found, and what became of it, if it was ``mended``.
+
+    ``mending`` is the command that has it mended.
+    """
+
+    verified: Verified
+    mended: Sequence[Mended]
+    destination: str
+    mending: str | None
+
+    @property
+    def is_news(self) -> bool:
+        """Whether anything was not as it was written."""
+        return bool(self.verified.damages)
+
+    @property
+    def is_well(self) -> bool:
+        """Whether everything is as it was written, or is so again."""
+        return all(each.is_mended for each in self.mended)
+
+    def lines(self) -> Iterator[str]:
+        """One line for each damaged file, one for what was read."""
+        for each in self.mended:
+            yield from _lines(each)
+        found = self.verified
+        amount = (
+            f"{number(found.paths, 'path')} and {number(found.files, 'file')}, {size(found.bytes)}"
+        )
+        if not self.mended:
+            yield f"all is well at {self.destination}: {amount}"
+            return
+        there = f"{number(len(self.mended), 'damaged file')} at {self.destination}, of {amount}"
+        if self.mending is not None:
+            yield f"{there}; to mend it: {self.mending}"
+        else:
+            yield f"{there}; {sum(each.is_mended for each in self.mended):,} mended"
+
+    def notices(self) -> Iterator[str]:
+        """What its user should know besides."""
+        found = self.verified
+        if found.unproven:
+            yield (
+                f"{number(found.unproven, 'file')} with nothing to compare all of it with, as of "
+                "before there were checksums: the next generation kept records it as it is"
+            )
+        for each in found.strays:
+            yield f"not of the cache, and not read: {each}"
+
+    def document(self) -> dict[str, Any]:
+        """``verify --json``."""
+        found = self.verified
+        return {
+            "version": VERSION,
+            "destination": self.destination,
+            "checked": {"paths": found.paths, "files": found.files, "bytes": found.bytes},
+            "damaged": [
+                {
+                    "file": each.damage.file,
+                    "path": each.damage.path,
+                    "problem": each.damage.problem,
+                    "repaired": each.is_mended,
+                    "source": each.source,
+                    "attempts": [
+                        {"source": attempt.source, "error": attempt.error}
+                        for attempt in each.attempts
+                    ],
+                    "set_aside": each.set_aside,
+                    "hint": each.damage.hint,
+                }
+                for each in self.mended
+            ],
+            "unproven": found.unproven,
+            "strays": list(found.strays),
+        }
+
+
+def _lines(mended: Mended) -> Iterator[str]:
+    damage = mended.damage
+    yield f"{'mended' if mended.is_mended else 'damaged'}: {damage.file}: {damage.problem}"
+    if mended.source:
+        yield f"  had again from {mended.source}"
+    if damage.path is not None and damage.path not in damage.problem:
+        yield f"  {damage.path}"
+    if mended.is_mended:
+        return
+    for attempt in mended.attempts:
+        yield f"  {attempt}"
+    if mended.set_aside:
+        yield f"  kept from readers, as {mended.set_aside}; a sync fetches it once somebody has it"
+    if damage.hint:
+        yield f"  {damage.hint}"
