@@ -399,14 +399,14 @@ def verify(
 
     request = Request(
         lists=(),
-        to=verifying.destination(directory, to),
+        to=to,
         store=store,
         substituters=given(substituter),
         trusted_keys=given(trusted_key),
         builder=False,
         archives=not no_archives,
     )
-    run(verifying.verify(request, jobs=jobs, repair=repair, quiet=quiet, json=json))
+    run(verifying.verify(request, directory, jobs=jobs, repair=repair, quiet=quiet, json=json))
 
 
 @app.command()

@@ -32,25 +32,23 @@ if TYPE_CHECKING:
 _FETCHES: Final = 16
 
 
-def destination(directory: str | None, to: str | None) -> str | None:
-    """What is to be read, as ``--to`` names it.
-
-    Raises:
-        RequestError: two are named.
-
-    """
-    if directory is not None and to is not None:
-        raise RequestError(
-            "verify reads one destination, and two are named",
-            hint="prefetch verify DIR, or prefetch verify --to DEST",
-        )
-    return to if directory is None else directory
-
-
 async def verify(
-    request: Request, *, jobs: int | None, repair: bool, quiet: bool, json: bool
+    request: Request,
+    directory: str | None,
+    *,
+    jobs: int | None,
+    repair: bool,
+    quiet: bool,
+    json: bool,
 ) -> int:
     """``prefetch verify``; 1 if something is damaged, and was not mended."""
+    if directory is not None:
+        if request.to is not None:
+            raise RequestError(
+                "verify reads one destination, and two are named",
+                hint="prefetch verify DIR, or prefetch verify --to DEST",
+            )
+        request = replace(request, to=directory)
     jobs = jobs or os.cpu_count() or 1
     opened = open_existing(request.to, exclusive=repair, to_mend=repair)
     async with opened as destination:
