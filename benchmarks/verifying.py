@@ -156,8 +156,8 @@ def main(megabytes: int, paths: int, rounds: int) -> None:
             print(
                 f"{method}: {size / 1e6:,.0f} MB in {paths:,} paths: C tools {one.elapsed:.2f} s "
                 f"({one.processors:.2f} s of the processors), "
-                f"prefetch verify {other.elapsed:.2f} s ({other.processors:.2f} s), ratio {other.elapsed / one.elapsed:.2f}, "
-                f"{other.memory:.0f} MB of memory"
+                f"prefetch verify {other.elapsed:.2f} s ({other.processors:.2f} s), "
+                f"ratio {other.elapsed / one.elapsed:.2f}, {other.memory:.0f} MB of memory"
             )
 
 

@@ -11,8 +11,7 @@ from mirror.quantities import number, size
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from mirror.sync.repair import Mended
-    from mirror.sync.verified import Verified
+    from mirror.sync.verified import Mended, Verified
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

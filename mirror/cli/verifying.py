@@ -17,10 +17,8 @@ from mirror.cli.running import write_error, write_lines
 from mirror.cli.verify_report import VerifyReport
 from mirror.errors import Attempt, RequestError, TransientError
 from mirror.nix.command import Nix
-from mirror.sync.repair import Mended
-from mirror.sync.repair import repair as mend
+from mirror.sync.verified import Mended
 from mirror.sync.verify import verify as read_again
-from mirror.sync.workshop import open_workshop
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,6 +78,10 @@ async def _repair(
     verified: Verified, destination: CacheDirectory | NixStore, request: Request
 ) -> Sequence[Mended]:
     """Mend what was found, also where no cache can be asked: origins may be, and this machine."""
+    # Reading alone needs neither Nix nor HTTP.
+    from mirror.sync.repair import repair as mend  # noqa: PLC0415 - start-up time
+    from mirror.sync.workshop import open_workshop  # noqa: PLC0415 - start-up time
+
     nix, options, shown = await Nix.find(), request.options(), observer()
     try:
         async with open_workshop(nix, options, shown) as workshop:

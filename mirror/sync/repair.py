@@ -14,7 +14,7 @@ are told with what to do.
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -30,6 +30,7 @@ from mirror.sources import Wanted
 from mirror.sync.at_hand import FromItsNar, OfThisMachine
 from mirror.sync.engine import Item, obtain
 from mirror.sync.kept_derivations import read_from_cache, read_graph
+from mirror.sync.verified import Mended
 from mirror.threads import in_thread
 
 if TYPE_CHECKING:
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
     from mirror.destinations import Destination, NixStore
     from mirror.destinations.damage import Damage
-    from mirror.errors import Attempt
     from mirror.formats.narinfo import NarInfo
     from mirror.formats.path_info import PathInfo
     from mirror.formats.store_path import StorePath
@@ -49,21 +49,6 @@ if TYPE_CHECKING:
 
 _REFERENCES: Final = "destination"
 """What the engine says was asked of a path that had to wait for another, which failed."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mended:
-    """What became of a damage.
-
-    ``source`` is where the path was had from, None where that is not how it was mended;
-    ``set_aside`` is where its file is now, if that is where it was put.
-    """
-
-    damage: Damage
-    is_mended: bool
-    source: str | None = None
-    attempts: tuple[Attempt, ...] = ()
-    set_aside: str | None = None
 
 
 async def repair(

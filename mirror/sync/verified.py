@@ -1,4 +1,4 @@
-"""What a verification found, whatever the destination."""
+"""What a verification found, whatever the destination, and what a repair made of it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mirror.destinations.damage import Damage
+    from mirror.errors import Attempt
     from mirror.formats.store_path import StorePath
 
 
@@ -27,3 +28,18 @@ class Verified:
     sound: frozenset[StorePath]
     unproven: int = 0
     strays: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mended:
+    """What became of a damage.
+
+    ``source`` is where the path was had from, None where that is not how it was mended;
+    ``set_aside`` is where its file is now, if that is where it was put.
+    """
+
+    damage: Damage
+    is_mended: bool
+    source: str | None = None
+    attempts: tuple[Attempt, ...] = ()
+    set_aside: str | None = None

@@ -14,7 +14,7 @@ from mirror.destinations.damage import DAMAGED
 from mirror.formats.hashes import Hash
 from mirror.formats.narinfo import parse_narinfo
 from mirror.nix.stores import StoreLocation
-from mirror.sync.repair import Mended, repair
+from mirror.sync.repair import repair
 from mirror.sync.verify import verify
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rig.serving import Served
 
     from mirror.nix.command import Nix
-    from mirror.sync.verified import Verified
+    from mirror.sync.verified import Mended, Verified
 
 LINES = "laptop = DEMO#laptop level=sources"
 
