@@ -1,13 +1,13 @@
 """``verify``: read all that a destination holds again, and say what is not as it was written.
 
-Without a cache directory's lock, what seems damaged there is looked at a second time: another run
-may have been writing just there.
+Without a cache directory's lock, what seems damaged there is looked at again: another run may have
+been writing just there.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from mirror.destinations import CacheDirectory
 from mirror.destinations.at_rest import AtRest
@@ -18,7 +18,7 @@ from mirror.sync.verify_store import verify_store
 from mirror.threads import in_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Mapping
 
     from mirror.destinations import NixStore
     from mirror.destinations.at_rest import Survey
@@ -26,6 +26,11 @@ if TYPE_CHECKING:
     from mirror.destinations.path_at_rest import PathAtRest
     from mirror.formats.store_path import StorePath
     from mirror.sync.reading import Progress
+
+
+_LOOKS: Final = 2
+"""How often more a file is looked at that seems damaged: the record is read first, and a run may
+write to both in between."""
 
 
 async def verify(
@@ -88,7 +93,7 @@ async def verify_cache(
     needed = {**found.needed, **survey.kept}
     damages = [*survey.damages, *found.damages]
     damages += await in_thread(at_rest.missing, needed, there)
-    if damages and not is_locked:
+    for _ in range(0 if is_locked else _LOOKS):
         damages = await _look_again(directory, damages)
     named = {path.hash_part: path for path in needed}
     damaged = {each.narinfo for each in damages}
@@ -127,8 +132,10 @@ async def _read(at_rest: AtRest, survey: Survey, progress: Progress, *, jobs: in
     return found
 
 
-async def _look_again(directory: CacheDirectory, damages: Iterable[Damage]) -> list[Damage]:
-    """Those of ``damages`` that are there still."""
+async def _look_again(directory: CacheDirectory, damages: Collection[Damage]) -> list[Damage]:
+    """Those of ``damages`` that are there still, by the record as it is now."""
+    if not damages:
+        return []
     at_rest = await in_thread(AtRest, directory.path)
     found: dict[tuple[str, str], Damage] = {}
     for damage in damages:

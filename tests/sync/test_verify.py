@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
 from rig.made_paths import Made, chain, generation, input_addressed, put, put_as, text
 
 from mirror.destinations import CacheDirectory, Receipt, RunRecord
+from mirror.destinations.checksums import CHECKSUMS
+from mirror.destinations.sweep import Sweep
+from mirror.formats.hashes import Hash
 from mirror.formats.signing import SecretKey, fingerprint
 from mirror.formats.verify import Claim
 from mirror.sync.verify import verify_cache
@@ -127,3 +131,84 @@ async def test_every_flipped_byte_of_every_kind_of_file_is_found(tmp_path: Path)
             assert file in found, (place, data[place : place + 20])
         path.write_bytes(data)
     assert (await verify(tmp_path)).damages == ()
+
+
+async def test_nothing_seems_damaged_beside_runs_that_write(tmp_path: Path) -> None:
+    """Paths come, generations are kept and dropped, what only they needed goes: all the while."""
+    await fill(tmp_path)
+    done = asyncio.Event()
+    kept = 0
+
+    async def write() -> None:
+        nonlocal kept
+        async with CacheDirectory.open(tmp_path, signing_key=OURS) as cache:
+            (first,) = await cache.generations()
+            while not done.is_set():
+                kept += 1
+                links = chain(4, f"link-{kept}")
+                for made in links:
+                    await put(cache, made)
+                newest = generation(links, target="other", number=kept)
+                await cache.keep(newest)
+                await cache.record_run(
+                    RunRecord(target="pi", finished=newest.created, number=1, is_complete=True)
+                )
+                await cache.forget(newest)
+                sweep = Sweep(tmp_path, live=first.paths, targets=["pi"], now=datetime.now(UTC))
+                await asyncio.to_thread(sweep.run, grace=timedelta(0))
+
+    writing = asyncio.create_task(write())
+    try:
+        while kept < 20 and not writing.done():
+            verified = await verify(tmp_path)
+            assert verified.damages == ()
+            assert verified.sound
+    finally:
+        done.set()
+        await writing
+    assert (await verify(tmp_path)).damages == ()
+
+
+async def test_what_is_lost_is_found(tmp_path: Path) -> None:
+    """A narinfo that a generation keeps, or that another path refers to, and a NAR."""
+    link, top, from_upstream, built = await fill(tmp_path)
+    for made in (link, built):
+        (tmp_path / f"{made.path.hash_part}.narinfo").unlink()
+    (tmp_path / "generations/pi/1.json").unlink()
+    upstream_nar = next((tmp_path / "nar").glob("*.nar"))
+    upstream_nar.unlink()
+    verified = await verify(tmp_path)
+    assert {(each.file, each.path) for each in verified.damages} == {
+        (f"{link.path.hash_part}.narinfo", link.path),
+        (f"nar/{upstream_nar.name}", from_upstream.path),
+    }
+    assert verified.sound == {top.path}
+
+
+async def test_what_is_not_of_the_cache_is_told_and_no_damage(tmp_path: Path) -> None:
+    await fill(tmp_path)
+    strays = ["nar/readme", "notes.txt", "runs/notes", "generations/x", ".prefetch/thing"]
+    for name in strays:
+        (tmp_path / name).write_text("not ours")
+    verified = await verify(tmp_path)
+    assert verified.damages == ()
+    assert sorted(verified.strays) == sorted(strays)
+
+
+async def test_a_damaged_nar_that_no_narinfo_names_is_found(tmp_path: Path) -> None:
+    *_, _built = await fill(tmp_path)
+    name = f"{Hash.of(b'left by a run that was killed').base32}.nar.zst"
+    (tmp_path / "nar" / name).write_bytes(b"left by a run that was killed")
+    assert (await verify(tmp_path)).damages == ()
+    (tmp_path / "nar" / name).write_bytes(b"left by a run that was kilted")
+    assert [each.file for each in (await verify(tmp_path)).damages] == [f"nar/{name}"]
+
+
+async def test_a_narinfo_that_is_whole_may_not_lead_out_of_the_cache(tmp_path: Path) -> None:
+    *_, from_upstream, _ = await fill(tmp_path)
+    file = tmp_path / f"{from_upstream.path.hash_part}.narinfo"
+    (tmp_path / CHECKSUMS).unlink()
+    file.write_bytes(file.read_bytes().replace(b"URL: nar/", b"URL: nar/../nar/"))
+    (damage,) = (await verify(tmp_path)).damages
+    assert damage.file == file.name
+    assert "which is not in nar/" in damage.problem
