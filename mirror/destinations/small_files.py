@@ -34,7 +34,10 @@ _LOCK: Final = ".prefetch/lock"
 _HOLDER: Final = re.compile(rb"(process [0-9]+ on \S+ since \S+ \S+\n)?")
 _DIRECTORIES: Final = frozenset({".prefetch", "nar", "generations", "receipts", "runs"})
 _HIDDEN: Final = frozenset({_LOCK, SERVING, CHECKSUMS, RETIRED, DAMAGED, ".prefetch/staging"})
-_CACHE_INFO_HINT: Final = "`prefetch verify --repair` writes it as `prefetch sync` does"
+_CACHE_INFO_HINT: Final = (
+    "`prefetch verify --repair` writes it as `prefetch sync` does; if you changed it yourself, "
+    f"remove {CHECKSUMS}, and the next generation kept records it as it is"
+)
 _KEYS_HINT: Final = "put it right: each line is a key, as `prefetch key show` prints it"
 _MANIFEST_HINT: Final = (
     "it says what a generation keeps, and nothing is pruned while it cannot be read: remove it, "

@@ -14,6 +14,7 @@ from rig.shell import shell
 from mirror.destinations import CacheDirectory, NixStore
 from mirror.destinations.checksums import CHECKSUMS
 from mirror.destinations.damage import DAMAGED
+from mirror.destinations.sweep import RETIRED
 from mirror.formats.hashes import Hash
 from mirror.formats.narinfo import parse_narinfo
 from mirror.nix.stores import StoreLocation
@@ -168,6 +169,49 @@ async def test_what_needs_a_path_that_nobody_has_is_mended_all_the_same(
         lost.info.path: False,
         top.info.path: True,
     }
+
+
+async def test_a_narinfo_is_made_again_of_what_its_content_proves(
+    bench: Bench, nix_stable: Nix
+) -> None:
+    cache = bench.directory / "cache"
+    await bench.sync(nix_stable, "hello = DEMO#hello level=runtime", cache)
+    before = without_lock(cache)
+    entries = {file: parse_narinfo(file.read_bytes()) for file in cache.glob("*.narinfo")}
+    file = next(file for file, each in entries.items() if each.info.content_address)
+    other = next(file for file, each in entries.items() if not each.info.content_address)
+    for each in (file, other):
+        lines = each.read_text().splitlines(keepends=True)
+        kept = [line for line in lines if not line.startswith("Deriver: ")]
+        each.write_text("".join([*kept, f"Deriver: {'0' * 32}-made-up.drv\n"]))
+    bench.evaluation = bench.empty_store("knows-nothing")
+    mended = await repaired(bench, nix_stable, cache, substituters=())
+    done = {each.damage.file: each for each in mended}
+    assert done.keys() == {file.name, other.name}
+    assert done[file.name].is_mended
+    assert file.read_bytes() == before[file.name]
+    # Upstream's signature vouches for all but the deriver, which is left out.
+    assert done[other.name].is_mended
+    assert "made-up" not in other.read_text()
+    assert parse_narinfo(other.read_bytes()).info.signatures
+    assert (await verified(cache)).damages == ()
+
+
+async def test_what_is_on_its_way_out_is_not_had_again(bench: Bench, nix_stable: Nix) -> None:
+    cache = bench.directory / "cache"
+    await bench.sync(nix_stable, "hello = DEMO#hello level=runtime", cache)
+    entries = {file: parse_narinfo(file.read_bytes()) for file in cache.glob("*.narinfo")}
+    needed = {path for each in entries.values() for path in each.info.references}
+    file, entry = next(each for each in entries.items() if each[1].info.path not in needed)
+    (cache / RETIRED).mkdir()
+    file.replace(cache / RETIRED / file.name)
+    shutil.rmtree(cache / "generations/hello")
+    flip(cache / entry.url)
+    (mended,) = await repaired(bench, nix_stable, cache)
+    assert (mended.damage.file, mended.is_mended, mended.source) == (entry.url, True, None)
+    assert not (cache / RETIRED / file.name).exists()
+    assert not (cache / entry.url).exists()
+    assert (await verified(cache)).damages == ()
 
 
 async def test_readers_of_a_server_get_old_or_new_while_it_is_repaired(
