@@ -15,7 +15,7 @@ from mirror.cli.progress import observer
 from mirror.cli.request import open_existing
 from mirror.cli.running import write_error, write_lines
 from mirror.cli.verify_report import VerifyReport
-from mirror.errors import Attempt, RequestError, TransientError
+from mirror.errors import Attempt, PrefetchError, RequestError, TransientError
 from mirror.nix.command import Nix
 from mirror.sync.verified import Mended
 from mirror.sync.verify import verify as read_again
@@ -51,23 +51,30 @@ async def verify(
     opened = open_existing(request.to, exclusive=repair, to_mend=repair)
     async with opened as destination:
         verified = await read_again(destination, _progress(), jobs=jobs, is_locked=repair)
+        report = VerifyReport(
+            verified=verified,
+            mended=[Mended(damage=each, is_mended=False) for each in verified.damages],
+            destination=destination.name,
+            mending=_mending(request),
+        )
         if repair and verified.damages:
-            mended = await _repair(verified, destination, request)
-        else:
-            mended = [Mended(damage=each, is_mended=False) for each in verified.damages]
-    report = VerifyReport(
-        verified=verified,
-        mended=mended,
-        destination=destination.name,
-        mending=None if repair else _mending(request),
-    )
+            try:
+                mended = await _repair(verified, destination, request)
+            except PrefetchError:
+                _tell(report, quiet=quiet, json=json)
+                raise
+            report = replace(report, mended=mended, mending=None)
+    _tell(report, quiet=quiet, json=json)
+    return 0 if report.is_well else 1
+
+
+def _tell(report: VerifyReport, *, quiet: bool, json: bool) -> None:
     if json:
         print_json(report.document())
     elif report.is_news or not quiet:
         write_lines(report.lines())
         for line in report.notices():
             write_error(line)
-    return 0 if report.is_well else 1
 
 
 def _mending(request: Request) -> str:

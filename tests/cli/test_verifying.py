@@ -138,6 +138,17 @@ def test_it_reads_beside_another_run_and_mends_alone(shell: Shell) -> None:
         assert "in use by another run" in refused.stderr
 
 
+def test_what_was_found_is_told_also_where_it_cannot_be_mended(shell: Shell) -> None:
+    cache = shell.directory / "cache"
+    shutil.copytree(shell.upstream.cache_directory, cache)
+    nar = next(iter(sorted((cache / "nar").iterdir())))
+    flip(nar)
+    repair = [*shell.arguments("verify", "cache", "--repair"), "--trusted-key", "no key"]
+    failed = shell.run(repair, expect=2)
+    assert failed.stdout.startswith(f"damaged: nar/{nar.name}: ")
+    assert "not a public key: 'no key'" in failed.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "code", "named"),
     [
