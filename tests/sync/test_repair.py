@@ -309,7 +309,7 @@ def test_a_repair_can_be_killed(shell: Shell) -> None:
         assert without_lock(cache) == without_lock_of(good)
         last = len(whole.steps)
         assert last > 20
-        for number in range(2, last + 1, last // 8):
+        for number in range(2, last + 1, last // 6):
             shutil.rmtree(cache)
             shutil.copytree(before, cache)
             was = contents(cache)
