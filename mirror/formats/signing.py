@@ -143,15 +143,6 @@ class TrustedKeys:
         return None
 
 
-def is_signature(text: str) -> bool:
-    """Whether ``text`` is a signature as Nix writes them; newer versions read no others."""
-    try:
-        name, signature = _split(text, _SIGNATURE_SIZE)
-    except FormatError:
-        return False
-    return text == _join(name, signature)
-
-
 def _check_name(name: str) -> None:
     if not name or ":" in name or any(character.isspace() for character in name):
         raise FormatError(f"a key cannot be called {name!r}")

@@ -30,7 +30,7 @@ from mirror.errors import (
 )
 from mirror.formats.cache_info import FILE_NAME, parse_cache_info
 from mirror.formats.narinfo import NarInfo, parse_narinfo
-from mirror.formats.signing import TrustedKeys, is_signature
+from mirror.formats.signing import TrustedKeys
 from mirror.formats.verify import Claim, matching_content_address
 from mirror.sources.http.errors import ChangedError, MissingError
 from mirror.sources.interface import Nar
@@ -272,8 +272,6 @@ class BinaryCache:
                     f"{self.name}: {refusal}",
                     hint="if you trust its keys, name them with --trusted-key",
                 )
-        # One that cannot be read would keep Nix from reading what is published with it.
-        info = replace(info, signatures=tuple(filter(is_signature, info.signatures)))
         size = narinfo.file_size
         if size is None and narinfo.compression == "none":
             size = info.nar_size

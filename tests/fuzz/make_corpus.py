@@ -27,8 +27,8 @@ from rig.scratch_nix import ScratchNix
 from fuzz.target import CORPUS
 from mirror.destinations.generation import Generation
 from mirror.destinations.manifest import MANIFEST
-from mirror.destinations.receipt import _RECEIPT, Receipt
-from mirror.destinations.run_record import _RUN_RECORD, RunRecord
+from mirror.destinations.receipt import RECEIPT, Receipt
+from mirror.destinations.run_record import RUN_RECORD, RunRecord
 from mirror.formats.compression import METHODS, ZstdCompressor
 from mirror.formats.hashes import Hash
 from mirror.formats.signing import SecretKey
@@ -295,8 +295,8 @@ def _documents() -> dict[str, bytes]:
     )
     return {
         "manifest": b"\0" + MANIFEST.render(generation),
-        "receipt": b"\1" + _RECEIPT.render(receipt),
-        "run-record": b"\2" + _RUN_RECORD.render(record),
+        "receipt": b"\1" + RECEIPT.render(receipt),
+        "run-record": b"\2" + RUN_RECORD.render(record),
     }
 
 

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 from fuzz.target import Target, plain
 from mirror import quantities
 from mirror.destinations.manifest import MANIFEST
-from mirror.destinations.receipt import _RECEIPT
-from mirror.destinations.run_record import _RUN_RECORD
+from mirror.destinations.receipt import RECEIPT
+from mirror.destinations.run_record import RUN_RECORD
 
 if TYPE_CHECKING:
     from mirror.destinations.documents import Kind
 
-_KINDS: Final[tuple[Kind[Any], ...]] = (MANIFEST, _RECEIPT, _RUN_RECORD)
+_KINDS: Final[tuple[Kind[Any], ...]] = (MANIFEST, RECEIPT, RUN_RECORD)
 _NOW: Final = datetime(2026, 11, 24, tzinfo=UTC)
 
 
@@ -26,7 +26,7 @@ def _check(data: bytes) -> None:
     value = kind.parse(data[1:])
     written = kind.render(value)
     assert kind.render(kind.parse(written)) == written
-    when: datetime = value.finished if kind is _RUN_RECORD else value.created
+    when: datetime = value.finished if kind is RUN_RECORD else value.created
     quantities.moment(when)
     quantities.age(_NOW - when)
 
