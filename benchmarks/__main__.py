@@ -1,7 +1,7 @@
 """All benchmarks, or those that are named: ``python -m benchmarks [--small] [NAME…]``.
 
-They take some half an hour, and a few minutes more the first time, when what they are made from is
-generated; ``--small`` is for seeing that they run.
+They take some half an hour, and as long again the first time, when what they are made from is
+built and compressed; ``--small`` is for seeing that they run.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from benchmarks import syncing
+from benchmarks import again, planning, reading, serving, syncing, verifying
 from benchmarks.table import HEADER
 
 if TYPE_CHECKING:
@@ -17,17 +17,30 @@ if TYPE_CHECKING:
 
     from benchmarks.table import Row
 
-_BENCHMARKS: dict[str, Callable[[bool], Iterator[Row]]] = {
-    "syncing": lambda small: syncing.rows(50, 20_000_000, 1) if small else syncing.rows(),
+_FULL: dict[str, Callable[[], Iterator[Row]]] = {
+    "reading": reading.rows,
+    "planning": planning.rows,
+    "syncing": syncing.rows,
+    "again": again.rows,
+    "verifying": verifying.rows,
+    "serving": serving.rows,
+}
+_SMALL: dict[str, Callable[[], Iterator[Row]]] = {
+    "reading": lambda: reading.rows(40, 1),
+    "planning": lambda: planning.rows(40, 1),
+    "syncing": lambda: syncing.rows(20, 5_000_000, 1),
+    "again": lambda: again.rows(40, 1),
+    "verifying": lambda: verifying.rows(20, 5_000_000, 1),
+    "serving": lambda: serving.rows(serving.Sizes(50, 1, 4, 1, 1)),
 }
 
 
 def main() -> None:
-    small = "--small" in sys.argv
-    names = [each for each in sys.argv[1:] if each != "--small"] or list(_BENCHMARKS)
+    benchmarks = _SMALL if "--small" in sys.argv else _FULL
+    names = [each for each in sys.argv[1:] if each != "--small"]
     print(HEADER)
-    for name in names:
-        for row in _BENCHMARKS[name](small):
+    for name in names or benchmarks:
+        for row in benchmarks[name]():
             print(row, flush=True)
 
 

@@ -103,9 +103,9 @@ def nix(*command: str | Path, store: str, settings: Iterable[str] = ()) -> str:
 
     """
     lines = (*_SETTINGS, *settings)
-    return run(
-        [*command, "--store", store], environment={"NIX_CONFIG": "\n".join(lines)}
-    ).output.strip()
+    environment = {"NIX_CONFIG": "\n".join(lines)}
+    ran = run([*command, "--store", store], environment=environment, reads_output=True)
+    return ran.output.strip()
 
 
 @contextlib.contextmanager

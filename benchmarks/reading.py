@@ -1,100 +1,49 @@
 """Reading a whole graph from cold Python and planning it, against Nix reading it.
 
-    python -m benchmarks.reading [PACKAGES] [ROUNDS]
-
-A round runs ``benchmarks/planned.py`` and Nix's two ways of reading the same graph once each, in
-turn. Printed are the medians of all rounds but the first, and how they compare.
+Ours is ``benchmarks/planned.py``, a process that reads the graph and plans it, with the answers of
+a cache made up; Nix only reads, and prints what it read to nowhere.
 """
 
 from __future__ import annotations
 
-import os
-import shutil
-import statistics
+import functools
 import subprocess
 import sys
-import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from benchmarks.graphs import SETTINGS, generated_graph
+from benchmarks.measuring import in_turns, run
+from benchmarks.table import Row
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator
 
-    from benchmarks.graphs import GeneratedGraph
-
-PLANNED = Path(__file__).with_name("planned.py")
-DEFAULTS = (5_000, 9)
+_PLANNED: Final = Path(__file__).with_name("planned.py")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """What one process took: seconds by the clock and of the processor, and peak memory in MB."""
-
-    seconds: float
-    processor_seconds: float
-    memory: float
-
-
-def contestants(graph: GeneratedGraph) -> Mapping[str, Sequence[str]]:
-    """What is compared, by name: the plan for the default level first."""
-    store = graph.store.url
-    version = subprocess.run(
-        ["nix", "--version"], capture_output=True, check=True, encoding="utf-8"
-    ).stdout.split()[-1]
-    # "derivation show" is what "show-derivation" is called from 2.15 on.
-    is_old = tuple(map(int, version.split(".")[:2])) < (2, 15)
-    planned = (sys.executable, str(PLANNED))
-    show = ("show-derivation",) if is_old else ("derivation", "show")
-    return {
-        **{
-            f"prefetch, planned for level {level}": [*planned, store, graph.root, level]
-            for level in ("rebuild", "sources")
-        },
-        " ".join(("nix", *show, "-r")): ["nix", *show, "-r", "--store", store, graph.root],
-        "nix-store -qR": ["nix-store", "--store", store, "-qR", graph.root],
-    }
-
-
-def measured(command: Sequence[str]) -> Run:
-    """Run a command to its end; its output goes nowhere."""
-    program = shutil.which(command[0])
-    assert program is not None
-    environment = {**os.environ, "NIX_CONFIG": SETTINGS}
-    begun = time.perf_counter()
-    nowhere = (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)
-    process = os.posix_spawn(program, [*command], environment, file_actions=[nowhere])
-    _, status, usage = os.wait4(process, 0)
-    seconds = time.perf_counter() - begun
-    if status != 0:
-        raise SystemExit(f"{' '.join(command)} failed")
-    return Run(
-        seconds=seconds,
-        processor_seconds=usage.ru_utime + usage.ru_stime,
-        memory=usage.ru_maxrss / 1000,
-    )
-
-
-def main(packages: int, rounds: int) -> None:
+def rows(packages: int = 5_000, rounds: int = 9) -> Iterator[Row]:
+    """Measure a row for each level, against each of Nix's ways of reading a graph."""
     graph = generated_graph(packages)
-    commands = contestants(graph)
-    runs: dict[str, list[Run]] = {name: [] for name in commands}
-    for _ in range(rounds + 1):
-        for name, command in commands.items():
-            runs[name].append(measured(command))
-    ours = None
-    for name, (_, *later) in runs.items():
-        seconds = statistics.median(run.seconds for run in later)
-        processor = statistics.median(run.processor_seconds for run in later)
-        memory = statistics.median(run.memory for run in later)
-        ours = ours or seconds
-        print(
-            f"{name}: {seconds:.2f} s ({processor:.2f} s of processor), {memory:.0f} MB, "
-            f"{seconds / ours:.2f} times the first"
+    store = graph.store.url
+    timed = functools.partial(run, environment={"NIX_CONFIG": SETTINGS})
+    show = _show_command()
+    for level in ("rebuild", "sources"):
+        ours = (sys.executable, _PLANNED, store, graph.root, level)
+        shown, required = in_turns(
+            rounds,
+            functools.partial(timed, ours),
+            functools.partial(timed, [*show, "-r", "--store", store, graph.root]),
+            functools.partial(timed, ["nix-store", "--store", store, "-qR", graph.root]),
         )
+        what = f"reading {3 * packages:,} derivations and planning them, level {level}"
+        yield Row.of(what, f"`{' '.join(show)} -r`", shown, reach=1 / 5)
+        yield Row.of("the same", "`nix-store -qR`", required, reach=1)
 
 
-if __name__ == "__main__":
-    main(*[int(word) for word in sys.argv[1:]], *DEFAULTS[len(sys.argv) - 1 :])
+def _show_command() -> tuple[str, ...]:
+    """``nix derivation show``, which was called ``nix show-derivation`` before Nix 2.15."""
+    told = subprocess.run(["nix", "--version"], capture_output=True, check=True, encoding="utf-8")
+    version = told.stdout.split()[-1]
+    is_old = tuple(map(int, version.split(".")[:2])) < (2, 15)
+    return ("nix", "show-derivation") if is_old else ("nix", "derivation", "show")

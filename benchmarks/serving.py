@@ -1,12 +1,15 @@
 """``prefetch serve`` against nginx on the same cache directory, and what the server holds.
 
-    python -m benchmarks.serving [NARINFOS] [NARS] [NAR_MB] [SECONDS] [ROUNDS] [MANY]
+    python -m benchmarks serving
+    python -m benchmarks.serving [NARINFOS] [MANY]
 
 Small: ``wrk``, a client in C that takes a fraction of a core, asks for all narinfos in turn over 16
 connections for some seconds. Large: ``curl --parallel`` reads every NAR. Both servers are asked by
 the same client, in turns; the rates are medians of the rounds, and the ratio is the median of the
-rounds' ratios. Memory is the server's peak at rest and when all has been asked for, also with MANY
-narinfos, whence the growth a path. First of all it is seen that both give the same answers.
+rounds' ratios. First of all it is seen that both give the same answers.
+
+The second command tells the server's peak of memory at rest and when all has been asked for, with
+few narinfos and with many, whence the growth a path.
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from benchmarks.many_clients import put
+from benchmarks.table import Row
 from benchmarks.web import nginx
 from mirror.destinations import CacheDirectory
 from mirror.formats.base32 import encode
@@ -65,14 +69,13 @@ _FAILED: Final = re.compile(r"Non-2xx.*|Socket errors.*")
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """What is measured; each may be given as an argument, in this order."""
+    """How much is served, and for how long each round asks for narinfos."""
 
     narinfos: int = 5000
     nars: int = 8
     nar_megabytes: int = 128
     seconds: int = 5
     rounds: int = 5
-    many: int = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,40 +297,64 @@ def measure_memory(directory: Path, cache: Cache) -> tuple[float, float, float]:
         return seconds, at_rest, peak(ours.process)
 
 
-def main(sizes: Sizes) -> None:
-    """Measure, and print a table of Markdown."""
+def rows(sizes: Sizes | None = None) -> Iterator[Row]:
+    """Measure a row for narinfos, and one for NARs.
+
+    Raises:
+        AssertionError: the two servers do not answer alike.
+
+    """
+    sizes = sizes or Sizes()
     with tempfile.TemporaryDirectory(prefix="prefetch-serving-") as made:
         scratch = Path(made)
         nar_bytes = sizes.nar_megabytes << 20
         cache = fill(scratch / "cache", sizes.narinfos, sizes.nars, nar_bytes)
         script = script_for(scratch, cache)
         with prefetch(cache.directory) as ours, nginx(cache.directory) as theirs:
-            print(f"the same answers: {compare_answers(cache, ours.url, theirs)}")
-            print("\n| what | ours | nginx | ratio |\n| --- | ---: | ---: | ---: |")
+            compare_answers(cache, ours.url, theirs)
             ask = functools.partial(small, script=script, seconds=sizes.seconds)
             rates = in_turns(sizes.rounds, lambda url: ask(url)[0], ours.url, theirs)
-            print("| narinfos a second | {:,.0f} | {:,.0f} | {:.2f} |".format(*rates), flush=True)
+            yield _row("serve, narinfos", "a second", rates, reach=0.2, server=ours)
             rates = in_turns(
                 sizes.rounds, lambda url: large(url, cache.nars, nar_bytes), ours.url, theirs
             )
-            print("| NARs, MB/s | {:,.0f} | {:,.0f} | {:.2f} |".format(*rates), flush=True)
-            before = processor_seconds(ours.process)
-            answered = ask(ours.url)[1]
-            each = (processor_seconds(ours.process) - before) / answered
-            print(f"\nthe processor's time for a narinfo: {each * 1e6:.0f} µs")
-            print(f"peak under this load: {peak(ours.process):.0f} MB")
+            what = f"serve, NARs of {sizes.nar_megabytes} MB"
+            yield _row(what, "MB/s", rates, reach=0.8, server=ours)
+
+
+def _row(
+    what: str, unit: str, rates: tuple[float, float, float], *, reach: float, server: Server
+) -> Row:
+    ours, theirs, ratio = rates
+    return Row(
+        what=what,
+        against="nginx",
+        ours=f"{ours:,.0f} {unit}",
+        theirs=f"{theirs:,.0f} {unit}",
+        ratio=ratio,
+        reach=f"at least {reach}",
+        processor=None,
+        peak=peak(server.process),
+    )
+
+
+def main(narinfos: int = 5_000, many: int = 50_000) -> None:
+    """Print what a server holds with some narinfos, and with many."""
+    with tempfile.TemporaryDirectory(prefix="prefetch-serving-") as made:
+        scratch = Path(made)
+        cache = fill(scratch / "cache", narinfos, 0, 0)
         few = measure_memory(scratch, cache)
-        full = fill(scratch / "full", sizes.many, 0, 0)
+        full = fill(scratch / "full", many, 0, 0)
         all_of_it = measure_memory(scratch, full)
-        for count, (took, at_rest, asked) in ((sizes.narinfos, few), (sizes.many, all_of_it)):
+        for count, (took, at_rest, asked) in ((narinfos, few), (many, all_of_it)):
             print(
                 f"{count:,} narinfos: listening after {took:.1f} s, peak {at_rest:.0f} MB, "
                 f"{asked:.0f} MB when all were asked for"
             )
         for when, index in (("at rest", 1), ("when all were asked for", 2)):
-            grown = (all_of_it[index] - few[index]) / (sizes.many - sizes.narinfos) * 1e6
+            grown = (all_of_it[index] - few[index]) / (many - narinfos) * 1e6
             print(f"growth a path {when}: {grown:.0f} bytes")
 
 
 if __name__ == "__main__":
-    main(Sizes(*map(int, sys.argv[1:])))
+    main(*map(int, sys.argv[1:]))

@@ -1,7 +1,5 @@
 """``prefetch sync`` of a closure, against Nix's copies and against C tools.
 
-    python -m benchmarks syncing [PATHS] [BYTES] [ROUNDS]
-
 The upstream is nginx on loopback. The C tools do the work that cannot be avoided: ``curl`` fetches
 the NARs, as many at once as prefetch does, then ``xz`` or ``zstd`` decompresses each into
 ``openssl``, which hashes it, as many at once as there are cores. They ask for no narinfo, check no
@@ -81,17 +79,28 @@ class Bench:
         urls.write_text(
             "".join(f'url = "{upstream}/nar/{each}"\noutput = "{to}/{each}"\n' for each in files)
         )
-        hashing = f'{_DECOMPRESSORS[compression]} "$1" | openssl dgst -sha256'
-        script = (
+        download = (
             f"curl -sS --fail --parallel --parallel-immediate --parallel-max {_CONCURRENCY} "
-            f"-K {shlex.quote(str(urls))} && find {shlex.quote(str(to))} -type f -print0 | "
-            f"xargs -0 -n 1 -P {os.cpu_count()} sh -c {shlex.quote(hashing)} sh"
+            f"-K {shlex.quote(str(urls))}"
         )
-        return run(["sh", "-c", script])
+        return run(["sh", "-c", f"{download} && {_hashing(to, compression)}"])
+
+    def hashed(self, compression: str) -> Run:
+        """The same without the download, of what a sync has put there."""
+        return run(["sh", "-c", _hashing(self.scratch / "out/nar", compression)])
 
     def _clear(self) -> None:
         for name in ("out", "home"):
             remove(self.scratch / name)
+
+
+def _hashing(directory: Path, compression: str) -> str:
+    """A shell command that decompresses and hashes each file of a directory."""
+    each = f'{_DECOMPRESSORS[compression]} "$1" | openssl dgst -sha256'
+    return (
+        f"find {shlex.quote(str(directory))} -type f -print0 | "
+        f"xargs -0 -n 1 -P {os.cpu_count()} sh -c {shlex.quote(each)} sh"
+    )
 
 
 @contextlib.contextmanager

@@ -11,38 +11,41 @@ if TYPE_CHECKING:
     from benchmarks.measuring import Comparison
 
 HEADER = (
-    "| what | against | ours, s | theirs, s | ratio | to reach | peak, MB |\n"
-    "| --- | --- | ---: | ---: | ---: | ---: | ---: |"
+    "| what | against | ours | theirs | ratio | to reach | of processor | peak, MB |\n"
+    "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |"
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One comparison; ``reach`` is the ratio that is aimed at, at most."""
+    """One comparison; ``reach`` is what is aimed at, ``processor`` the ratio of processor time."""
 
     what: str
     against: str
-    ours: float
-    theirs: float
+    ours: str
+    theirs: str
     ratio: float
-    reach: float
+    reach: str
+    processor: float | None
     peak: float
 
     @classmethod
-    def of(cls, what: str, against: str, compared: Comparison, *, reach: float) -> Self:
-        """The row of a comparison."""
+    def of(cls, what: str, against: str, compared: Comparison, *, reach: float | str) -> Self:
+        """The row of a comparison of times; ``reach`` is the largest ratio that is aimed at."""
         return cls(
             what=what,
             against=against,
-            ours=median_seconds(compared.ours),
-            theirs=median_seconds(compared.theirs),
+            ours=f"{median_seconds(compared.ours):.2f} s",
+            theirs=f"{median_seconds(compared.theirs):.2f} s",
             ratio=compared.ratio,
-            reach=reach,
+            reach=reach if isinstance(reach, str) else f"{reach:.2f}",
+            processor=compared.processor_ratio,
             peak=peak_megabytes(compared.ours),
         )
 
     def __str__(self) -> str:
+        processor = "" if self.processor is None else f"{self.processor:.2f}"
         return (
-            f"| {self.what} | {self.against} | {self.ours:.2f} | {self.theirs:.2f} | "
-            f"{self.ratio:.2f} | {self.reach:.2f} | {self.peak:.0f} |"
+            f"| {self.what} | {self.against} | {self.ours} | {self.theirs} | {self.ratio:.2f} | "
+            f"{self.reach} | {processor} | {self.peak:.0f} |"
         )

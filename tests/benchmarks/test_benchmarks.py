@@ -131,21 +131,6 @@ def test_what_is_measured_reads_all_and_plans_what_can_be_had(
     assert (fetch > 0) is (level == "sources")
 
 
-@pytest.mark.usefixtures("small_graph")
-def test_reading_is_measured_against_nix() -> None:
-    completed = subprocess.run(
-        [sys.executable, "-m", "benchmarks.reading", "40", "1"],
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert completed.returncode == 0, completed.stderr
-    lines = completed.stdout.splitlines()
-    assert len(lines) == 4
-    assert lines[0].startswith("prefetch, planned for level rebuild: ")
-
-
 def test_every_comparison_can_be_made() -> None:
     """At a small size: what each side did has been checked by the commands themselves."""
     completed = subprocess.run(
@@ -157,26 +142,20 @@ def test_every_comparison_can_be_made() -> None:
     )
     assert completed.returncode == 0, completed.stderr
     _, _, *rows = completed.stdout.splitlines()
-    assert len(rows) == 10
+    assert len(rows) == 21
     for row in rows:
         assert float(row.split("|")[5]) > 0, row
 
 
-def test_a_served_cache_is_compared_with_nginx() -> None:
-    """That both give the same answers is checked at any size; the rates are not looked at."""
+def test_the_memory_of_a_server_is_measured() -> None:
     completed = subprocess.run(
-        [sys.executable, "-m", "benchmarks.serving", "50", "1", "4", "1", "1", "1000"],
+        [sys.executable, "-m", "benchmarks.serving", "50", "1000"],
         cwd=PROJECT,
         capture_output=True,
         text=True,
         check=False,
     )
     assert completed.returncode == 0, completed.stderr
-    found = re.search(r"the same answers: (\d+)", completed.stdout)
-    assert found is not None
-    assert int(found[1]) > 100
-    for kind in ("narinfos a second", "NARs, MB/s"):
-        assert re.search(rf"\| {kind} \| [1-9]\S* \| [1-9]\S* \| ", completed.stdout)
     peaks = [float(figure) for figure in re.findall(r"([0-9.]+) MB when all", completed.stdout)]
     assert len(peaks) == 2
     assert max(peaks) < 150
