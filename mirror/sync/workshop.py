@@ -147,8 +147,7 @@ async def open_workshop(
         ToolError: Nix does not tell its settings, or its store cannot be opened.
 
     """
-    settings = await read_settings(nix)
-    store = await locate(nix, options.store)
+    settings, store = await _settings_and_store(nix, options.store)
     trusted = settings.trusted_public_keys if options.trusted_keys is None else options.trusted_keys
     keys = _trusted_keys(trusted)
     async with contextlib.AsyncExitStack() as stack:
@@ -200,6 +199,15 @@ async def open_workshop(
                 enabled=options.builder,
             ),
         )
+
+
+async def _settings_and_store(nix: Nix, url: str | None) -> tuple[NixSettings, StoreLocation]:
+    """Nix's settings, and the store that ``url`` means (None: the one of the settings)."""
+    if url is None:
+        settings = await read_settings(nix)
+        return settings, await locate(nix, settings.store)
+    # Each is a process that takes as long to start as it has to do.
+    return await asyncio.gather(read_settings(nix), locate(nix, url))
 
 
 @contextlib.contextmanager
