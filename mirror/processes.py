@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import shutil
 import signal
+import subprocess
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
@@ -65,12 +67,29 @@ async def started(
 
 def _ending_with_us(command: Sequence[str | Path]) -> Sequence[str | Path]:
     """The command as one that the kernel ends when this process is killed, where it can be."""
-    setpriv = shutil.which("setpriv")
-    # Busybox has one that knows nothing of this. And what is not there is to be missed by name.
-    is_able = setpriv is not None and Path(setpriv).resolve().name == "setpriv"
-    if not is_able or shutil.which(command[0]) is None:
+    # What is not there is to be missed by name.
+    if shutil.which(command[0]) is None:
         return command
-    return [str(setpriv), "--pdeathsig", "TERM", "--", *command]
+    return [*_end_with_us(), *command]
+
+
+@functools.cache
+def _end_with_us() -> tuple[str, ...]:
+    """What is put in front of a command for that; nothing where it does not work."""
+    setpriv = shutil.which("setpriv")
+    # Busybox has one that knows nothing of this.
+    if setpriv is None or Path(setpriv).resolve().name != "setpriv":
+        return ()
+    before = (setpriv, "--pdeathsig", "TERM", "--")
+    # It sets capabilities again as they are, which a confined service may not.
+    tried = subprocess.run(
+        [*before, setpriv, "--version"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        check=False,
+    )
+    return before if tried.returncode == 0 else ()
 
 
 async def _end(process: asyncio.subprocess.Process, patience: float) -> None:

@@ -279,10 +279,10 @@ def announce_what_python_does_not(announce: Callable[[str, int], None]) -> None:
 
     fdopen = os.fdopen
 
-    def open_descriptor(descriptor: int, mode: str = "r", *arguments: Any) -> Any:
-        if mode == "wb" and not arguments:
+    def open_descriptor(descriptor: int, mode: str = "r", *arguments: Any, **options: Any) -> Any:
+        if mode == "wb" and not arguments and not options:
             return io.BufferedWriter(Announcing(descriptor, mode))
-        return fdopen(descriptor, mode, *arguments)
+        return fdopen(descriptor, mode, *arguments, **options)
 
     os.fdopen = open_descriptor  # type: ignore[assignment]
 

@@ -76,8 +76,8 @@ _SOURCE: Final = """(derivation {{
 class Aftermath:
     """What a run came to: ``said`` is all that it told, ``published`` the cache's hash parts.
 
-    ``touched`` are the files, outside of the destination and of Nix's own caches, that came or went
-    or changed.
+    ``touched`` are the files, outside of the destination and of the user's caches, that came or
+    went or changed.
     """
 
     synced: Synced | None
@@ -296,7 +296,7 @@ class Village:
     def _surroundings(self) -> dict[str, tuple[int, int]]:
         """Every file around the destination: its size, and when it changed."""
         home = self.nix.home
-        own = (self.cache, self.store.directory, home / "cache/nix")
+        own = (self.cache, self.store.directory, home / "cache/nix", self.nix.cache_directory)
         found = {}
         for top in (self.directory, home):
             for each in top.rglob("*"):

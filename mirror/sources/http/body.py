@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from mirror.sources.http import HttpClient
     from mirror.sources.http.transport import Answer
 
-_CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
-_SIZE: Final = re.compile(r"[0-9]{1,18}")
+_CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)")
+_SIZE: Final = re.compile(r"[0-9]{1,19}")
 
 
 class Body:
