@@ -113,7 +113,7 @@ class Aftermath:
 
     def check_surroundings(self) -> None:
         """See that nothing was touched, and nothing left behind."""
-        assert not self.touched
+        assert self.touched == set()
         assert not list(self.temporary.iterdir())
         assert not list(self.cache.glob(".prefetch/staging/*"))
 
@@ -300,7 +300,8 @@ class Village:
         found = {}
         for top in (self.directory, home):
             for each in top.rglob("*"):
-                if not any(each.is_relative_to(known) for known in own):
+                # Nor what leads there, which may be made with it.
+                if not any(each.is_relative_to(it) or it.is_relative_to(each) for it in own):
                     status = each.lstat()
                     is_directory = each.is_dir()
                     found[str(each)] = (
