@@ -156,8 +156,9 @@ class CacheDirectory:
         """What it takes to mend it without any source."""
         return Mending(self.path, temporaries=self._staging, checksums=self._checksums)
 
-    async def protect(self, paths: Collection[StorePath]) -> None:
+    async def protect(self, paths: Collection[StorePath]) -> bool:  # noqa: ARG002 - as said
         """Do nothing: only a run that holds the lock removes anything."""
+        return False
 
     async def held(self, paths: Collection[StorePath]) -> Mapping[StorePath, PathInfo]:
         """Those of ``paths`` whose narinfo can be read and whose NAR has the size it should."""
@@ -245,12 +246,15 @@ class CacheDirectory:
         # As text: a run looks some thousands of paths up, several times each.
         file = f"{self.path}/{path.hash_part}.narinfo"
         try:
-            state = _state(file)
             before, entry = self._read.get(path, (None, None))
-            if entry is None or before != state:
-                with open(file, "rb", buffering=0) as stream:  # noqa: PTH123 - as above
-                    entry = parse_narinfo(stream.read())
-                self._read[path] = state, entry
+            if entry is None or before != _state(os.stat(file)):  # noqa: PTH116 - as above
+                descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+                try:
+                    status = os.fstat(descriptor)
+                    entry = parse_narinfo(os.read(descriptor, status.st_size))
+                finally:
+                    os.close(descriptor)
+                self._read[path] = _state(status), entry
             size = os.stat(f"{self.path}/{entry.url}").st_size  # noqa: PTH116 - as above
         except (FileNotFoundError, FormatError):
             return None
@@ -313,9 +317,8 @@ class CacheDirectory:
                     path.parent.rmdir()
 
 
-def _state(file: str) -> tuple[int, ...]:
+def _state(status: os.stat_result) -> tuple[int, ...]:
     """What changes when a file is replaced or written to."""
-    status = os.stat(file)  # noqa: PTH116 - called for thousands of files
     return status.st_ino, status.st_size, status.st_mtime_ns
 
 

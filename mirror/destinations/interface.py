@@ -70,8 +70,11 @@ class Destination(Protocol):
         """
         ...
 
-    async def protect(self, paths: Collection[StorePath]) -> None:
-        """Keep the paths, there or yet to come, from garbage collection until this is closed."""
+    async def protect(self, paths: Collection[StorePath]) -> bool:
+        """Keep the paths, there or yet to come, from garbage collection until this is closed.
+
+        Whether some may have been collected before: who looked earlier has to look again.
+        """
         ...
 
     async def held(self, paths: Collection[StorePath]) -> Mapping[StorePath, PathInfo]:

@@ -138,9 +138,10 @@ class NixStore:
         """Look how much more there is room for."""
         return await asyncio.to_thread(room_at, self._store.root / "nix/store")
 
-    async def protect(self, paths: Collection[StorePath]) -> None:
+    async def protect(self, paths: Collection[StorePath]) -> bool:
         """Keep the paths, there or yet to come, from garbage collection until this is closed."""
         await self._connection.add_temp_roots(paths)
+        return True
 
     async def held(self, paths: Collection[StorePath]) -> Mapping[StorePath, PathInfo]:
         """Those of ``paths`` that are valid, with what the store knows of them."""

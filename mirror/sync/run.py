@@ -247,7 +247,9 @@ async def _protected_plan(
     """
     for _ in range(_PLANNING_ROUNDS):
         plan = await make_plan(evaluated, workshop, destination, observer)
-        await destination.protect([path for target in plan.targets for path in target.paths])
+        planned = [path for target in plan.targets for path in target.paths]
+        if not await destination.protect(planned):
+            return plan
         if len(await destination.held(plan.present)) == len(plan.present):
             return plan
     raise DestinationError(
@@ -277,10 +279,13 @@ async def _keep(
     for target in tried.plan_now.targets:
         of_target = [each for each in earlier if each.target == target.target.name]
         newest = of_target[-1] if of_target else None
-        generation = await _generation(target, tried.evaluated, there, destination, newest)
+        generation = _generation(target, tried.evaluated, there, newest)
         if newest is not None and _say_the_same(newest, generation):
             unchanged.append(newest)
             continue
+        infos = await destination.held(generation.paths)
+        size = sum(info.nar_size for info in infos.values())
+        generation = replace(generation, nar_bytes=size)
         await destination.keep(generation)
         if newest is not None and newest.missing:
             # It only bridged the time until this run; nobody could go back to it.
@@ -289,15 +294,14 @@ async def _keep(
     return tuple(kept), tuple(unchanged)
 
 
-async def _generation(
+def _generation(
     plan: TargetPlan,
     evaluated: EvaluatedTargets,
     there: set[StorePath],
-    destination: Destination,
     newest: Generation | None,
 ) -> Generation:
+    """What the target's next generation is; how large it is has to be asked yet."""
     paths = tuple(sorted(plan.kept & there))
-    infos = await destination.held(paths)
     return Generation(
         target=plan.target.name,
         number=newest.number + 1 if newest else 1,
@@ -306,7 +310,7 @@ async def _generation(
         root=plan.root,
         created=datetime.now(UTC).replace(microsecond=0),
         paths=paths,
-        nar_bytes=sum(info.nar_size for info in infos.values()),
+        nar_bytes=0,
         missing=tuple(sorted((plan.kept - there) | plan.unobtainable.keys())),
         sources=evaluated.fixed_outputs.flat_hashes(paths),
         inputs=tuple(
