@@ -1,4 +1,4 @@
-"""How much freed memory the C library keeps.
+"""Memory: what the C library keeps of what was freed, and when Python looks for garbage.
 
 By itself glibc keeps what large buffers took, for each of many threads, and takes the largest one
 that was ever freed for a measure of what to keep. A run over many downloads then holds twice what
@@ -7,8 +7,13 @@ it uses.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
-from typing import Final
+import gc
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
@@ -29,3 +34,17 @@ def keep_little() -> None:
         (_M_ARENA_MAX, _ARENAS),
     ):
         mallopt(parameter, value)
+
+
+@contextlib.contextmanager
+def without_collections() -> Iterator[None]:
+    """Spare the search for garbage what is made meanwhile: all of it is kept, and it is much."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()

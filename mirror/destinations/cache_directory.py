@@ -41,6 +41,7 @@ import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Literal, Self
 
+from mirror.allocation import without_collections
 from mirror.destinations import documents, files
 from mirror.destinations.cache_staging import CacheStaging, StagedNar
 from mirror.destinations.checksums import Checksums
@@ -233,8 +234,12 @@ class CacheDirectory:
             self.signatures.record_key(self._signing_key.public)
 
     def _held(self, paths: Collection[StorePath]) -> dict[StorePath, PathInfo]:
-        with files.explained(self.path):
-            if len(paths) > _MANY:
+        is_much = len(paths) > _MANY
+        with (
+            files.explained(self.path),
+            without_collections() if is_much else contextlib.nullcontext(),
+        ):
+            if is_much:
                 # Most of a graph may well be absent, which the directory's listing says at once.
                 names = set(os.listdir(self.path)) if self.path.is_dir() else frozenset()  # noqa: PTH208 - as below
                 paths = [path for path in paths if f"{path.hash_part}.narinfo" in names]

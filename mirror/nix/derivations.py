@@ -6,16 +6,15 @@ of them has changed its shape five times.
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import os
 from typing import TYPE_CHECKING, Final
 
+from mirror.allocation import without_collections
 from mirror.errors import EvaluationError
 from mirror.formats.derivation_files import DerivationFiles
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection
 
     from mirror.formats.derivation import Derivation
     from mirror.formats.store_path import StorePath
@@ -39,7 +38,7 @@ def read_closure(store: StoreLocation, roots: Collection[StorePath]) -> dict[Sto
     closure: dict[StorePath, Derivation] = {}
     needed_by: dict[StorePath, StorePath | None] = dict.fromkeys(roots)
     order = list(needed_by)
-    with _without_collections():
+    with without_collections():
         for path in order:
             try:
                 data = _content(f"{root}{path}")
@@ -56,20 +55,6 @@ def read_closure(store: StoreLocation, roots: Collection[StorePath]) -> dict[Sto
                     needed_by[input_path] = path
                     order.append(input_path)
     return closure
-
-
-@contextlib.contextmanager
-def _without_collections() -> Iterator[None]:
-    """Spare the search for garbage what is made meanwhile: all of it is kept, and it is much."""
-    if not gc.isenabled():
-        yield
-        return
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()
 
 
 def _content(file: str) -> bytes:
