@@ -320,15 +320,27 @@ def rows(sizes: Sizes | None = None) -> Iterator[Row]:
             )
             what = f"serve, NARs of {sizes.nar_megabytes} MB"
             yield _row(what, "MB/s", rates, reach=0.8, server=ours)
+            with nginx(cache.directory, keeps_files_open=True) as keeping:
+                rates = in_turns(sizes.rounds, lambda url: ask(url)[0], ours.url, keeping)
+            against = "nginx that keeps files open"
+            yield _row(
+                "serve, narinfos", "a second", rates, reach=0.2, server=ours, against=against
+            )
 
 
 def _row(
-    what: str, unit: str, rates: tuple[float, float, float], *, reach: float, server: Server
+    what: str,
+    unit: str,
+    rates: tuple[float, float, float],
+    *,
+    reach: float,
+    server: Server,
+    against: str = "nginx",
 ) -> Row:
     ours, theirs, ratio = rates
     return Row(
         what=what,
-        against="nginx",
+        against=against,
         ours=f"{ours:,.0f} {unit}",
         theirs=f"{theirs:,.0f} {unit}",
         ratio=ratio,

@@ -31,7 +31,7 @@ http {{
   tcp_nopush on;
   keepalive_requests 1000000;
   default_type application/octet-stream;
-  open_file_cache max=65536;
+  open_file_cache {open_files};
   client_body_temp_path {scratch}/body;
   proxy_temp_path {scratch}/proxy;
   fastcgi_temp_path {scratch}/fastcgi;
@@ -51,10 +51,17 @@ _PAUSING: Final = """
 
 
 @contextlib.contextmanager
-def nginx(directory: Path, *, pause_seconds: float = 0, log: Path | None = None) -> Iterator[str]:
+def nginx(
+    directory: Path,
+    *,
+    pause_seconds: float = 0,
+    log: Path | None = None,
+    keeps_files_open: bool = False,
+) -> Iterator[str]:
     """Serve ``directory`` within the context, each answer after a pause; gives its URL.
 
-    What it is asked is written to ``log``, if there is one.
+    What it is asked is written to ``log``, if there is one. ``keeps_files_open``: it does not look
+    again, for a while, whether a file is still the same.
 
     Raises:
         RuntimeError: there is no nginx, or it does not start.
@@ -72,6 +79,7 @@ def nginx(directory: Path, *, pause_seconds: float = 0, log: Path | None = None)
             _CONFIGURATION.format(
                 module=module,
                 log=log or "off",
+                open_files="max=65536" if keeps_files_open else "off",
                 # It serves what only its user may read.
                 user="user root;" if os.geteuid() == 0 else "",
                 scratch=scratch,
