@@ -50,7 +50,7 @@ _SILENCES: Final = 3
 _LARGE_BYTES: Final = 4 << 20
 """A NAR that is larger may take its compression's whole window to decompress: with xz, 8 MiB."""
 
-_LARGE_AT_ONCE: Final = max(6, os.cpu_count() or 1)
+_LARGE_AT_ONCE: Final = max(4, os.cpu_count() or 1)
 """So many of these keep the processors busy; more would only take memory."""
 
 _INLINE_BYTES: Final = 32 * 1024
