@@ -36,7 +36,7 @@ from mirror.nix import daemon
 from mirror.threads import in_thread
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
+    from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 
     from mirror.destinations.documents import Documents, Told
     from mirror.destinations.generation import Generation
@@ -50,9 +50,6 @@ if TYPE_CHECKING:
 _IN_MEMORY: Final = 1 << 20
 _CHUNK: Final = 1 << 20
 _FULL: Final = re.compile(r"No space left|[Qq]uota exceeded|disk is full")
-_COLLECTION_ENDED: Final = "cannot connect to socket"
-_COLLECTIONS: Final = 10
-"""How often a garbage collection may end just when it is spoken to."""
 _LONGEST_TARGET: Final = 150
 _NOT_IN_A_NAME: Final = re.compile(r"[^A-Za-z0-9+\-._?=]")
 _MACHINE_STORES: Final = {"auto", "daemon", "local"}
@@ -143,7 +140,7 @@ class NixStore:
 
     async def protect(self, paths: Collection[StorePath]) -> bool:
         """Keep the paths, there or yet to come, from garbage collection until this is closed."""
-        await again_after_a_collection(lambda: self._connection.add_temp_roots(paths))
+        await self._connection.add_temp_roots(paths)
         return True
 
     async def held(self, paths: Collection[StorePath]) -> Mapping[StorePath, PathInfo]:
@@ -180,12 +177,8 @@ class NixStore:
             )
         info, data = await asyncio.to_thread(_manifest_object, generation)
         await self.protect([info.path])
-
-        async def add() -> None:
-            await self._connection.add_to_store_nar(info, _once(data), check_signatures=False)
-
         with _refusals(info.path):
-            await again_after_a_collection(add)
+            await self._connection.add_to_store_nar(info, _once(data), check_signatures=False)
         link = await in_thread(self._links.add, generation, info.path)
         if link is not None:
             await self._connection.add_indirect_root(str(link))
@@ -240,10 +233,6 @@ class StoreStaging:
             DestinationError: Nix refused it, in Nix's words.
 
         """
-        with _refusals(verified.info.path):
-            await again_after_a_collection(lambda: self._import(verified))
-
-    async def _import(self, verified: VerifiedPath) -> None:
         if verified.info.nar_size <= _IN_MEMORY:
             self._file.seek(0)
             chunks = _once(self._file.read())
@@ -252,31 +241,16 @@ class StoreStaging:
             with files.explained(self._temporary):
                 await in_thread(self._file.seek, 0)
             chunks = self._chunks()
-        # Verified here already. Nix heeds this for users that it trusts only.
-        await self._connection.add_to_store_nar(
-            verified.info, chunks, check_signatures=False, repair=self._repair
-        )
+        with _refusals(verified.info.path):
+            # Verified here already. Nix heeds this for users that it trusts only.
+            await self._connection.add_to_store_nar(
+                verified.info, chunks, check_signatures=False, repair=self._repair
+            )
 
     async def _chunks(self) -> AsyncIterator[bytes]:
         with files.explained(self._temporary):
             while data := await in_thread(self._file.read, _CHUNK):
                 yield data
-
-
-async def again_after_a_collection(request: Callable[[], Awaitable[None]]) -> None:
-    """Make a request of the store; again, where a garbage collection has just come to its end.
-
-    Nix tells a running collection what it must keep. If that has ended just then, Nix looks again
-    by itself, but not where the name of the store's directory is so long that it connects through
-    another process, which does not say why it could not.
-    """
-    for left in reversed(range(_COLLECTIONS)):
-        try:
-            return await request()
-        except daemon.DaemonError as error:
-            if not left or _COLLECTION_ENDED not in error.message:
-                raise
-    raise AssertionError("the last attempt ends it")
 
 
 def _manifest_object(generation: Generation) -> tuple[PathInfo, bytes]:

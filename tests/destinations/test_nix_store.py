@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 from rig.made_paths import Made, chain, generation, numbered, put, text
 
-from mirror.destinations.nix_store import NixStore, again_after_a_collection
+from mirror.destinations.nix_store import NixStore
 from mirror.errors import DestinationError, ToolError
-from mirror.nix.daemon import DaemonError
 from mirror.nix.stores import StoreLocation
 
 if TYPE_CHECKING:
@@ -243,23 +242,3 @@ async def test_a_link_to_something_else_is_named(nix: Nix, store: StoreLocation)
         manifest_object.mkdir()
         with pytest.raises(DestinationError, match="Is a directory"):
             await destination.generations()
-
-
-async def test_a_collection_that_has_just_ended_is_no_error_and_others_are() -> None:
-    """What Nix says then; how its collections end cannot be timed."""
-    answers: list[str | None] = ["cannot connect to socket at '/nix/var/nix/gc-socket/socket'"] * 2
-
-    async def request() -> None:
-        if answer := answers.pop():
-            raise DaemonError(answer)
-
-    answers.insert(0, None)
-    await again_after_a_collection(request)
-    assert not answers
-    answers += ["cannot connect to socket at '/a'"] * 20
-    with pytest.raises(DaemonError, match="cannot connect"):
-        await again_after_a_collection(request)
-    assert answers
-    answers += ["no room"]
-    with pytest.raises(DaemonError, match="no room"):
-        await again_after_a_collection(request)
