@@ -8,7 +8,6 @@ and kept in ``$XDG_CACHE_HOME/prefetch/benchmarks``.
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 import json
 import os
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from benchmarks.measuring import run
+from benchmarks.places import cached
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -81,18 +81,11 @@ def closure(paths: int, size: int) -> Closure:
     """
     text = _EXPRESSION.read_bytes() + json.dumps(_paths(paths, size)).encode()
     name = f"closure-{paths}-{size}-{hashlib.sha256(text).hexdigest()[:12]}"
-    made = Closure(directory=place() / name, paths=paths, size=size)
+    made = Closure(directory=cached("benchmarks") / name, paths=paths, size=size)
     with made_once(made.directory) as directory:
         if directory is not None:
             _make(Closure(directory=directory, paths=paths, size=size))
     return made
-
-
-@functools.cache
-def place() -> Path:
-    """Where what benchmarks are made from is kept."""
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "prefetch/benchmarks"
 
 
 def nix(*command: str | Path, store: str, settings: Iterable[str] = ()) -> str:

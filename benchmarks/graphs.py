@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from benchmarks.places import cached
 from mirror.formats import nar
 from mirror.formats.cache_info import CacheInfo, print_cache_info
 from mirror.formats.hashes import Hash
@@ -62,8 +63,7 @@ class GeneratedGraph:
 def generated_graph(packages: int) -> GeneratedGraph:
     """The graph of so many packages, each with two sources: some ``3 * packages`` derivations."""
     text = EXPRESSION.read_bytes()
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    caches = Path(home) / "prefetch/benchmarks"
+    caches = cached("benchmarks")
     directory = caches / f"graph-{hashlib.sha256(text).hexdigest()[:16]}-{packages}"
     if not directory.exists():
         caches.mkdir(parents=True, exist_ok=True)

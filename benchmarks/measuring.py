@@ -122,11 +122,24 @@ def peak_megabytes(runs: Sequence[Run]) -> float:
     return max(each.peak_bytes for each in runs) / 1e6
 
 
+def peak_bytes(process: int) -> int:
+    """The largest resident set that a process has had.
+
+    Raises:
+        OSError: it is gone, or has ended and not been waited for.
+
+    """
+    found = _PEAK.search(Path(f"/proc/{process}/status").read_text())
+    if found is None:
+        raise ProcessLookupError(process, "it has ended")
+    return int(found[1]) * 1024
+
+
 class _Peak:
     """Reads a process's own peak until it ends: the kernel's sum is of its children, too."""
 
     def __init__(self, process: int) -> None:
-        self._status = Path(f"/proc/{process}/status")
+        self._process = process
         self._ended = threading.Event()
         self._bytes = 0
         self._thread = threading.Thread(target=self._watch)
@@ -140,8 +153,7 @@ class _Peak:
     def _watch(self) -> None:
         while not self._ended.wait(_SAMPLE_SECONDS):
             with contextlib.suppress(OSError):
-                if found := _PEAK.search(self._status.read_text()):
-                    self._bytes = int(found[1]) * 1024
+                self._bytes = peak_bytes(self._process)
 
 
 def _children_seconds() -> float:

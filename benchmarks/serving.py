@@ -33,6 +33,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from benchmarks.many_clients import put
+from benchmarks.measuring import peak_bytes
+from benchmarks.places import cached
 from benchmarks.table import Row
 from benchmarks.web import nginx
 from mirror.destinations import CacheDirectory
@@ -49,8 +51,8 @@ _CONNECTIONS: Final = 16
 _LARGE_AT_ONCE: Final = 4
 _REFERENCES: Final = 8
 _SAMPLES: Final = 20
-_UNPACKED: Final = "prefetch/wrk"
-"""Where tools/install-nix puts wrk, below the user's cache directory."""
+_UNPACKED: Final = "wrk"
+"""Where tools/install-nix puts wrk."""
 
 _ASK_IN_TURN: Final = """
 local asked, last = {}, 0
@@ -244,7 +246,7 @@ def _wrk() -> tuple[Path, Path]:
     """The program, and where its libraries are if it is only unpacked."""
     if found := shutil.which("wrk"):
         return Path(found), Path(found).parent
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / _UNPACKED
+    cache = cached(_UNPACKED)
     program = cache / "usr/bin/wrk"
     if not program.exists():
         raise RuntimeError("there is no wrk: run tools/install-nix tests")
@@ -253,9 +255,7 @@ def _wrk() -> tuple[Path, Path]:
 
 def peak(process: int) -> float:
     """The most memory that a process has had, in MB."""
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text())
-    assert found is not None
-    return int(found[1]) * 1024 / 1e6
+    return peak_bytes(process) / 1e6
 
 
 def processor_seconds(process: int) -> float:

@@ -11,11 +11,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from benchmarks.places import cached
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_UNPACKED: Final = "prefetch/nginx"
-"""Where tools/install-nix puts nginx, below the user's cache directory."""
+_UNPACKED: Final = "nginx"
+"""Where tools/install-nix puts nginx."""
 
 _CONFIGURATION: Final = """
 {module}
@@ -98,7 +100,7 @@ def nginx(
 
 def _program() -> tuple[Path, Path]:
     """The program, and the directory of its modules."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / _UNPACKED
+    cache = cached(_UNPACKED)
     program = cache / "usr/sbin/nginx"
     if not program.exists():
         raise RuntimeError("there is no nginx: run tools/install-nix tests")
