@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 from benchmarks.measuring import run
 from benchmarks.places import cached
+from mirror.nix.stores import remove_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -28,11 +29,13 @@ CACHES: Final = ("none", "xz", "zstd")
 """The compressions in which there is a cache."""
 
 _EXPRESSION: Final = Path(__file__).with_name("closure.nix")
-_SETTINGS: Final = (
+SETTINGS: Final = (
     "extra-experimental-features = nix-command",
     "substituters =",
     "build-users-group =",
 )
+"""Lines of ``NIX_CONFIG`` for all that is done with a closure: no cache is asked by itself."""
+
 _BLOCK: Final = 512
 _POOL_BYTES: Final = 64 << 20
 _FILES_A_PATH: Final = 20
@@ -95,7 +98,7 @@ def nix(*command: str | Path, store: str, settings: Iterable[str] = ()) -> str:
         RuntimeError: it failed; the text is what it said.
 
     """
-    lines = (*_SETTINGS, *settings)
+    lines = (*SETTINGS, *settings)
     environment = {"NIX_CONFIG": "\n".join(lines)}
     ran = run([*command, "--store", store], environment=environment, reads_output=True)
     return ran.output.strip()
@@ -108,17 +111,10 @@ def made_once(directory: Path) -> Iterator[Path | None]:
         yield None
         return
     partial = directory.with_name(f"{directory.name}.partial")
-    remove(partial)
+    remove_store(partial)
     partial.mkdir(parents=True)
     yield partial
     partial.rename(directory)
-
-
-def remove(directory: Path) -> None:
-    """Remove a directory that may be a store, read-only as it is, or may not be there."""
-    if directory.exists():
-        subprocess.run(["chmod", "--recursive", "u+w", directory], check=True)
-        shutil.rmtree(directory)
 
 
 def _make(made: Closure) -> None:
@@ -152,7 +148,7 @@ def _nix_key(command: Sequence[str], text: bytes) -> str:
         subprocess.run(
             ["nix", "key", *command],
             input=text,
-            env={**os.environ, "NIX_CONFIG": "\n".join(_SETTINGS)},
+            env={**os.environ, "NIX_CONFIG": "\n".join(SETTINGS)},
             stdout=subprocess.PIPE,
             check=True,
         )

@@ -7,12 +7,12 @@ both would start, is not measured.
 
 from __future__ import annotations
 
+import shutil
 import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.closures import remove
 from benchmarks.graphs import SETTINGS, generated_graph, publish
 from benchmarks.measuring import Run, in_turns, run
 from benchmarks.table import Row
@@ -34,7 +34,7 @@ def rows(packages: int = 5_000, rounds: int = 5) -> Iterator[Row]:
         hosts.write_text(f"system = {graph.root}\n")
 
         def environment() -> dict[str, str]:
-            remove(scratch / "home")
+            shutil.rmtree(scratch / "home", ignore_errors=True)
             return {
                 "XDG_CACHE_HOME": str(scratch / "home/cache"),
                 "XDG_STATE_HOME": str(scratch / "home/state"),

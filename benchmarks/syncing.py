@@ -18,10 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from benchmarks.closures import closure, remove
+from benchmarks.closures import SETTINGS, closure
 from benchmarks.measuring import Run, in_turns, run
 from benchmarks.table import Row
 from benchmarks.web import nginx
+from mirror.nix.stores import remove_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,8 +61,9 @@ class Bench:
         return {
             "XDG_CACHE_HOME": str(self.scratch / "home/cache"),
             "XDG_STATE_HOME": str(self.scratch / "home/state"),
-            "NIX_CONFIG": "extra-experimental-features = nix-command\nsubstituters =\n"
-            f"build-users-group =\ntrusted-public-keys = {self.closure.public_key}",
+            "NIX_CONFIG": "\n".join(
+                (*SETTINGS, f"trusted-public-keys = {self.closure.public_key}")
+            ),
         }
 
     def nix_copy(self, *arguments: str) -> Run:
@@ -91,7 +93,7 @@ class Bench:
 
     def _clear(self) -> None:
         for name in ("out", "home"):
-            remove(self.scratch / name)
+            remove_store(self.scratch / name)
 
 
 def _hashing(directory: Path, compression: str) -> str:
@@ -111,7 +113,7 @@ def bench(paths: int, size: int) -> Iterator[Bench]:
         try:
             yield Bench(Path(scratch), made)
         finally:
-            remove(Path(scratch) / "out")
+            remove_store(Path(scratch) / "out")
 
 
 def rows(paths: int = 1000, size: int = 1_000_000_000, rounds: int = 3) -> Iterator[Row]:
