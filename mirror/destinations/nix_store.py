@@ -282,7 +282,7 @@ def _refusals(path: StorePath) -> Iterator[None]:
     try:
         yield
     except daemon.DaemonError as error:
-        hint = None
+        hint = error.hint
         kind = DestinationError
         if "signature" in error.message:
             hint = (

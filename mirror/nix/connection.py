@@ -33,12 +33,18 @@ _SINCE_TRUST: Final = (1, 35)
 _READ_SIZE: Final = 1 << 18
 _BATCH: Final = 2_000
 _ESCAPES: Final = re.compile(r"\x1b\[[0-9;]*m")
+_COLLECTOR: Final = "gc-socket"
+"""In the name of the socket at which a garbage collection is told what to leave."""
 
 _Value = TypeVar("_Value")
 
 
 class DaemonError(ToolError):
-    """Nix refused a request; ``message`` is in its own words. The connection goes on."""
+    """Nix refused a request; ``message`` is in its own words. The connection goes on.
+
+    But not where Nix could not reach a garbage collection that is running: it tries once in the
+    life of a connection, and calls later roots protected of which the collection hears nothing.
+    """
 
 
 class Connection:
@@ -147,7 +153,7 @@ class Connection:
                 refusal = await answer
             finally:
                 answer.cancel()
-        _raise_if(refusal)
+        self._raise_if(refusal)
 
     async def greet(self) -> None:
         """Agree on a version; :func:`mirror.nix.daemon.connect` does it."""
@@ -172,7 +178,7 @@ class Connection:
             if self.version >= _SINCE_TRUST:
                 self.trusted = {1: True, 2: False}.get(await self._read(Decoder.integer))
             refusal = await self._end_of_frames()
-        _raise_if(refusal)
+        self._raise_if(refusal)
 
     async def _ask(
         self, requests: Sequence[bytes], parse: Callable[[Decoder], _Value]
@@ -190,8 +196,18 @@ class Connection:
                     if refused is None:
                         answers.append(await self._read(parse))
                     refusal = refusal or refused
-        _raise_if(refusal)
+        self._raise_if(refusal)
         return answers
+
+    def _raise_if(self, refusal: str | None) -> None:
+        if refusal is None:
+            return
+        message = plain(refusal)
+        hint = None
+        if _COLLECTOR in message:
+            self._out_of_step = True
+            hint = "garbage is being collected there just now: run again when that is over"
+        raise DaemonError(message, hint=hint)
 
     async def _end_of_frames(self) -> str | None:
         """Read past log frames; None when an answer follows, else the daemon's error."""
@@ -271,8 +287,3 @@ def _optional_path_info(decoder: Decoder) -> Callable[[StorePath], PathInfo] | N
         )
 
     return info
-
-
-def _raise_if(refusal: str | None) -> None:
-    if refusal is not None:
-        raise DaemonError(plain(refusal))

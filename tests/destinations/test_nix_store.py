@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import resource
 import stat
@@ -242,3 +243,25 @@ async def test_a_link_to_something_else_is_named(nix: Nix, store: StoreLocation)
         manifest_object.mkdir()
         with pytest.raises(DestinationError, match="Is a directory"):
             await destination.generations()
+
+
+async def test_a_collection_that_cannot_be_reached_ends_it(nix_stable: Nix, tmp_path: Path) -> None:
+    """As can be where a name is too long for a socket's: what Nix says after that is not so."""
+    store = StoreLocation.parse(f"local?root={tmp_path / ('long-' * 20)}")
+    one, two = text("one"), text("two")
+    async with NixStore.open(nix_stable, store) as destination:
+        await put(destination, one)
+        with (store.root / "nix/var/nix/gc.lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # as a collection does first of all
+            with pytest.raises(ToolError, match="gc-socket") as met:
+                await destination.protect([two.path])
+            assert met.value.hint is not None
+            assert "run again when that is over" in met.value.hint
+        with pytest.raises(ToolError, match="lost earlier"):
+            await destination.keep(generation([one]))
+    async with NixStore.open(nix_stable, store) as destination:
+        await put(destination, one)
+        await put(destination, two)
+        await destination.keep(generation([one, two]))
+    await collect_garbage(nix_stable, store)
+    assert there(store, [one, two]) == ["one", "two"]
