@@ -54,7 +54,8 @@ class Recorded:
     """What the record says: by file name the digests, one of which its content has.
 
     ``problem`` says what is wrong with the record itself, None if it is whole or was never made.
-    Whether a line of such a one or its file is wrong cannot be told: both are suspected.
+    Whether a line of such a one or its file is wrong cannot be told: both are suspected. So is a
+    file of which it says nothing: the name in its line may be what is wrong.
     """
 
     lines: Mapping[str, frozenset[str]] = field(default_factory=dict)
@@ -64,6 +65,15 @@ class Recorded:
         """Whether a file's content is what was recorded; None if it was not."""
         digests = self.lines.get(name)
         return None if digests is None else digest(data) in digests
+
+    def objection(self, name: str, data: bytes) -> str | None:
+        """What is to be said against a file's content; None if there is nothing."""
+        known = self.knows(name, data)
+        if known is False:
+            return "it is not what was recorded when it was written"
+        if known is None and self.problem is not None:
+            return f"what it was when it was written cannot be told: {CHECKSUMS} is damaged"
+        return None
 
 
 def read_checksums(directory: Path) -> Recorded:

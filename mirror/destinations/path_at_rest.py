@@ -66,8 +66,7 @@ class PathAtRest:
             self._damage(self.file, f"it cannot be read: {error.strerror}", is_unfit=True)
             return
         yield len(data)
-        known = self._recorded.knows(name, data)
-        self.is_unproven = known is None
+        self.is_unproven = self._recorded.knows(name, data) is None
         try:
             self.entry = parse_narinfo(data)
             self._look_at(self.entry, name)
@@ -75,15 +74,14 @@ class PathAtRest:
             self._damage(self.file, error.message, is_unfit=True)
             return
         yield from self._check_nar(self.entry)
-        if known is False:
+        objection = self._recorded.objection(name, data)
+        if objection is not None:
             # What it says of its NAR may be what is wrong with it: then the NAR may be right.
             is_unfit = bool(self.damages)
             if is_unfit:
                 self.damages.clear()
                 self.nar = None
-            self._damage(
-                self.file, "it is not what was recorded when it was written", is_unfit=is_unfit
-            )
+            self._damage(self.file, objection, is_unfit=is_unfit)
 
     def _look_at(self, entry: NarInfo, name: str) -> None:
         if f"{entry.info.path.hash_part}.narinfo" != name:

@@ -113,15 +113,15 @@ class SmallFiles:
             if file in self._recorded.lines and not os.path.lexists(self._directory / file):
                 self._damage(file, "it is missing", hint)
             return
-        known = self._recorded.knows(file, data)
-        self.unproven += known is None
+        self.unproven += self._recorded.knows(file, data) is None
         try:
             parse(data)
         except FormatError as error:
             self._damage(file, error.message, hint)
         else:
-            if known is False:
-                self._damage(file, "it is not what was recorded when it was written", hint)
+            objection = self._recorded.objection(file, data)
+            if objection is not None:
+                self._damage(file, objection, hint)
 
     def _check_own_files(self) -> None:
         """Check what is in ``.prefetch``: the record is that of who made ``recorded``."""

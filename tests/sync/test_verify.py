@@ -185,6 +185,19 @@ async def test_what_is_lost_is_found(tmp_path: Path) -> None:
     assert verified.sound == {top.path}
 
 
+async def test_what_a_damaged_record_has_no_line_of_is_suspected(tmp_path: Path) -> None:
+    *_, from_upstream, _ = await fill(tmp_path)
+    name = f"{from_upstream.path.hash_part}.narinfo"
+    record, file = tmp_path / CHECKSUMS, tmp_path / name
+    record.write_bytes(record.read_bytes().replace(name.encode(), b"g" + name[1:].encode()))
+    # Of this nothing but the record knows.
+    file.write_bytes(file.read_bytes().replace(b"signed.drv", b"sighed.drv"))
+    damages = {each.file: each for each in (await verify(tmp_path)).damages}
+    assert damages.keys() == {CHECKSUMS, name}
+    assert f"{CHECKSUMS} is damaged" in damages[name].problem
+    assert not damages[name].is_unfit
+
+
 async def test_what_is_not_of_the_cache_is_told_and_no_damage(tmp_path: Path) -> None:
     await fill(tmp_path)
     strays = ["nar/readme", "notes.txt", "runs/notes", "generations/x", ".prefetch/thing"]
