@@ -218,7 +218,8 @@ def _unreadable(reason: str) -> Refusal:
 def _span(request: web.BaseRequest, answer: Answer, size: int) -> Part | web.Response:
     """The part that is asked for, or the answer that there is no such part."""
     span = part(
-        request.headers.get("Range"),
+        # Of other methods than GET it means nothing (RFC 9110, section 14.2).
+        request.headers.get("Range") if request.method == "GET" else None,
         size=size,
         if_range=request.headers.get("If-Range"),
         tag=answer.tag,
