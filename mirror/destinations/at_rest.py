@@ -30,7 +30,7 @@ from mirror.destinations import files
 from mirror.destinations.checksums import read_checksums
 from mirror.destinations.damage import Damage
 from mirror.destinations.narinfo_files import NARINFO
-from mirror.destinations.path_at_rest import READ_SIZE, PathAtRest, open_plain_file
+from mirror.destinations.path_at_rest import READ_SIZE, PathAtRest
 from mirror.destinations.small_files import SmallFiles, names
 from mirror.destinations.sweep import NAR, RETIRED
 from mirror.formats import hashes
@@ -119,16 +119,20 @@ class AtRest:
         if not NAR.fullmatch(name):
             return []
         digest = hashes.new("sha256")
+        problem = "its content is not what its name says, and no whole narinfo names it"
         with files.explained(self._directory / file):
             try:
-                with open_plain_file(self._directory / file) as stream:
+                with files.open_plain_file(self._directory / file) as stream:
                     while chunk := stream.read(READ_SIZE):
                         digest.update(chunk)
             except FileNotFoundError:
                 return []
+            except PermissionError:
+                raise
+            except OSError as error:
+                problem = f"it cannot be read: {error.strerror}"
         if Hash("sha256", digest.digest()).base32 == name.partition(".")[0]:
             return []
-        problem = "its content is not what its name says, and no whole narinfo names it"
         return [Damage(file=file, problem=problem, hint="nothing needs it: remove it")]
 
     def again(self, damage: Damage) -> list[Damage]:

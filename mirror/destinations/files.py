@@ -83,14 +83,25 @@ def read_plain_file(path: Path) -> bytes:
         OSError: it cannot be read, or is no plain file.
 
     """
-    with open(path, "rb", opener=_open_without_waiting) as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(errno.EINVAL, "not a plain file", str(path))
+    with open_plain_file(path) as file:
         return file.read()
 
 
-def _open_without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
+def open_plain_file(path: Path) -> IO[bytes]:
+    """Open a plain file, be it by a link, to be read without a buffer.
+
+    Raises:
+        OSError: it cannot be opened, or is no plain file.
+
+    """
+    # A pipe would be waited for.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    with contextlib.ExitStack() as stack:
+        stack.callback(os.close, descriptor)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "not a plain file", str(path))
+        stack.pop_all()
+    return os.fdopen(descriptor, "rb", buffering=0)
 
 
 def sync_directory(directory: Path) -> None:

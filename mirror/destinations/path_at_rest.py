@@ -6,9 +6,7 @@ the verifier that let it in, which decompresses and parses it. Blocking, for use
 
 from __future__ import annotations
 
-import os
-import stat
-from typing import IO, TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final
 
 from mirror.destinations import files
 from mirror.destinations.damage import Damage
@@ -105,7 +103,7 @@ class PathAtRest:
             self._damage(self.file, error.message, is_unfit=True)
             return
         try:
-            with open_plain_file(self._directory / entry.url) as stream:
+            with files.open_plain_file(self._directory / entry.url) as stream:
                 while chunk := stream.read(READ_SIZE):
                     for _ in verifier.feed(chunk):
                         pass
@@ -130,18 +128,3 @@ class PathAtRest:
                 is_unfit=is_unfit,
             )
         )
-
-
-def open_plain_file(path: Path) -> IO[bytes]:
-    """Open a plain file to be read from its beginning to its end.
-
-    Raises:
-        OSError: it cannot be opened, or is no plain file.
-
-    """
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    stream = os.fdopen(descriptor, "rb", buffering=0)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        stream.close()
-        raise OSError(f"{path} is not a plain file")
-    return stream

@@ -10,7 +10,8 @@ import contextlib
 from dataclasses import dataclass, replace
 from typing import IO, TYPE_CHECKING, Final
 
-from mirror.destinations.path_at_rest import READ_SIZE, open_plain_file
+from mirror.destinations import files
+from mirror.destinations.path_at_rest import READ_SIZE
 from mirror.errors import FormatError, IntegrityError, NotAvailableError
 from mirror.formats.narinfo import parse_narinfo
 from mirror.formats.verify import Claim, matching_content_address
@@ -104,7 +105,7 @@ class FromItsNar:
         )
         nar = self.directory / entry.url
         try:
-            stream = await in_thread(open_plain_file, nar)
+            stream = await in_thread(files.open_plain_file, nar)
         except OSError as error:
             raise NotAvailableError(f"{nar} cannot be read: {error.strerror or error}") from error
         with stream:

@@ -14,6 +14,7 @@ from mirror.destinations import CacheDirectory, Receipt, RunRecord
 from mirror.destinations.checksums import CHECKSUMS
 from mirror.destinations.sweep import Sweep
 from mirror.formats.hashes import Hash
+from mirror.formats.narinfo import parse_narinfo
 from mirror.formats.signing import SecretKey, fingerprint
 from mirror.formats.verify import Claim
 from mirror.sync.verify import verify_cache
@@ -215,6 +216,22 @@ async def test_a_damaged_nar_that_no_narinfo_names_is_found(tmp_path: Path) -> N
     assert (await verify(tmp_path)).damages == ()
     (tmp_path / "nar" / name).write_bytes(b"left by a run that was kilted")
     assert [each.file for each in (await verify(tmp_path)).damages] == [f"nar/{name}"]
+
+
+async def test_what_cannot_be_read_is_told_and_the_rest_is_read(tmp_path: Path) -> None:
+    link, *others = await fill(tmp_path)
+    narinfo = tmp_path / f"{link.path.hash_part}.narinfo"
+    nar = parse_narinfo(narinfo.read_bytes()).url
+    unnamed = f"nar/{Hash.of(b'unnamed').base32}.nar.zst"
+    (tmp_path / nar).unlink()
+    for name in (nar, unnamed, "runs/pi.json"):
+        (tmp_path / name).unlink(missing_ok=True)
+        (tmp_path / name).mkdir()
+    verified = await verify(tmp_path)
+    assert {each.file: each.problem for each in verified.damages} == dict.fromkeys(
+        (nar, unnamed, "runs/pi.json"), "it cannot be read: not a plain file"
+    )
+    assert verified.sound == {each.path for each in others}
 
 
 async def test_a_narinfo_that_is_whole_may_not_lead_out_of_the_cache(tmp_path: Path) -> None:
