@@ -236,9 +236,9 @@ def _finish(
     directory: CacheDirectory, verified: Verified, outcomes: Mapping[StorePath, Outcome]
 ) -> list[Mended]:
     """Mend what takes no source, set aside what nobody had, record what there is now."""
-    mended = [_mend(directory, each, outcomes) for each in verified.damages]
     stored = [path for path, outcome in outcomes.items() if outcome.result == "stored"]
     named = {each.url for each in _narinfos(directory, stored).values()}
+    mended = [_mend(directory, each, outcomes, named) for each in verified.damages]
     for each in mended:
         # Had from somebody who compresses it otherwise: it is in another file now.
         if each.is_mended and each.damage.file.startswith("nar/") and each.damage.file not in named:
@@ -248,7 +248,10 @@ def _finish(
 
 
 def _mend(
-    directory: CacheDirectory, damage: Damage, outcomes: Mapping[StorePath, Outcome]
+    directory: CacheDirectory,
+    damage: Damage,
+    outcomes: Mapping[StorePath, Outcome],
+    named: Collection[str],
 ) -> Mended:
     if damage.file == cache_info.FILE_NAME:
         directory.mending.write_cache_info()
@@ -258,6 +261,9 @@ def _mend(
         mended = _after(damage, outcomes)
         if mended.is_mended or not damage.is_unfit:
             return mended
+        if damage.file in named:
+            # The NAR of another path, too, with which it was had again: its name is its hash.
+            return replace(mended, is_mended=True)
         return replace(mended, set_aside=directory.mending.set_aside(damage.file))
     return Mended(damage=damage, is_mended=True)
 

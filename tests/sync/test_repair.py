@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rig.killed import Launcher
+from rig.made_paths import Made, generation, input_addressed, put_as
 from rig.running import run
 from rig.serving import serve_directory
 from rig.shell import shell
@@ -17,6 +19,7 @@ from mirror.destinations.damage import DAMAGED
 from mirror.destinations.sweep import RETIRED
 from mirror.formats.hashes import Hash
 from mirror.formats.narinfo import parse_narinfo
+from mirror.formats.verify import Claim
 from mirror.nix.stores import StoreLocation
 from mirror.sync.repair import repair
 from mirror.sync.verify import verify
@@ -194,6 +197,26 @@ async def test_a_narinfo_is_made_again_of_what_its_content_proves(
     assert done[other.name].is_mended
     assert "made-up" not in other.read_text()
     assert parse_narinfo(other.read_bytes()).info.signatures
+    assert (await verified(cache)).damages == ()
+
+
+async def test_a_nar_of_two_paths_is_had_again_with_either(bench: Bench, nix_stable: Nix) -> None:
+    cache = bench.directory / "cache"
+    await bench.sync(nix_stable, "hello = DEMO#hello level=runtime", cache)
+    entries = [parse_narinfo(each.read_bytes()) for each in cache.glob("*.narinfo")]
+    entry = next(each for each in entries if each.info.signatures and not each.info.references)
+    # Nobody else has this one, and nobody vouches for it.
+    twin = replace(entry.info, path=input_addressed("twin").path, signatures=(), deriver=None)
+    claim = Claim(info=twin, compression=entry.compression, file_hash=entry.file_hash)
+    content = (cache / entry.url).read_bytes()
+    async with CacheDirectory.open(cache) as directory:
+        await put_as(directory, claim, content)
+        await directory.keep(generation([Made(twin, b"")], target="twin"))
+    flip(cache / entry.url)
+    mended = await repaired(bench, nix_stable, cache)
+    assert {each.damage.path for each in mended} == {entry.info.path, twin.path}
+    assert all(each.is_mended and each.set_aside is None for each in mended)
+    assert (cache / entry.url).read_bytes() == content
     assert (await verified(cache)).damages == ()
 
 
