@@ -9,6 +9,7 @@ it is recorded at the destination as a receipt. The scratch store is removed how
 from __future__ import annotations
 
 import asyncio
+import shlex
 import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -235,7 +236,8 @@ class _Rehearsal:
             if damaged:
                 raise IntegrityError(
                     f"what {destination.name} keeps is damaged:\n{_listed(damaged)}",
-                    hint=_mending(destination),
+                    hint=f"{shlex.join(['prefetch', 'verify', destination.name, '--repair'])} has "
+                    "it again, from whoever still has it",
                 )
             await scratch.keep(self._generation)
 
@@ -308,12 +310,6 @@ class _Rehearsal:
             built=len({graph.makers[path][0] for path in added}),
             problem=problem,
         )
-
-
-def _mending(destination: CacheDirectory | NixStore) -> str:
-    if isinstance(destination, NixStore):
-        return f"nix-store --verify --check-contents --repair --store '{destination.name}' mends it"
-    return f"remove their .narinfo files from {destination.name}, and sync again"
 
 
 def _text(part: Rehearsed) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -161,6 +162,8 @@ async def test_a_damaged_path_fails_and_is_named(bench: Bench, any_nix: Nix, kin
     problem = found[None].problem
     assert isinstance(problem, IntegrityError)
     assert all(path in problem.message for path in victims)
+    assert problem.hint is not None
+    assert re.match("prefetch verify '?[^']+'? --repair ", problem.hint)
     others = [path for path in generation.paths if path in problem.message]
     assert others == victims
     rehearsal = await state(any_nix, to)
