@@ -298,6 +298,8 @@ def rehearsal_lines(rehearsed: Iterable[Rehearsed]) -> Iterator[str]:
         if each.problem is None:
             built = number(each.built, "derivation")
             yield f"{name}: rehearsed, builds without a network ({built} built)"
+        elif not each.is_possible:
+            yield f"{name}: cannot be rehearsed here"
         elif each.is_applicable:
             yield f"{name}: rehearsal failed"
         else:

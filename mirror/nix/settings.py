@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _RENAMED: Final = (2, 20, 0)
 """From here on it is ``nix config show``; the old name is deprecated."""
+_ANY_PLATFORM: Final = "builtin"
+"""What Nix calls the platform of builders that are part of itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +41,13 @@ class NixSettings:
     store: str
     narinfo_cache_positive_ttl: float
     narinfo_cache_negative_ttl: float
+
+    def unbuildable(self, platform: str) -> str | None:
+        """Why this machine does not build for a platform by itself: ``for …``; None if it does."""
+        platforms = {self.system, *self.extra_platforms}
+        if platform in {*platforms, _ANY_PLATFORM}:
+            return None
+        return f"for {platform}, and this machine builds for {', '.join(sorted(platforms))}"
 
 
 async def read_settings(nix: Nix) -> NixSettings:

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from mirror.sources.interface import Nar, Wanted
 
 _NO_OPTIONS: Final[Mapping[str, str]] = MappingProxyType({})
-_ANY_SYSTEM: Final = "builtin"
-"""What Nix calls the platform of builders that are part of itself."""
 
 
 class Builder:
@@ -46,7 +44,7 @@ class Builder:
     ) -> None:
         self._nix = nix
         self._store = store
-        self._systems = frozenset((settings.system, *settings.extra_platforms))
+        self._settings = settings
         self._options = dict(options)
         self._enabled = enabled
 
@@ -66,12 +64,8 @@ class Builder:
             return fixed.origin.reason
         if not self._enabled:
             return "its builder is not run (--no-builder)"
-        if fixed.system not in {_ANY_SYSTEM, *self._systems}:
-            return (
-                f"its builder is for {fixed.system}, and this machine builds for "
-                f"{', '.join(sorted(self._systems))}"
-            )
-        return None
+        problem = self._settings.unbuildable(fixed.system)
+        return None if problem is None else f"its builder is {problem}"
 
     @contextlib.asynccontextmanager
     async def open(self, wanted: Wanted) -> AsyncIterator[Nar]:

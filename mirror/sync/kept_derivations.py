@@ -7,8 +7,10 @@ came from. Blocking, for use off the event loop.
 from __future__ import annotations
 
 import contextlib
+from functools import partial
 from typing import TYPE_CHECKING
 
+from mirror.destinations import CacheDirectory
 from mirror.errors import FormatError
 from mirror.formats.aterm import parse_derivation
 from mirror.formats.compression import decompressor
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
+    from mirror.destinations import NixStore
     from mirror.formats.store_path import StorePath
 
 
@@ -33,14 +36,17 @@ def read_graph(paths: Iterable[StorePath], read: Callable[[StorePath], bytes]) -
     return Graph(derivations)
 
 
-def read_from_cache(directory: Path, path: StorePath) -> bytes:
-    """The content of a path that is one file.
+def reader(destination: CacheDirectory | NixStore) -> Callable[[StorePath], bytes]:
+    """What gives the content of a path of ``destination`` that is one file.
 
-    Raises:
-        OSError: it is not there, or cannot be read.
-        FormatError: it is damaged, or no file.
-
+    It raises OSError where that is not there or cannot be read, FormatError where it is damaged.
     """
+    if isinstance(destination, CacheDirectory):
+        return partial(_read_from_cache, destination.path)
+    return lambda path: destination.store.real(path).read_bytes()
+
+
+def _read_from_cache(directory: Path, path: StorePath) -> bytes:
     entry = parse_narinfo((directory / f"{path.hash_part}.narinfo").read_bytes())
     content = _Content()
     parser = NarParser(content)

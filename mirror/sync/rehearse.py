@@ -26,6 +26,7 @@ from mirror.errors import (
     IntegrityError,
     PrefetchError,
     SourceError,
+    ToolError,
 )
 from mirror.nix import daemon
 from mirror.nix.derivations import read_closure
@@ -41,6 +42,7 @@ from mirror.sources import Wanted
 from mirror.sync.alone import expect_room, kept, newcomer, scratch_directory
 from mirror.sync.engine import Item, obtain
 from mirror.sync.freshness import lock_file, lock_hash
+from mirror.sync.kept_derivations import read_graph, reader
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from mirror.destinations import CacheDirectory, Generation
     from mirror.formats.store_path import StorePath
     from mirror.nix.command import Nix
+    from mirror.nix.settings import NixSettings
     from mirror.planning.targets import Target
     from mirror.sync.report import Observer
 
@@ -62,7 +65,8 @@ class Rehearsed:
     """How it went with one target, or with one edit of it.
 
     ``problem`` is why it failed, or why the edit does not apply; ``built`` counts the derivations
-    that Nix built for it, beyond those that it had built for what came before.
+    that Nix built for it, beyond those that it had built for what came before. ``is_possible``: it
+    could be tried here.
     """
 
     target: Target
@@ -70,6 +74,7 @@ class Rehearsed:
     built: int = 0
     problem: PrefetchError | None = None
     is_applicable: bool = True
+    is_possible: bool = True
 
     @property
     def has_passed(self) -> bool:
@@ -96,6 +101,7 @@ async def rehearse(
 
     """
     isolated = await nix.isolated()
+    settings = await read_settings(nix)
     newest = {each.target: each for each in await destination.generations()}
     place = Path(nix.environment.get("TMPDIR") or tempfile.gettempdir())
     for target in targets:
@@ -104,12 +110,9 @@ async def rehearse(
     rehearsed: list[Rehearsed] = []
     for target in targets:
         generation = newest.get(target.name)
-        if generation is None:
-            problem = IncompleteError(
-                f"{destination.name} has no generation of {target.name}",
-                hint="make one first: prefetch sync LIST, with the same --to",
-            )
-            rehearsed.append(Rehearsed(target=target, problem=problem))
+        obstacle = await asyncio.to_thread(_obstacle, target, generation, destination, settings)
+        if generation is None or obstacle is not None:
+            rehearsed.append(Rehearsed(target=target, problem=obstacle, is_possible=False))
             continue
         file = lock_file(target)
         locked = await asyncio.to_thread(lock_hash, file)
@@ -310,6 +313,29 @@ class _Rehearsal:
             built=len({graph.makers[path][0] for path in added}),
             problem=problem,
         )
+
+
+def _obstacle(
+    target: Target,
+    generation: Generation | None,
+    destination: CacheDirectory | NixStore,
+    settings: NixSettings,
+) -> PrefetchError | None:
+    """Why a target cannot be rehearsed here; None if it can be tried."""
+    if generation is None:
+        return IncompleteError(
+            f"{destination.name} has no generation of {target.name}",
+            hint="make one first: prefetch sync LIST, with the same --to",
+        )
+    kept_derivations = read_graph([generation.root], reader(destination)).derivations
+    for derivation in kept_derivations.values():
+        if (problem := settings.unbuildable(derivation.system)) is not None:
+            return ToolError(
+                f"it is {problem}",
+                hint="rehearse it on a machine that does, or see that Nix here can build for it "
+                "(extra-platforms)",
+            )
+    return None
 
 
 def _text(part: Rehearsed) -> str | None:

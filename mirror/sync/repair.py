@@ -29,7 +29,7 @@ from mirror.planning.graph import in_order
 from mirror.sources import Wanted
 from mirror.sync.at_hand import FromItsNar, OfThisMachine
 from mirror.sync.engine import Item, obtain
-from mirror.sync.kept_derivations import read_from_cache, read_graph
+from mirror.sync.kept_derivations import read_graph, reader
 from mirror.sync.verified import Mended
 from mirror.threads import in_thread
 
@@ -75,7 +75,7 @@ async def repair(
             FromItsNar(destination.path, workshop.keys),
             OfThisMachine(workshop.local, {path: each.info for path, each in whole.items()}),
         ]
-        fetched = fetch(at_hand=at_hand, read=partial(read_from_cache, destination.path))
+        fetched = fetch(at_hand=at_hand, read=reader(destination))
         await fetched.have(wanted, sum(each.file_size or 0 for each in whole.values()))
         with files.explained(destination.path):
             return await in_thread(_finish, destination, verified, fetched.outcomes)
@@ -83,8 +83,7 @@ async def repair(
     at_hand = []
     if workshop.store.root != destination.store.root:
         at_hand.append(OfThisMachine(workshop.local, infos))
-    real = destination.store.real
-    fetched = fetch(at_hand=at_hand, read=lambda path: real(path).read_bytes())
+    fetched = fetch(at_hand=at_hand, read=reader(destination))
     for layer in _layers(wanted, infos):
         await fetched.have(layer, sum(infos[path].nar_size for path in layer & infos.keys()))
     return [_after(each, fetched.outcomes) for each in verified.damages]

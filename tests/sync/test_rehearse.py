@@ -13,6 +13,7 @@ from rig.dev_shells import shell_flake
 from rig.evaluated_again import lock, nix_for_builds
 from rig.running import ScratchStore, run
 
+from mirror.cli.render import rehearsal_lines
 from mirror.destinations import CacheDirectory, NixStore
 from mirror.errors import DestinationError, IntegrityError
 from mirror.formats.narinfo import parse_narinfo
@@ -189,6 +190,20 @@ async def test_without_a_generation_it_is_said_how_to_make_one(
     assert problem is not None
     assert "laptop" in problem.message
     assert "prefetch sync" in str(problem.hint)
+
+
+@pytest.mark.parametrize("kind", ["cache", "store"])
+async def test_what_this_machine_does_not_build_for_is_not_tried(
+    bench: Bench, nix_stable: Nix, kind: str
+) -> None:
+    to = place(bench, kind)
+    await bench.sync(nix_stable, "pi = DEMO#pi", to)
+    found = await rehearsed(bench, nix_stable, to, "pi = DEMO#pi")
+    assert not found[None].has_passed
+    assert str(found[None].problem).startswith("it is for aarch64-linux, and this machine builds")
+    assert list(rehearsal_lines(found.values())) == ["pi: cannot be rehearsed here"]
+    async with opened(nix_stable, to) as destination:
+        assert await destination.receipts() == []
 
 
 async def test_too_little_room_is_said_before_anything_is_copied(
