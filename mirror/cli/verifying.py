@@ -48,7 +48,7 @@ async def verify(
             )
         request = replace(request, to=directory)
     jobs = jobs or os.cpu_count() or 1
-    opened = open_existing(request.to, exclusive=repair, to_mend=repair)
+    opened = open_existing(request.to, exclusive=repair, to_mend=True)
     async with opened as destination:
         verified = await read_again(destination, _progress(), jobs=jobs, is_locked=repair)
         report = VerifyReport(

@@ -118,9 +118,9 @@ class CacheDirectory:
         """
         cache = cls(path, signing_key=signing_key)
         with contextlib.ExitStack() as stack:
+            if not to_mend:
+                await asyncio.to_thread(refuse_other_directories, cache.path)
             if exclusive:
-                if not to_mend:
-                    await asyncio.to_thread(refuse_other_directories, cache.path)
                 lock = files.locked(cache.path / ".prefetch/lock", f"the cache {cache.path}")
                 stack.enter_context(lock)
                 await in_thread(cache._prepare)

@@ -101,6 +101,16 @@ def test_a_request_that_cannot_be_understood_exits_with_2(
     assert failed.stdout == ""
 
 
+@pytest.mark.parametrize("command", [["roots"], ["plan", "hosts.txt"]])
+def test_what_is_no_cache_is_not_taken_for_one(shell: Shell, command: list[str]) -> None:
+    shell.write_list("laptop = DEMO#laptop")
+    (shell.directory / "mine").mkdir()
+    (shell.directory / "mine/notes").touch()
+    failed = shell.run([*COMMAND, *command, "--to", "mine"], expect=3)
+    assert "not a binary cache" in failed.stderr
+    assert failed.stdout == ""
+
+
 def test_a_list_without_targets_is_no_request(shell: Shell) -> None:
     shell.write_list("# nothing yet")
     assert "no target" in shell.run(shell.arguments("plan", "hosts.txt"), expect=2).stderr
