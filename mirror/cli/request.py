@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import aiofiles
 
 from mirror.destinations import CacheDirectory, NixStore
-from mirror.errors import DestinationError, RequestError
+from mirror.errors import DestinationError, ListError, RequestError
 from mirror.formats.store_path import StorePath, is_store_path
 from mirror.nix.command import Nix
 from mirror.nix.stores import locate
@@ -128,9 +128,17 @@ async def named_target(request: Request, name: str) -> Target:
     if not request.lists:
         if len(name.splitlines()) > 1:
             raise RequestError(f"not one target: {name!r}", hint="a target is one line of a list")
-        (target,) = parse_list(
-            f"target = {name}", file="TARGET", directory=Path.cwd(), shipped_edits=shipped_edits()
-        )
+        try:
+            (target,) = parse_list(
+                f"target = {name}",
+                file="TARGET",
+                directory=Path.cwd(),
+                shipped_edits=shipped_edits(),
+            )
+        except ListError as error:
+            raise RequestError(
+                error.problem, hint=f"name the list that it is on (--list LIST); else {error.hint}"
+            ) from error
         return replace(target, name=target.installable_text)
     targets = {each.name: each for each in await read_lists(request)}
     if name not in targets:
