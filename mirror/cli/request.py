@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shlex
 import shutil
@@ -18,11 +19,11 @@ from mirror.formats.store_path import StorePath, is_store_path
 from mirror.nix.command import Nix
 from mirror.nix.stores import locate
 from mirror.planning.list_file import decode_list, parse_list
-from mirror.planning.targets import Level
+from mirror.planning.targets import FileInstallable, Level
 from mirror.shipped import shipped_edits
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterable
 
     from mirror.formats.signing import SecretKey
     from mirror.planning.targets import Target
@@ -94,12 +95,14 @@ async def read_lists(request: Request) -> list[Target]:
                 hint="a list is a text file of targets, one a line, such as: pi = .#pi",
             ) from error
         text = decode_list(data, str(path))
-        targets += parse_list(
+        read = parse_list(
             text,
             file=str(path),
             directory=path.absolute().parent,
             shipped_edits=shipped_edits(),
         )
+        _see_files(read, str(path))
+        targets += read
     if not targets:
         raise RequestError(
             f"no target in {', '.join(map(str, request.lists))}",
@@ -147,6 +150,25 @@ async def named_target(request: Request, name: str) -> Target:
             f"{lists} has no target called {name}", hint=f"it has: {', '.join(targets)}"
         )
     return targets[name]
+
+
+def _see_files(targets: Iterable[Target], file: str) -> None:
+    """See that the files are there that targets of the list ``file`` are changed by.
+
+    Raises:
+        RequestError: one is not.
+
+    """
+    for target in targets:
+        named = {f"edits={each.name}": each.file for each in target.edits}
+        if isinstance(target.installable, FileInstallable) and target.installable.arguments:
+            named["args"] = target.installable.arguments
+        for option, wanted in named.items():
+            if not os.path.exists(wanted):  # noqa: PTH110 - it never raises
+                raise RequestError(
+                    f"{file}: {target.name}: {option}: there is no {wanted}",
+                    hint="relative names are relative to the list",
+                )
 
 
 @contextlib.asynccontextmanager

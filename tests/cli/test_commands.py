@@ -101,6 +101,20 @@ def test_a_request_that_cannot_be_understood_exits_with_2(
     assert failed.stdout == ""
 
 
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ("pi = DEMO#pi edits=hosts,./none.nix", "hosts.txt: pi: edits=none: there is no /"),
+        ("it = ./it.nix#it args=./none.nix", "hosts.txt: it: args: there is no /"),
+    ],
+)
+def test_a_file_that_a_list_names_has_to_be_there(shell: Shell, line: str, named: str) -> None:
+    shell.write_list("laptop = DEMO#laptop", line)
+    failed = shell.run(shell.arguments("plan", "hosts.txt"), expect=2)
+    assert named in failed.stderr
+    assert "evaluating" not in failed.stderr
+
+
 @pytest.mark.parametrize("command", [["roots"], ["plan", "hosts.txt"]])
 def test_what_is_no_cache_is_not_taken_for_one(shell: Shell, command: list[str]) -> None:
     shell.write_list("laptop = DEMO#laptop")
