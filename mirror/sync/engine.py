@@ -56,6 +56,9 @@ _LARGE_AT_ONCE: Final = max(4, os.cpu_count() or 1)
 _INLINE_BYTES: Final = 32 * 1024
 """Chunks up to this size are handled on the event loop: a thread would cost more than the work."""
 
+_INLINE_NAR_BYTES: Final = 1 << 20
+"""If they are of a NAR up to this size: a small chunk may be the compression of much."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
@@ -229,6 +232,7 @@ class _Engine:
     async def _transfer(self, nar: Nar, staging: Staging, source: Source) -> VerifiedPath:
         """Read the NAR to its end, checking and writing it as it comes."""
         verifier = NarVerifier(nar.claim)
+        is_small = nar.claim.info.nar_size <= _INLINE_NAR_BYTES
 
         def take(chunk: bytes) -> None:
             if staging.keeps == "nar":
@@ -241,7 +245,7 @@ class _Engine:
 
         try:
             async for chunk in nar.chunks:
-                if len(chunk) <= _INLINE_BYTES:
+                if is_small and len(chunk) <= _INLINE_BYTES:
                     take(chunk)
                 else:
                     await in_thread(take, chunk)

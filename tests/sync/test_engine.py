@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from rig.made_paths import Made, text
 
 from mirror.destinations import CacheDirectory
 from mirror.errors import NotAvailableError, TransientError
+from mirror.formats.compression import ZstdCompressor
 from mirror.formats.verify import Claim
 from mirror.sources import Nar, Source, Wanted
 from mirror.sync import engine
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     import pytest
 
     from mirror.formats.store_path import StorePath
+    from mirror.formats.verify import VerifiedPath
     from mirror.sync.report import Outcome
 
 
@@ -133,3 +136,58 @@ async def test_a_server_that_fails_again_and_again_is_left_alone(tmp_path: Path)
     assert {outcome.result for outcome in outcomes.values()} == {"stored"}
     assert away.asked == 3
     assert "3 times running" in outcomes[order[-1].path].attempts[0].error
+
+
+@dataclass
+class Compressed:
+    """A source that gives a NAR as zstd compresses it."""
+
+    made: Made
+    name: str = "compressed"
+    is_one_party: bool = False
+
+    @contextlib.asynccontextmanager
+    async def open(self, wanted: Wanted) -> AsyncIterator[Nar]:
+        assert wanted.path == self.made.path
+        claim = Claim(info=self.made.info, compression="zstd")
+        yield Nar(claim=claim, chunks=self._chunks(), location=self.name)
+
+    async def _chunks(self) -> AsyncIterator[bytes]:
+        compressor = ZstdCompressor()
+        data = compressor.feed(self.made.nar) + compressor.finish()
+        assert len(data) < 1000
+        yield data
+
+
+@dataclass
+class Watched:
+    """A destination that unpacks, and in which threads it did so."""
+
+    threads: set[threading.Thread] = field(default_factory=set)
+    keeps: Literal["nar"] = "nar"
+
+    @contextlib.asynccontextmanager
+    async def stage(self, _: Claim) -> AsyncIterator[Watched]:
+        yield self
+
+    def write(self, _: bytes) -> None:
+        self.threads.add(threading.current_thread())
+
+    async def commit(self, _: VerifiedPath) -> None: ...
+
+
+async def test_much_that_was_compressed_to_little_holds_up_nobody() -> None:
+    bomb = text("bomb", content=bytes(4 << 20))
+    watched = Watched()
+    outcomes = await obtain(
+        [Item(wanted=Wanted(path=bomb.path), sources=[Compressed(bomb)])],
+        watched,  # type: ignore[arg-type] # what the engine needs of one
+        Silent(),  # type: ignore[arg-type] # whatever it is told
+        present=(),
+        download_bytes=0,
+        jobs=1,
+        keep_going=True,
+    )
+    assert outcomes[bomb.path].result == "stored"
+    assert watched.threads
+    assert threading.main_thread() not in watched.threads
