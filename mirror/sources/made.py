@@ -144,7 +144,7 @@ async def scratch(parent: Path) -> AsyncIterator[Path]:
         try:
             yield Path(made)
         finally:
-            await asyncio.shield(asyncio.to_thread(shutil.rmtree, made, ignore_errors=True))
+            await in_thread(shutil.rmtree, made, ignore_errors=True)
 
 
 @contextlib.contextmanager
