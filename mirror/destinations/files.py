@@ -39,6 +39,7 @@ _HINTS: Final = {
     errno.EMFILE: "raise the limit of open files (ulimit -n), or lower --jobs",
     errno.ENFILE: "the whole system has too many open files: close some, then run again",
     errno.EFBIG: "raise the limit of file sizes (ulimit -f), or choose another destination",
+    errno.ENOLCK: "there are no locks: mount the file system with them, or choose another place",
     errno.EIO: "the disk reports an error: look at the kernel's log",
 }
 
@@ -168,22 +169,22 @@ def locked(lock: Path, thing: str) -> Iterator[None]:
 
     Raises:
         LockedError: another process holds it; the text says which, and since when.
-        DestinationError: the file cannot be made.
+        DestinationError: the file cannot be made, or not be locked.
 
     """
     with explained(lock):
         make_directory(lock.parent)
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            holder = os.pread(descriptor, 500, 0).decode(errors="replace").strip()
-            raise LockedError(
-                f"{thing} is in use by another run ({holder or 'it does not say which'})",
-                hint="wait until it has ended; a run that was killed holds no lock",
-            ) from error
         with explained(lock):
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                holder = os.pread(descriptor, 500, 0).decode(errors="replace").strip()
+                raise LockedError(
+                    f"{thing} is in use by another run ({holder or 'it does not say which'})",
+                    hint="wait until it has ended; a run that was killed holds no lock",
+                ) from error
             os.fchmod(descriptor, FILE_MODE)
             _write_holder(descriptor)
         try:

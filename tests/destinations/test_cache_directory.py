@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
 import json
 import lzma
 import os
@@ -50,6 +51,19 @@ asyncio.run(main())
 
 def narinfo_of(cache: Path, made: Made) -> NarInfo:
     return parse_narinfo((cache / f"{made.path.hash_part}.narinfo").read_bytes())
+
+
+def test_a_file_system_without_locks_is_explained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(DestinationError) as raised, files.locked(tmp_path / "lock", "it"):
+        pass
+    assert str(raised.value) == f"{tmp_path}/lock: {os.strerror(errno.ENOLCK)}"
+    assert "there are no locks" in str(raised.value.hint)
 
 
 def test_a_part_on_another_file_system_is_explained(tmp_path: Path) -> None:
