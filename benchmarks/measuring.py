@@ -15,7 +15,7 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -83,17 +83,16 @@ def run(
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        peak = _Peak(process.pid)
         usage = _children_seconds()
-        output, errors = process.communicate()
-        seconds = time.perf_counter() - started
-        peak_bytes = peak.stop()
+        with _Peak(process.pid) as peak:
+            output, errors = process.communicate()
+            seconds = time.perf_counter() - started
     if process.returncode != 0:
         raise RuntimeError(f"{' '.join(map(str, command))} failed:\n{output or ''}{errors}")
     return Run(
         seconds=seconds,
         processor_seconds=_children_seconds() - usage,
-        peak_bytes=peak_bytes,
+        peak_bytes=peak.bytes,
         output=output or "",
     )
 
@@ -139,21 +138,23 @@ class _Peak:
     """Reads a process's own peak until it ends: the kernel's sum is of its children, too."""
 
     def __init__(self, process: int) -> None:
+        self.bytes = 0
         self._process = process
         self._ended = threading.Event()
-        self._bytes = 0
         self._thread = threading.Thread(target=self._watch)
-        self._thread.start()
 
-    def stop(self) -> int:
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._ended.set()
         self._thread.join()
-        return self._bytes
 
     def _watch(self) -> None:
         while not self._ended.wait(_SAMPLE_SECONDS):
             with contextlib.suppress(OSError):
-                self._bytes = peak_bytes(self._process)
+                self.bytes = peak_bytes(self._process)
 
 
 def _children_seconds() -> float:

@@ -31,7 +31,7 @@ def rows(paths: int = 1000, size: int = 1_000_000_000, rounds: int = 5) -> Itera
                 return run(command, environment=at.environment)
 
             def hashed() -> Run:
-                return at.hashed(compression)  # noqa: B023 - likewise
+                return at.hashed(compression)  # noqa: B023 - called within this turn
 
             (compared,) = in_turns(rounds, verify, hashed)
         yield Row.of(
