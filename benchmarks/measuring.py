@@ -15,13 +15,15 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 _PEAK: Final = re.compile(r"VmHWM:\s+(\d+) kB")
 _SAMPLE_SECONDS: Final = 0.01
+
+_Measured = TypeVar("_Measured")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,18 +99,21 @@ def run(
     )
 
 
-def in_turns(
+def in_turns(rounds: int, *sides: Callable[[], _Measured]) -> tuple[tuple[_Measured, ...], ...]:
+    """Measure each side in turn, ``rounds`` times; what came of each.
+
+    Each callable prepares what it needs before what it measures.
+    """
+    measured = [[side() for side in sides] for _ in range(rounds)]
+    return tuple(zip(*measured, strict=True))
+
+
+def compare(
     rounds: int, ours: Callable[[], Run], *theirs: Callable[[], Run]
 ) -> tuple[Comparison, ...]:
-    """Run each in turn, ``rounds`` times; ours compared with each of theirs.
-
-    Each callable prepares what it needs before the run that it times.
-    """
-    ran: list[list[Run]] = [[] for _ in (ours, *theirs)]
-    for _ in range(rounds):
-        for runs, side in zip(ran, (ours, *theirs), strict=True):
-            runs.append(side())
-    return tuple(Comparison(ours=ran[0], theirs=each) for each in ran[1:])
+    """Run each in turn; ours compared with each of theirs."""
+    ran, *others = in_turns(rounds, ours, *theirs)
+    return tuple(Comparison(ours=ran, theirs=each) for each in others)
 
 
 def median_seconds(runs: Sequence[Run]) -> float:

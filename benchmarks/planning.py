@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.graphs import SETTINGS, generated_graph, publish
-from benchmarks.measuring import Run, in_turns, run
+from benchmarks.measuring import Run, compare, run
 from benchmarks.table import Row
 from benchmarks.web import nginx
 from mirror.formats.signing import SecretKey
@@ -62,7 +62,7 @@ def rows(packages: int = 5_000, rounds: int = 5) -> Iterator[Row]:
                     environment=environment(),
                 )
 
-            (compared,) = in_turns(rounds, plan, dry_run)
+            (compared,) = compare(rounds, plan, dry_run)
     yield Row.of(
         f"plan, {narinfos:,} narinfos over HTTP",
         "`nix-store --realise --dry-run`",

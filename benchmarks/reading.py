@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from benchmarks.graphs import SETTINGS, generated_graph
-from benchmarks.measuring import in_turns, run
+from benchmarks.measuring import compare, run
 from benchmarks.table import Row
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def rows(packages: int = 5_000, rounds: int = 9) -> Iterator[Row]:
     show = _show_command()
     for level in ("rebuild", "sources"):
         ours = (sys.executable, _PLANNED, store, graph.root, level)
-        shown, required = in_turns(
+        shown, required = compare(
             rounds,
             functools.partial(timed, ours),
             functools.partial(timed, [*show, "-r", "--store", store, graph.root]),

@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from benchmarks.many_clients import put
-from benchmarks.measuring import peak_bytes
+from benchmarks.measuring import in_turns, peak_bytes
 from benchmarks.places import cached
 from benchmarks.table import Row
 from benchmarks.web import nginx
@@ -264,16 +264,13 @@ def processor_seconds(process: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def in_turns(
+def compare_rates(
     rounds: int, measure: Callable[[str], float], ours: str, theirs: str
 ) -> tuple[float, float, float]:
     """Our rate, theirs, and the ratio."""
-    pairs = [(measure(ours), measure(theirs)) for _ in range(rounds)]
-    return (
-        statistics.median(our for our, _ in pairs),
-        statistics.median(their for _, their in pairs),
-        statistics.median(our / their for our, their in pairs),
-    )
+    rates = in_turns(rounds, lambda: measure(ours), lambda: measure(theirs))
+    ratio = statistics.median(our / their for our, their in zip(*rates, strict=True))
+    return statistics.median(rates[0]), statistics.median(rates[1]), ratio
 
 
 def script_for(directory: Path, cache: Cache) -> Path:
@@ -313,15 +310,15 @@ def rows(sizes: Sizes | None = None) -> Iterator[Row]:
         with prefetch(cache.directory) as ours, nginx(cache.directory) as theirs:
             compare_answers(cache, ours.url, theirs)
             ask = functools.partial(small, script=script, seconds=sizes.seconds)
-            rates = in_turns(sizes.rounds, lambda url: ask(url)[0], ours.url, theirs)
+            rates = compare_rates(sizes.rounds, lambda url: ask(url)[0], ours.url, theirs)
             yield _row("serve, narinfos", "a second", rates, reach=0.2, server=ours)
-            rates = in_turns(
+            rates = compare_rates(
                 sizes.rounds, lambda url: large(url, cache.nars, nar_bytes), ours.url, theirs
             )
             what = f"serve, NARs of {sizes.nar_megabytes} MB"
             yield _row(what, "MB/s", rates, reach=0.8, server=ours)
             with nginx(cache.directory, keeps_files_open=True) as keeping:
-                rates = in_turns(sizes.rounds, lambda url: ask(url)[0], ours.url, keeping)
+                rates = compare_rates(sizes.rounds, lambda url: ask(url)[0], ours.url, keeping)
             against = "nginx that keeps files open"
             yield _row(
                 "serve, narinfos", "a second", rates, reach=0.2, server=ours, against=against

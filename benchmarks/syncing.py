@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from benchmarks.closures import SETTINGS, closure
-from benchmarks.measuring import Run, in_turns, run
+from benchmarks.measuring import Run, compare, run
 from benchmarks.table import Row
 from benchmarks.web import nginx
 from mirror.nix.stores import remove_store
@@ -124,14 +124,14 @@ def rows(paths: int = 1000, size: int = 1_000_000_000, rounds: int = 3) -> Itera
         directory, store = str(out), f"local?root={out}"
         with nginx(made.cache("none")) as upstream:
             # Minutes of compressing, which differ little from each other.
-            (xz,) = in_turns(
+            (xz,) = compare(
                 1,
                 functools.partial(at.sync, upstream, directory),
                 functools.partial(at.nix_copy, "--from", made.store, "--to", f"file://{out}"),
             )
             yield Row.of("sync to a cache directory", "`nix copy --to file://`", xz, reach=1 / 15)
             plainly = f"file://{out}?compression=none"
-            (plain,) = in_turns(
+            (plain,) = compare(
                 rounds,
                 functools.partial(at.sync, upstream, directory),
                 functools.partial(at.nix_copy, "--from", made.store, "--to", plainly),
@@ -142,7 +142,7 @@ def rows(paths: int = 1000, size: int = 1_000_000_000, rounds: int = 3) -> Itera
         for pause in (0.0, _LATENCY_SECONDS):
             for compression in ("none", "xz", "zstd"):
                 with nginx(made.cache(compression), pause_seconds=pause) as upstream:
-                    (compared,) = in_turns(
+                    (compared,) = compare(
                         rounds,
                         functools.partial(at.sync, upstream, directory),
                         functools.partial(at.c_tools, upstream, compression),
@@ -156,7 +156,7 @@ def rows(paths: int = 1000, size: int = 1_000_000_000, rounds: int = 3) -> Itera
                 )
         for compression in ("none", "zstd"):
             with nginx(made.cache(compression)) as upstream:
-                (compared,) = in_turns(
+                (compared,) = compare(
                     rounds,
                     functools.partial(at.sync, upstream, store),
                     functools.partial(at.nix_copy, "--from", upstream, "--to", store),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from benchmarks.measuring import Run, in_turns, run
+from benchmarks.measuring import Run, compare, run
 from benchmarks.syncing import bench
 from benchmarks.table import Row
 from benchmarks.web import nginx
@@ -33,7 +33,7 @@ def rows(paths: int = 1000, size: int = 1_000_000_000, rounds: int = 5) -> Itera
             def hashed() -> Run:
                 return at.hashed(compression)  # noqa: B023 - called within this turn
 
-            (compared,) = in_turns(rounds, verify, hashed)
+            (compared,) = compare(rounds, verify, hashed)
         yield Row.of(
             f"verify of {size / 1e9:.2g} GB, {compression}", "C tools", compared, reach=1.2
         )
