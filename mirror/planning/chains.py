@@ -1,4 +1,4 @@
-"""Why a path is wanted: the shortest chain from a target to it.
+"""Why a path is wanted: the chains from a target to it.
 
 A step is *built with* (an input of a derivation that is built) or *refers to* (a path that is
 there at run time, too). A chain goes as wants do: what is built needs its inputs, an input that is
@@ -51,10 +51,6 @@ class Chains:
         self._graph = graph
         self._references = references
         self._whole = whole
-
-    def shortest(self, root: StorePath, path: StorePath) -> tuple[Step, ...] | None:
-        """The chain with the fewest steps, None if nothing leads to the path."""
-        return next(self.every(root, path), None)
 
     def every(self, root: StorePath, path: StorePath) -> Iterator[tuple[Step, ...]]:
         """One chain for each path that leads directly to ``path``, the shortest first."""
