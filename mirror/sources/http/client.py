@@ -44,7 +44,7 @@ from mirror.sources.http.errors import (
 )
 from mirror.sources.http.files import file_chunks
 from mirror.sources.http.pace import RateLimiter
-from mirror.sources.http.transport import Answer, TransportClient
+from mirror.sources.http.transport import Answer, Connecting, TransportClient
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -129,13 +129,15 @@ class HttpClient:
         settings = self.settings
         try:
             return TransportClient(
-                answer_seconds=settings.answer_seconds,
-                sockets=sockets,
-                # `connect` stays open: waiting for a turn at a busy host is no failure.
-                patience=aiohttp.ClientTimeout(
-                    total=None,
-                    sock_connect=settings.connect_seconds,
-                    sock_read=settings.silence_seconds,
+                Connecting(
+                    # `connect` stays open: waiting for a turn at a busy host is no failure.
+                    patience=aiohttp.ClientTimeout(
+                        total=None,
+                        sock_connect=settings.connect_seconds,
+                        sock_read=settings.silence_seconds,
+                    ),
+                    answer_seconds=settings.answer_seconds,
+                    sockets=sockets,
                 ),
                 limits=httpx.Limits(max_connections=settings.connections_per_host),
             )

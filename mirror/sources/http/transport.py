@@ -8,6 +8,7 @@ in httpx's requests and responses takes longer than all the rest.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
@@ -44,40 +45,40 @@ class Answer:
         self._response.release()
 
 
-class _Transport(AiohttpTransport):
-    """The transport with larger reads, a limit per host, and no cookies.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connecting:
+    """How connections are made, and how long is waited for what comes over them.
 
     ``patience`` is for a connection and for each read; the head of an answer, and whatever interim
-    answers come before it, may take ``answer_seconds``. ``sockets`` makes the sockets of its
-    connections.
+    answers come before it, may take ``answer_seconds``. ``sockets`` makes the sockets of
+    connections that go through no proxy.
     """
 
-    def __init__(
-        self,
-        *,
-        patience: aiohttp.ClientTimeout,
-        answer_seconds: float,
-        sockets: aiohttp.SocketFactoryType | None = None,
-        **settings: Any,
-    ) -> None:
+    patience: aiohttp.ClientTimeout
+    answer_seconds: float
+    sockets: aiohttp.SocketFactoryType | None = None
+
+
+class _Transport(AiohttpTransport):
+    """The transport with larger reads, a limit per host, and no cookies."""
+
+    def __init__(self, connecting: Connecting, **settings: Any) -> None:
         super().__init__(**settings)
-        self._patience = patience
-        self._answer_seconds = answer_seconds
-        self._sockets = sockets
+        self._connecting = connecting
 
     def get_client(self) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(
             ssl=self.ssl_context,
             limit=0,
             limit_per_host=self.limits.max_connections or 0,
-            socket_factory=self._sockets,
+            socket_factory=self._connecting.sockets,
         )
         return aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             read_bufsize=_BUFFERED,
-            timeout=self._patience,
-            response_class=_in_time(self._answer_seconds),
+            timeout=self._connecting.patience,
+            response_class=_in_time(self._connecting.answer_seconds),
         )
 
     async def ask(self, method: str, url: str, headers: Mapping[str, str]) -> Answer:
@@ -117,22 +118,10 @@ def _in_time(seconds: float) -> type[aiohttp.ClientResponse]:
 
 
 class TransportClient(HttpxAiohttpClient):
-    """httpx's client with :class:`_Transport`, also for the proxies of the environment.
+    """httpx's client with :class:`_Transport`, also for the proxies of the environment."""
 
-    ``patience`` is for a connection and for each read, ``answer_seconds`` for an answer's head;
-    ``sockets`` makes the sockets of connections that go through no proxy.
-    """
-
-    def __init__(
-        self,
-        *,
-        patience: aiohttp.ClientTimeout,
-        answer_seconds: float,
-        sockets: aiohttp.SocketFactoryType | None = None,
-        **settings: Any,
-    ) -> None:
-        self._ours: dict[str, Any] = {"patience": patience, "answer_seconds": answer_seconds}
-        self._sockets = sockets
+    def __init__(self, connecting: Connecting, **settings: Any) -> None:
+        self._connecting = connecting
         self._transports: dict[str, _Transport] = {}
         """By what an URL begins with: to read one takes httpx longer than to ask for it."""
         super().__init__(**settings)
@@ -158,9 +147,9 @@ class TransportClient(HttpxAiohttpClient):
     # mypy: whatever httpx passes here goes on to the transport as it is.
     def _init_transport(self, **settings: Any) -> httpx.AsyncBaseTransport:  # type: ignore[override]
         settings.pop("transport", None)
-        return _Transport(**self._ours, sockets=self._sockets, **settings)
+        return _Transport(self._connecting, **settings)
 
     def _init_proxy_transport(  # type: ignore[override] # as above
         self, proxy: httpx.Proxy, **settings: Any
     ) -> httpx.AsyncBaseTransport:
-        return _Transport(**self._ours, proxy=proxy, **settings)
+        return _Transport(replace(self._connecting, sockets=None), proxy=proxy, **settings)
