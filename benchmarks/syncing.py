@@ -87,6 +87,15 @@ class Bench:
         )
         return run(["sh", "-c", f"{download} && {_hashing(to, compression)}"])
 
+    def written(self, compression: str) -> Run:
+        """What the disk takes for the NARs' bytes: in one file, which is made to last."""
+        self._clear()
+        to = self.scratch / "out"
+        to.mkdir()
+        nars = shlex.quote(str(self.closure.cache(compression) / "nar"))
+        command = f"find {nars} -type f -exec cat {{}} +"
+        return run(["sh", "-c", f"{command} | dd of={to}/all bs=1M iflag=fullblock conv=fsync"])
+
     def hashed(self, compression: str) -> Run:
         """The same without the download, of what a sync has put there."""
         return run(["sh", "-c", _hashing(self.scratch / "out/nar", compression)])
@@ -131,14 +140,16 @@ def rows(paths: int = 1000, size: int = 1_000_000_000, rounds: int = 3) -> Itera
             )
             yield Row.of("sync to a cache directory", "`nix copy --to file://`", xz, reach=1 / 15)
             plainly = f"file://{out}?compression=none"
-            (plain,) = compare(
+            plain, disk = compare(
                 rounds,
                 functools.partial(at.sync, upstream, directory),
                 functools.partial(at.nix_copy, "--from", made.store, "--to", plainly),
+                functools.partial(at.written, "none"),
             )
             yield Row.of(
                 "the same", "`nix copy --to 'file://…?compression=none'`", plain, reach=1 / 4
             )
+            yield Row.of("the same", "`dd conv=fsync` of as many bytes", disk, reach="none")
         for pause in (0.0, _LATENCY_SECONDS):
             for compression in ("none", "xz", "zstd"):
                 with nginx(made.cache(compression), pause_seconds=pause) as upstream:
