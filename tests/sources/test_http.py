@@ -415,6 +415,20 @@ async def test_the_proxy_of_the_environment_is_used(
         assert await client.get_small("http://cache.invalid/a", cap=100) == b"through the proxy"
 
 
+async def test_the_proxy_of_one_host_is_not_that_of_another(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", server.url)
+    monkeypatch.setenv("no_proxy", "cache.invalid")
+    # The one URL has no path: it begins as the other host's URLs do.
+    for url in ("http://cache.invalids", "http://cache.invalids/", "http://cache.invalid/a"):
+        server.on(url, Reply(body=b"through the proxy"))
+    async with HttpClient(QUICK) as client:
+        assert await client.get_small("http://cache.invalids", cap=100) == b"through the proxy"
+        with pytest.raises(SourceError):
+            await client.get_small("http://cache.invalid/a", cap=100)
+
+
 async def test_a_host_is_asked_so_many_things_at_once_and_no_more(server: Server) -> None:
     server.on("/a", Reply(body=bytes(1000), piece=500, pause=0.02))
     async with HttpClient(HttpSettings(connections_per_host=3)) as client:

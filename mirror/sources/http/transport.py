@@ -133,7 +133,8 @@ class TransportClient(HttpxAiohttpClient):
             Exception: one of :data:`mirror.sources.http.errors.FOREIGN`.
 
         """
-        host = url[: url.find("/", len("https://"))]
+        end = url.find("/", len("https://"))
+        host = url if end < 0 else url[:end]
         transport = self._transports.get(host)
         if transport is None:
             parsed = httpx.URL(url)
