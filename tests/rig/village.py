@@ -112,7 +112,7 @@ class Aftermath:
         assert case.arrives or self.places[case.name].url in told
 
     def check_surroundings(self) -> None:
-        """See that nothing was touched, and nothing left behind."""
+        """See that nothing else was touched, and nothing left behind."""
         assert self.touched == set()
         assert not list(self.temporary.iterdir())
         assert not list(self.cache.glob(".prefetch/staging/*"))
@@ -283,6 +283,17 @@ class Village:
     def measure(self, command: Sequence[str]) -> Measured:
         """Run a command to its end, and see what it took."""
         return measure(command, cwd=self.directory / "user", environment=self.environment)
+
+    def check(
+        self, aftermath: Aftermath, cases: Sequence[CacheCase | OriginCase], nix: Nix
+    ) -> None:
+        """See that nothing but the destination was touched, and that Nix reads all that is there.
+
+        That is more than what arrives of the cases: what they are needed for, too.
+        """
+        aftermath.check_surroundings()
+        assert len(aftermath.published) > sum(case.arrives for case in cases)
+        self.verify(nix, aftermath.cache)
 
     def verify(self, nix: Nix, cache: Path | None = None) -> None:
         """Let Nix read the whole cache: every signature, every NAR, every hash."""

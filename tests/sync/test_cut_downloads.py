@@ -259,5 +259,4 @@ def test_nothing_is_put_together_of_two_files(aftermath: Aftermath, case: CacheC
 
 
 def test_nix_reads_all_that_arrived(aftermath: Aftermath, village: Village) -> None:
-    aftermath.check_surroundings()
-    village.verify(village.nix, aftermath.cache)
+    village.check(aftermath, CASES, village.nix)

@@ -224,6 +224,7 @@ def test_a_repository_does_not_have_its_way(aftermath: Aftermath, case: OriginCa
     assert not marker(aftermath.places[case.name]).exists()
 
 
-def test_nothing_else_is_touched(aftermath: Aftermath, village: Village) -> None:
-    aftermath.check_surroundings()
-    village.verify(village.nix, aftermath.cache)
+def test_nothing_else_is_touched_and_nix_reads_what_was_published(
+    aftermath: Aftermath, village: Village
+) -> None:
+    village.check(aftermath, CASES, village.nix)
