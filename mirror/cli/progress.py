@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Final, Never
 
 from mirror.cli.render import retried_lines
+from mirror.cli.running import write_error
 from mirror.quantities import number, size
 
 if TYPE_CHECKING:
@@ -27,18 +28,13 @@ def observer() -> Observer:
     return TerminalObserver() if sys.stderr.isatty() else LineObserver()
 
 
-def _write(text: str) -> None:
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
-
-
 class LineObserver:
     """For cron, pipes and logs: one line for each event that is worth reading later.
 
     ``write`` takes the lines.
     """
 
-    def __init__(self, write: Callable[[str], None] = _write) -> None:
+    def __init__(self, write: Callable[[str], None] = write_error) -> None:
         self._write = write
 
     def step(self, text: str) -> None:
@@ -77,7 +73,7 @@ class QuietObserver(LineObserver):
     def release(self) -> None:
         """Write what was held back."""
         for line in self._held_back:
-            _write(line)
+            write_error(line)
         self._held_back.clear()
 
 
@@ -92,12 +88,12 @@ class TerminalObserver:
 
     def step(self, text: str) -> None:
         """Write the step, so that a long one is not mistaken for a hang."""
-        _write(f"{text} …")
+        write_error(f"{text} …")
 
     def notice(self, text: str) -> None:
         """Write the notice above the bar."""
         if self._bar is None:
-            _write(text)
+            write_error(text)
         else:
             self._bar.write(text, file=sys.stderr)
 

@@ -48,6 +48,12 @@ def test_closed_and_full_streams_are_survived(shell: Shell, streams: str, code: 
     shell.run(["sh", "-c", f'exec "$@" {streams}', "sh", *command], expect=code)
 
 
+def test_a_sync_goes_on_where_nobody_can_be_told(shell: Shell) -> None:
+    name = shell.write_list("DEMO#laptop")
+    command = shell.arguments("sync", name, "--to", "cache")
+    shell.run(["sh", "-c", 'exec "$@" 2>/dev/full', "sh", *command])
+
+
 def test_the_soft_limit_of_open_files_is_no_limit(shell: Shell) -> None:
     name = shell.write_list("DEMO#laptop")
     command = shell.arguments("sync", name, "--to", "cache")
