@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
     from mirror.formats.store_path import StorePath
+    from mirror.sync.reading import Progress
     from mirror.sync.report import Observer, Outcome
 
 _NAME_LENGTH: Final = 32
@@ -99,15 +100,9 @@ class TerminalObserver:
 
     def transfer_begins(self, paths: int, download_bytes: int) -> None:
         """Show the bar."""
-        from tqdm import tqdm  # noqa: PLC0415 - most runs have no terminal, or transfer nothing
-
         self._paths, self._settled = paths, 0
-        self._bar = tqdm(
-            total=download_bytes,
-            unit="B",
-            unit_scale=True,
-            dynamic_ncols=True,
-            file=sys.stderr,
+        self._bar = _bar(
+            download_bytes,
             bar_format="{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {rate_fmt} {postfix}",
         )
         self._describe()
@@ -120,8 +115,7 @@ class TerminalObserver:
     def received(self, amount: int) -> None:
         """Move the bar; what origins send is not in the caches' total, and is added to it."""
         if self._bar is not None:
-            self._bar.total = max(self._bar.total or 0, int(self._bar.n) + amount)
-            self._bar.update(amount)
+            _move(self._bar, amount)
 
     def finished(self, outcome: Outcome) -> None:
         """Count the path, and say at once what failed or had to be tried again."""
@@ -151,3 +145,58 @@ class TerminalObserver:
             others = len(self._going_on) - 1
             shown += f" and {others} more" if others else ""
         self._bar.set_postfix_str(shown, refresh=False)
+
+
+def reading_progress() -> Progress:
+    """Who is told how far a verification is: a bar on a terminal, nobody elsewhere."""
+    return _ReadingBar() if sys.stderr.isatty() else _Nobody()
+
+
+class _Nobody:
+    """For cron, pipes and logs."""
+
+    def begin(self, total: int) -> None: ...
+
+    def read(self, amount: int) -> None: ...
+
+    def end(self) -> None: ...
+
+
+class _ReadingBar:
+    """For a person who watches: bytes, rate."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm[Never] | None = None
+
+    def begin(self, total: int) -> None:
+        self._bar = _bar(total, leave=False)
+
+    def read(self, amount: int) -> None:
+        if self._bar is not None:
+            _move(self._bar, amount)
+
+    def end(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+def _bar(total: int, *, bar_format: str | None = None, leave: bool = True) -> tqdm[Never]:
+    """A bar of bytes."""
+    from tqdm import tqdm  # noqa: PLC0415 - most runs have no terminal, or transfer nothing
+
+    return tqdm(
+        total=total,
+        unit="B",
+        unit_scale=True,
+        dynamic_ncols=True,
+        file=sys.stderr,
+        bar_format=bar_format,
+        leave=leave,
+    )
+
+
+def _move(bar: tqdm[Never], amount: int) -> None:
+    """Move a bar on; where there is more than was known of, its end moves, too."""
+    bar.total = max(bar.total or 0, int(bar.n) + amount)
+    bar.update(amount)

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import os
 import shlex
-import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, Never
-
-from tqdm import tqdm
+from typing import TYPE_CHECKING, Final
 
 from mirror.cli.commands import print_json
-from mirror.cli.progress import observer
+from mirror.cli.progress import observer, reading_progress
 from mirror.cli.request import open_existing
 from mirror.cli.running import write_error, write_lines
 from mirror.cli.verify_report import VerifyReport
@@ -50,7 +47,7 @@ async def verify(
     jobs = jobs or os.cpu_count() or 1
     opened = open_existing(request.to, exclusive=repair, to_mend=True)
     async with opened as destination:
-        verified = await read_again(destination, _progress(), jobs=jobs, is_locked=repair)
+        verified = await read_again(destination, reading_progress(), jobs=jobs, is_locked=repair)
         report = VerifyReport(
             verified=verified,
             mended=[Mended(damage=each, is_mended=False) for each in verified.damages],
@@ -103,44 +100,3 @@ async def _repair(
         else replace(each, attempts=(unasked, *each.attempts))
         for each in mended
     ]
-
-
-def _progress() -> _Bar | _Nothing:
-    return _Bar() if sys.stderr.isatty() else _Nothing()
-
-
-class _Nothing:
-    """For cron, pipes and logs."""
-
-    def begin(self, total: int) -> None: ...
-
-    def read(self, amount: int) -> None: ...
-
-    def end(self) -> None: ...
-
-
-class _Bar:
-    """For a person who watches: bytes, rate."""
-
-    def __init__(self) -> None:
-        self._bar: tqdm[Never] | None = None
-
-    def begin(self, total: int) -> None:
-        self._bar = tqdm(
-            total=total,
-            unit="B",
-            unit_scale=True,
-            dynamic_ncols=True,
-            file=sys.stderr,
-            leave=False,
-        )
-
-    def read(self, amount: int) -> None:
-        if self._bar is not None:
-            self._bar.total = max(self._bar.total or 0, int(self._bar.n) + amount)
-            self._bar.update(amount)
-
-    def end(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
