@@ -7,7 +7,6 @@ and kept in ``$XDG_CACHE_HOME/prefetch/benchmarks``.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -19,11 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from benchmarks.measuring import run
-from benchmarks.places import cached
-from mirror.nix.stores import remove_store
+from benchmarks.places import made_once
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
 CACHES: Final = ("none", "xz", "zstd")
 """The compressions in which there is a cache."""
@@ -84,11 +82,11 @@ def closure(paths: int, size: int) -> Closure:
     """
     text = _EXPRESSION.read_bytes() + json.dumps(_paths(paths, size)).encode()
     name = f"closure-{paths}-{size}-{hashlib.sha256(text).hexdigest()[:12]}"
-    made = Closure(directory=cached("benchmarks") / name, paths=paths, size=size)
-    with made_once(made.directory) as directory:
-        if directory is not None:
-            _make(Closure(directory=directory, paths=paths, size=size))
-    return made
+
+    def make(directory: Path) -> None:
+        _make(Closure(directory=directory, paths=paths, size=size))
+
+    return Closure(directory=made_once(name, make), paths=paths, size=size)
 
 
 def nix(*command: str | Path, store: str, settings: Iterable[str] = ()) -> str:
@@ -102,19 +100,6 @@ def nix(*command: str | Path, store: str, settings: Iterable[str] = ()) -> str:
     environment = {"NIX_CONFIG": "\n".join(lines)}
     ran = run([*command, "--store", store], environment=environment, reads_output=True)
     return ran.output.strip()
-
-
-@contextlib.contextmanager
-def made_once(directory: Path) -> Iterator[Path | None]:
-    """Give where to make what takes long to make, None if it is there; it appears when whole."""
-    if directory.exists():
-        yield None
-        return
-    partial = directory.with_name(f"{directory.name}.partial")
-    remove_store(partial)
-    partial.mkdir(parents=True)
-    yield partial
-    partial.rename(directory)
 
 
 def _make(made: Closure) -> None:

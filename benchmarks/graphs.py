@@ -10,12 +10,11 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from benchmarks.places import cached
+from benchmarks.places import made_once
 from mirror.formats import nar
 from mirror.formats.cache_info import CacheInfo, print_cache_info
 from mirror.formats.hashes import Hash
@@ -24,7 +23,7 @@ from mirror.formats.path_info import PathInfo
 from mirror.formats.signing import fingerprint
 from mirror.formats.store_path import StorePath
 from mirror.nix.derivations import read_closure
-from mirror.nix.stores import StoreLocation, remove_store
+from mirror.nix.stores import StoreLocation
 from mirror.planning.graph import substitutes_allowed
 
 if TYPE_CHECKING:
@@ -62,21 +61,12 @@ class GeneratedGraph:
 
 def generated_graph(packages: int) -> GeneratedGraph:
     """The graph of so many packages, each with two sources: some ``3 * packages`` derivations."""
-    text = EXPRESSION.read_bytes()
-    caches = cached("benchmarks")
-    directory = caches / f"graph-{hashlib.sha256(text).hexdigest()[:16]}-{packages}"
-    if not directory.exists():
-        caches.mkdir(parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(dir=caches, prefix=f"{directory.name}."))
-        try:
-            (made / _ROOT).write_text(_instantiate(packages, made))
-            made.rename(directory)
-        except OSError:
-            # Somebody else made the same graph meanwhile: theirs is as good.
-            if not directory.exists():
-                raise
-        finally:
-            remove_store(made)
+    digest = hashlib.sha256(EXPRESSION.read_bytes()).hexdigest()[:16]
+
+    def make(directory: Path) -> None:
+        (directory / _ROOT).write_text(_instantiate(packages, directory))
+
+    directory = made_once(f"graph-{digest}-{packages}", make)
     return GeneratedGraph(directory, StorePath.parse((directory / _ROOT).read_text()))
 
 
