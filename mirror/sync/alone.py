@@ -1,4 +1,4 @@
-"""Where a rehearsal takes place: a scratch store's room and source, a user who has nothing else."""
+"""Where a rehearsal takes place: a machine, a scratch store's room and source, a newcomer."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from mirror.destinations import NixStore
-from mirror.errors import DestinationError
+from mirror.errors import DestinationError, ToolError
 from mirror.nix import daemon
 from mirror.sources.binary_cache import BinaryCache
 from mirror.sources.http import HttpClient, HttpSettings
 from mirror.sources.local_store import LocalStore
+from mirror.sync.kept_derivations import read_graph, reader
 from mirror.temporaries import remove_left_behind, remove_tree, temporary_directory
 from mirror.threads import in_thread
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from mirror.destinations import CacheDirectory, Generation
     from mirror.nix.command import Nix
+    from mirror.nix.settings import NixSettings
     from mirror.sources import Nar, Source, Wanted
 
 _ALONE: Final = """
@@ -76,6 +78,23 @@ def expect_room(place: Path, generation: Generation) -> None:
             f"{more:,} more than there are",
             hint="make room there, or name another directory with TMPDIR",
         )
+
+
+def refusal(
+    generation: Generation, destination: CacheDirectory | NixStore, settings: NixSettings
+) -> ToolError | None:
+    """Why this machine does not build a generation's target; None if it does, or it is not known.
+
+    It blocks.
+    """
+    for derivation in read_graph([generation.root], reader(destination)).derivations.values():
+        if (problem := settings.unbuildable(derivation.system)) is not None:
+            return ToolError(
+                f"it is {problem}",
+                hint="rehearse it on a machine that does, or see that Nix here can build for it "
+                "(extra-platforms)",
+            )
+    return None
 
 
 def newcomer(nix: Nix, home: Path) -> Nix:

@@ -26,7 +26,6 @@ from mirror.errors import (
     IntegrityError,
     PrefetchError,
     SourceError,
-    ToolError,
 )
 from mirror.nix import daemon
 from mirror.nix.derivations import read_closure
@@ -39,10 +38,9 @@ from mirror.nix.stores import StoreLocation, locate, open_store
 from mirror.planning.graph import Graph, in_order
 from mirror.planning.targets import FlakeInstallable, PathInstallable
 from mirror.sources import Wanted
-from mirror.sync.alone import expect_room, kept, newcomer, scratch_directory
+from mirror.sync.alone import expect_room, kept, newcomer, refusal, scratch_directory
 from mirror.sync.engine import Item, obtain
 from mirror.sync.freshness import lock_file, lock_hash
-from mirror.sync.kept_derivations import read_graph, reader
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
@@ -327,15 +325,7 @@ def _obstacle(
             f"{destination.name} has no generation of {target.name}",
             hint="make one first: prefetch sync LIST, with the same --to",
         )
-    kept_derivations = read_graph([generation.root], reader(destination)).derivations
-    for derivation in kept_derivations.values():
-        if (problem := settings.unbuildable(derivation.system)) is not None:
-            return ToolError(
-                f"it is {problem}",
-                hint="rehearse it on a machine that does, or see that Nix here can build for it "
-                "(extra-platforms)",
-            )
-    return None
+    return refusal(generation, destination, settings)
 
 
 def _text(part: Rehearsed) -> str | None:
