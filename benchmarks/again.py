@@ -3,9 +3,9 @@
     python -m benchmarks again
 
 The first sync of a generated system (``graph.nix``) fetches what its rebuild takes, each a small
-file; the second one finds all of it there. Both are whole processes, evaluated
-from the derivation, so that Nix's own evaluator is not measured. That the second asks for no NAR
-and no narinfo is seen in the server's log.
+file; the second one finds all of it there. Both are whole processes, evaluated from the derivation,
+so that Nix's own evaluator is not measured. That the second asks for no NAR and no narinfo is seen
+in the server's log.
 """
 
 from __future__ import annotations

@@ -19,8 +19,7 @@ class Damage:
     ``file`` is below the destination; ``path`` is the store path that is to be had again to mend
     it, None where that is not what it takes, or not known; ``hint`` says what else to do.
     ``narinfo`` is the one that it is, or whose NAR; ``because`` is the file that needs what is
-    missing. ``is_unfit``: what it gives its
-    readers is wrong, or nothing.
+    missing. ``is_unfit``: what it gives its readers is wrong, or nothing.
     """
 
     file: str

@@ -16,9 +16,8 @@ class Verified:
     """What a verification found.
 
     ``paths`` and ``files`` were read, ``bytes`` in all. ``sound`` are the paths of which nothing
-    is wrong. Of ``unproven`` files not all is known to be right, as
-    far as there is nothing to compare it with; ``strays`` are not of the destination, and were not
-    read.
+    is wrong. Of ``unproven`` files not all is known to be right, as far as there is nothing to
+    compare it with; ``strays`` are not of the destination, and were not read.
     """
 
     paths: int
