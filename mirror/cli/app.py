@@ -1,4 +1,4 @@
-"""The commands and their options. What each does is in :mod:`mirror.cli.commands`.
+"""The commands and their options. What each does is in the modules beside this one.
 
 Only what parsing needs is imported here, so that ``prefetch --help`` answers at once.
 """
@@ -157,7 +157,8 @@ def sync(
             "--on-change",
             metavar="COMMAND",
             help="Run this by the shell if something new was kept, with PREFETCH_DESTINATION, "
-            "PREFETCH_TARGETS and PREFETCH_RESULT (complete or incomplete) set.",
+            "PREFETCH_TARGETS and PREFETCH_RESULT (complete or incomplete) set. It may take as "
+            "long as it likes: `timeout 5m …` bounds it.",
         ),
     ] = None,
     store: Store = None,

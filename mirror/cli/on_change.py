@@ -18,7 +18,7 @@ _SHELL: Final = "/bin/sh"
 
 
 async def run_on_change(command: str, synced: Synced, destination: str) -> None:
-    """Run the command by the shell, unless nothing changed; an interruption ends it, too.
+    """Run the command by the shell, unless nothing changed; only an interruption ends it early.
 
     It is told what changed by ``PREFETCH_DESTINATION``, ``PREFETCH_TARGETS`` (names, a space
     between) and ``PREFETCH_RESULT`` (``complete`` or ``incomplete``) in its environment. What it
