@@ -1,4 +1,4 @@
-"""The commands for what is kept already: ``prune``, ``sign``, ``key show``."""
+"""The commands that tidy what is kept already: ``prune``, ``sign``."""
 
 from __future__ import annotations
 
