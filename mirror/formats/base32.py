@@ -7,17 +7,21 @@ its own; they are written two digits at once. Source: Nix's ``src/libutil/hash.c
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from mirror.errors import FormatError
 
 ALPHABET: Final = "0123456789abcdfghijklmnpqrsvwxyz"
 
-_DIGITS: Final = str.maketrans(ALPHABET, "0123456789abcdefghijklmnopqrstuv")
-"""To the digits that :class:`int` reads."""
+_DIGITS: Final = bytes.maketrans(
+    bytes(range(256)),
+    bytes(
+        b"0123456789abcdefghijklmnopqrstuv"[ALPHABET.index(each)] if each in ALPHABET else ord("!")
+        for each in map(chr, range(256))
+    ),
+)
+"""From bytes of a text to the digits that :class:`int` reads, and to none of any other byte."""
 _PAIRS: Final = tuple(high + low for high in ALPHABET for low in ALPHABET)
-_TEXT: Final = re.compile(f"[{ALPHABET}]+")
 
 
 def encoded_length(size: int) -> int:
@@ -46,9 +50,11 @@ def decode(text: str) -> bytes:
 
     """
     size = len(text) * 5 // 8
-    if text and _TEXT.fullmatch(text) is None:
+    try:
+        number = int(text.encode().translate(_DIGITS), 32) if text else 0
+        data = number.to_bytes(size, "little")
+    except (ValueError, OverflowError) as error:
+        raise FormatError(f"not base32 as Nix writes it: {text!r}") from error
+    if encoded_length(size) != len(text):
         raise FormatError(f"not base32 as Nix writes it: {text!r}")
-    number = int(text.translate(_DIGITS), 32) if text else 0
-    if number >> (8 * size) or encoded_length(size) != len(text):
-        raise FormatError(f"not base32 as Nix writes it: {text!r}")
-    return number.to_bytes(size, "little")
+    return data
