@@ -34,6 +34,7 @@ from mirror.formats.signing import TrustedKeys
 from mirror.formats.verify import Claim, matching_content_address
 from mirror.sources.http.errors import ChangedError, MissingError
 from mirror.sources.interface import Nar
+from mirror.sources.signature_checks import SignatureChecks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -68,11 +69,13 @@ class BinaryCache:
     trusted: bool
     wants_mass_queries: bool
     _client: HttpClient = field(repr=False)
-    _keys: TrustedKeys = field(repr=False)
+    _signatures: SignatureChecks = field(repr=False)
     _memory: Memory | None = field(repr=False, default=None)
     _found: dict[StorePath, NarInfo | None] = field(repr=False, default_factory=dict)
     _recalled: dict[StorePath, str | None] = field(repr=False, default_factory=dict)
     """What an earlier run was told, with the key whose signature it found good."""
+    _signed: dict[StorePath, PathInfo] = field(repr=False, default_factory=dict)
+    """What was found to be signed, as it was then."""
     _failures: list[TransientError | IntegrityError] = field(repr=False, default_factory=list)
 
     @classmethod
@@ -121,7 +124,7 @@ class BinaryCache:
             trusted=parameters.get("trusted", "").lower() in {"1", "true", "yes"},
             wants_mass_queries=info.want_mass_query,
             _client=client,
-            _keys=keys or TrustedKeys(),
+            _signatures=SignatureChecks(keys or TrustedKeys()),
             _memory=None if parts.scheme == "file" else memory,
         )
 
@@ -198,22 +201,29 @@ class BinaryCache:
     def _url(self, path: StorePath) -> str:
         return f"{self.name}/{path.hash_part}.narinfo"
 
-    def refusal(self, info: PathInfo) -> str | None:
+    async def refusal(self, info: PathInfo) -> str | None:
         """Why the path is not believed without knowing its content beforehand; None if it is."""
-        if self.trusted or self._is_signed(info) or _follows_from_its_content(info):
+        if self.trusted or await self._is_signed(info) or _follows_from_its_content(info):
             return None
         signers = sorted({signature.partition(":")[0] for signature in info.signatures})
         by = f"its signatures are by {', '.join(signers)}" if signers else "it has no signature"
         by = printable(by)
         return f"{info.path} is signed by none of the trusted keys; {by}"
 
-    def _is_signed(self, info: PathInfo) -> bool:
+    async def _is_signed(self, info: PathInfo) -> bool:
         """Whether a trusted key has signed it; found out once for each key."""
-        if (known := self._recalled.get(info.path)) is not None and known in self._keys:
+        path = info.path
+        if (known := self._recalled.get(path)) is not None and known in self._signatures.keys:
             return True
-        signer = self._keys.verify(info)
-        if signer is not None and self._memory is not None:
-            self._memory.note_signer(self.name, info.path, str(signer))
+        if self._signed.get(path) is info:
+            return True
+        signer = await self._signatures.signer(info)
+        said = self._found.get(path)
+        # Meanwhile the cache may have said something else of it, of which this is not known.
+        if signer is not None and said is not None and said.info is info:
+            self._signed[path] = info
+            if self._memory is not None:
+                self._memory.note_signer(self.name, path, str(signer))
         return signer is not None
 
     @contextlib.asynccontextmanager
@@ -248,14 +258,14 @@ class BinaryCache:
         narinfo = await self.lookup(wanted.path)
         if narinfo is None:
             raise NotAvailableError(f"{self.name} does not have {wanted.path}")
-        claim = self._claim(narinfo, wanted)
+        claim = await self._claim(narinfo, wanted)
         url = self._nar_url(narinfo)
         async with self._client.stream(
             url, expected_size=claim.file_size, cap=_size_cap(narinfo)
         ) as chunks:
             yield Nar(claim=claim, chunks=chunks, location=url)
 
-    def _claim(self, narinfo: NarInfo, wanted: Wanted) -> Claim:
+    async def _claim(self, narinfo: NarInfo, wanted: Wanted) -> Claim:
         info = narinfo.info
         fixed = wanted.fixed_output
         if fixed is not None and fixed.hash.is_computable:
@@ -266,7 +276,7 @@ class BinaryCache:
                 )
             info = replace(info, content_address=fixed.content_address)
         else:
-            refusal = self.refusal(info)
+            refusal = await self.refusal(info)
             if refusal is not None:
                 raise IntegrityError(
                     f"{self.name}: {refusal}",

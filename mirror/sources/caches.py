@@ -61,7 +61,7 @@ class Caches:
                 lie = f"{path} refers to {info.references[0]}; a fixed output refers to nothing"
                 self.failures.setdefault(cache.name, lie)
                 continue
-            refusal = None if is_fixed_output else cache.refusal(info)
+            refusal = None if is_fixed_output else await cache.refusal(info)
             if refusal is None:
                 return Offer(source=cache.name, info=info, download_bytes=narinfo.file_size)
             self.refusals.setdefault(path, f"{cache.name}: {refusal}")

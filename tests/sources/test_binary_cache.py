@@ -432,8 +432,8 @@ async def test_what_a_cache_said_is_not_asked_again_in_the_next_run(
                     )
                     again = await other.lookup(made.path)
                     assert again is not None
-                    assert other.refusal(again.info) is not None
-                assert cache.refusal(narinfo.info) is None
+                    assert await other.refusal(again.info) is not None
+                assert await cache.refusal(narinfo.info) is None
         assert sum(request.path.endswith(".narinfo") for request in server.requests) == 2
 
 

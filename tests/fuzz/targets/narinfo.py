@@ -17,6 +17,7 @@ from mirror.formats.verify import Claim, NarVerifier, matching_content_address
 from mirror.sources.binary_cache import BinaryCache
 from mirror.sources.http.client import _local_path
 from mirror.sources.http.errors import MissingError
+from mirror.sources.signature_checks import SignatureChecks
 
 if TYPE_CHECKING:
     from mirror.sources.http import HttpClient
@@ -30,7 +31,7 @@ _CACHES: Final = [
         trusted=False,
         wants_mass_queries=False,
         _client=cast("HttpClient", None),
-        _keys=TrustedKeys(),
+        _signatures=SignatureChecks(TrustedKeys()),
     )
     for name in (f"file://{_DIRECTORY}", "https://cache.example:444/cache")
 ]
