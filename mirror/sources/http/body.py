@@ -8,7 +8,6 @@ is compared with what was handed on.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import re
 import time
@@ -64,7 +63,7 @@ class Body:
         self._checksum_again = 0
         self._size: int | None = None
         self._validator: str | None = None
-        self._connection = contextlib.AsyncExitStack()
+        self._answer: Answer | None = None
         self._pieces: AsyncIterator[bytes] | None = None
         self._failure: TransientError | None = None
         self._speed = self._new_speed()
@@ -77,7 +76,7 @@ class Body:
                 except TransientError as error:
                     await self._failed(error)
         except BaseException:
-            await self._disconnect()
+            self._disconnect()
             raise
         return self
 
@@ -87,7 +86,7 @@ class Body:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self._disconnect()
+        self._disconnect()
 
     def __aiter__(self) -> Self:
         return self
@@ -110,7 +109,7 @@ class Body:
 
     async def _failed(self, error: TransientError) -> None:
         """Give the connection up and wait for the next one, or raise ``error``."""
-        await self._disconnect()
+        self._disconnect()
         if isinstance(error, ChangedError) or self._attempts == 1:
             raise error
         # A line that is often cut, but brings a good piece each time, is no failure. Where all has
@@ -121,9 +120,11 @@ class Body:
         self._failures += 1
         await self._client.pause(self._failures, error)
 
-    async def _disconnect(self) -> None:
+    def _disconnect(self) -> None:
         self._pieces = None
-        await self._connection.aclose()
+        if self._answer is not None:
+            self._answer.close()
+            self._answer = None
 
     async def _connect(self) -> None:
         """Open the body, or the rest of it."""
@@ -134,7 +135,7 @@ class Body:
             if resume
             else {}
         )
-        answer = await self._connection.enter_async_context(self._client.answer(self._url, headers))
+        answer = self._answer = await self._client.answer(self._url, headers)
         if answer.status == 206:  # noqa: PLR2004 - the status that says "a part"
             self._continue_part(answer, asked=resume)
         else:

@@ -214,7 +214,7 @@ class HttpClient:
         """
         if url.startswith("file:"):
             return await asyncio.to_thread(_local_size, url)
-        async with self.answer(url, method="HEAD") as answer:
+        with contextlib.closing(await self.answer(url, method="HEAD")) as answer:
             return None if "content-encoding" in answer.headers else content_length(answer)
 
     async def _retrying(self, attempt: Callable[[], Awaitable[bytes]]) -> bytes:
@@ -245,22 +245,23 @@ class HttpClient:
         pause *= (1 + self._jitter()) / 2
         await self._sleep(max(pause, asked or 0.0))
 
-    @contextlib.asynccontextmanager
     async def answer(
         self, url: str, headers: Mapping[str, str] | None = None, *, method: str = "GET"
-    ) -> AsyncIterator[Answer]:
+    ) -> Answer:
         """One answer of success (200 or 206), redirects followed, its body not read yet.
+
+        Whoever asked closes it.
 
         Raises:
             SourceError: any other answer, or none.
 
         """
         answer = await self._send(method, url, headers or {})
+        if answer.status in {200, 206}:
+            return answer
         try:
-            if answer.status not in {200, 206}:
-                await _drain(answer)
-                raise of_status(answer, url, self._now)
-            yield answer
+            await _drain(answer)
+            raise of_status(answer, url, self._now)
         finally:
             answer.close()
 
@@ -301,22 +302,22 @@ class HttpClient:
         return self._outside
 
     async def _get_small_once(self, url: str, cap: int) -> bytes:
-        once = contextlib.AsyncExitStack()
-        async with once:
-            if url.startswith("file:"):
-                chunks = await once.enter_async_context(file_chunks(_local_path(url)))
-            else:
-                patience = self.settings.answer_seconds
-                body = await once.enter_async_context(
-                    Body(self, url, cap=cap, attempts=1, patience=patience)
-                )
-                chunks = decoded(body, url, cap=cap) if body.encodings else body
-            collected = bytearray()
-            async for chunk in chunks:
-                collected += chunk
-                if len(collected) > cap:
-                    raise IntegrityError(f"{url}: larger than the {cap} bytes it may have")
-            return bytes(collected)
+        if url.startswith("file:"):
+            async with file_chunks(_local_path(url)) as chunks:
+                return await _collected(chunks, url, cap)
+        patience = self.settings.answer_seconds
+        async with Body(self, url, cap=cap, attempts=1, patience=patience) as body:
+            chunks = decoded(body, url, cap=cap) if body.encodings else body
+            return await _collected(chunks, url, cap)
+
+
+async def _collected(chunks: AsyncIterator[bytes], url: str, cap: int) -> bytes:
+    collected = bytearray()
+    async for chunk in chunks:
+        collected += chunk
+        if len(collected) > cap:
+            raise IntegrityError(f"{url}: larger than the {cap} bytes it may have")
+    return bytes(collected)
 
 
 async def _drain(answer: Answer) -> None:
