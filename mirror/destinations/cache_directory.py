@@ -44,7 +44,7 @@ from typing import TYPE_CHECKING, Final, Literal, Self
 from mirror.allocation import without_collections
 from mirror.destinations import documents, files
 from mirror.destinations.cache_staging import CacheStaging, StagedNar
-from mirror.destinations.checksums import Checksums
+from mirror.destinations.checksums import CHECKSUMS, Checksums
 from mirror.destinations.manifest import MANIFEST
 from mirror.destinations.mending import Mending
 from mirror.destinations.receipt import receipts_in
@@ -134,14 +134,14 @@ class CacheDirectory:
 
     @property
     def is_made(self) -> bool:
-        """Whether it is a binary cache already.
+        """Whether it is a binary cache already, be it one that lost its ``nix-cache-info``.
 
         Raises:
             DestinationError: it cannot be looked at.
 
         """
         with files.explained(self.path):
-            return (self.path / cache_info.FILE_NAME).is_file()
+            return any((self.path / name).is_file() for name in (cache_info.FILE_NAME, CHECKSUMS))
 
     @property
     def signatures(self) -> Signatures:
@@ -330,6 +330,8 @@ def _state(status: os.stat_result) -> tuple[int, ...]:
 def refuse_other_directories(path: Path) -> None:
     """Keep a slip of the finger from filling someone's home directory with narinfo files.
 
+    One that has a record of checksums is a cache, also where its ``nix-cache-info`` was lost.
+
     Raises:
         DestinationError: there is something that is no cache, or it cannot be looked at.
 
@@ -342,8 +344,13 @@ def refuse_other_directories(path: Path) -> None:
             try:
                 parse_cache_info(about.read_bytes())
             except FormatError as error:
-                raise DestinationError(f"{about}: {error.message}") from error
-        elif any(not entry.name.startswith(".") for entry in path.iterdir()):
+                raise DestinationError(
+                    f"{about}: {error.message}",
+                    hint="if this is a cache of yours: `prefetch verify --repair` writes it again",
+                ) from error
+        elif not (path / CHECKSUMS).is_file() and any(
+            not entry.name.startswith(".") for entry in path.iterdir()
+        ):
             raise DestinationError(
                 f"{path} is not empty, and not a binary cache",
                 hint="name a directory that is empty, or that does not exist yet",

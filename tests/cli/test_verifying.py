@@ -104,8 +104,27 @@ def test_nix_cache_info_is_mended_whatever_it_says(shell: Shell) -> None:
         "damaged: nix-cache-info: "
         in shell.run([*shell.command, "verify", "cache"], expect=1).stdout
     )
+    refused = shell.run(shell.arguments("sync", "hosts.txt", "--to", "cache"), expect=3)
+    assert "`prefetch verify --repair` writes it again" in refused.stderr
     shell.run(shell.arguments("verify", "cache", "--repair"))
     assert (cache / "nix-cache-info").read_bytes() == whole
+
+
+def test_a_cache_that_lost_its_nix_cache_info_is_still_one(shell: Shell) -> None:
+    cache = shell.directory / "cache"
+    shell.write_list("hello = DEMO#hello level=runtime")
+    sync = shell.arguments("sync", "hosts.txt", "--to", "cache")
+    shell.run(sync)
+    whole = (cache / "nix-cache-info").read_bytes()
+    (cache / "nix-cache-info").unlink()
+    told = shell.run([*shell.command, "verify", "cache"], expect=1).stdout
+    assert told.startswith("damaged: nix-cache-info: it is missing\n")
+    shell.run(shell.arguments("verify", "cache", "--repair"))
+    assert (cache / "nix-cache-info").read_bytes() == whole
+    for again in (sync, [*shell.command, "prune", "--to", "cache"]):
+        (cache / "nix-cache-info").unlink()
+        shell.run(again)
+        assert (cache / "nix-cache-info").read_bytes() == whole
 
 
 def test_a_store_is_read_and_repaired(shell: Shell) -> None:
