@@ -364,7 +364,7 @@ def verify(
     directory: Annotated[
         str | None,
         typer.Argument(
-            metavar="[DIR]",
+            metavar="DIR",
             help="A cache directory, or a Nix store by its URL: what --to names otherwise.",
             show_default=False,
         ),
