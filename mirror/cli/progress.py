@@ -46,8 +46,9 @@ class LineObserver:
         self._write(text)
 
     def transfer_begins(self, paths: int, download_bytes: int) -> None:
-        """Write how much is to come."""
-        self._write(f"fetching {number(paths, 'path')}, {size(download_bytes)}")
+        """Write how much is to come, as far as caches say how large it is."""
+        known = f", {size(download_bytes)}" if download_bytes else ""
+        self._write(f"fetching {number(paths, 'path')}{known}")
 
     def started(self, path: StorePath, source: str) -> None:
         """Say nothing."""
@@ -85,6 +86,7 @@ class TerminalObserver:
         self._bar: tqdm[Never] | None = None
         self._paths = 0
         self._settled = 0
+        self._has_failed = False
         self._going_on: dict[StorePath, str] = {}
 
     def step(self, text: str) -> None:
@@ -100,7 +102,7 @@ class TerminalObserver:
 
     def transfer_begins(self, paths: int, download_bytes: int) -> None:
         """Show the bar."""
-        self._paths, self._settled = paths, 0
+        self._paths, self._settled, self._has_failed = paths, 0, False
         self._bar = _bar(
             download_bytes,
             bar_format="{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {rate_fmt} {postfix}",
@@ -122,14 +124,20 @@ class TerminalObserver:
         self._settled += 1
         self._going_on.pop(outcome.path, None)
         if outcome.result == "failed":
+            self._has_failed = True
             self.notice(f"not obtained: {outcome.path.name}")
         for line in retried_lines(outcome):
             self.notice(line)
         self._describe()
 
     def transfer_ends(self) -> None:
-        """Leave the finished bar on the screen."""
+        """Leave the finished bar on the screen, at its end if all was obtained.
+
+        What is copied may be compressed, and be less than was said.
+        """
         if self._bar is not None:
+            if self._settled == self._paths and not self._has_failed:
+                self._bar.total = int(self._bar.n)
             self._bar.set_postfix_str("", refresh=False)
             self._bar.close()
             self._bar = None
