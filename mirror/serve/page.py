@@ -138,7 +138,8 @@ def _use(overview: Overview, client: Client) -> Iterator[str]:
     yield "<h2>Use it from another machine</h2>"
     yield (
         "<p>Nix asks this cache first, and its other caches when this one is away: that costs a "
-        f"command {client.patience} seconds at most.</p>"
+        f"command some {client.patience} seconds, and some {client.patience_with_a_halt} where it "
+        "has come to a halt.</p>"
     )
     if not client.public_keys:
         yield (

@@ -58,8 +58,13 @@ class Client:
 
     @property
     def patience(self) -> int:
-        """How many seconds a command of Nix loses at most when this machine is away."""
+        """How many seconds a command of Nix loses when this machine is away."""
         return CONNECT_SECONDS * DOWNLOAD_ATTEMPTS
+
+    @property
+    def patience_with_a_halt(self) -> int:
+        """How many seconds it loses when this machine takes connections, and sends nothing."""
+        return STALLED_SECONDS * DOWNLOAD_ATTEMPTS
 
     @property
     def nix_conf(self) -> str:
