@@ -303,7 +303,7 @@ class CacheDirectory:
             files.sync_directory(path.parent)
 
     def _read_manifests(self, unreadable: Told | None) -> list[Generation]:
-        hint = "remove the file if it is not yours"
+        hint = "remove the file, and sync again: that makes a new generation"
         found = [
             generation
             for directory in documents.entries(self._generations, unreadable)

@@ -27,11 +27,12 @@ DIRECTORY_MODE: Final = 0o755
 
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
+_NOT_PERMITTED: Final = "run as a user who may read and write there, or choose another destination"
 _HINTS: Final = {
     errno.ENOSPC: "make room there, or choose another destination; then run again: it goes on",
     errno.EDQUOT: "your quota there is used up: make room, then run again: it goes on",
-    errno.EACCES: "run as a user who may write there, or choose another destination",
-    errno.EPERM: "run as a user who may write there, or choose another destination",
+    errno.EACCES: _NOT_PERMITTED,
+    errno.EPERM: _NOT_PERMITTED,
     errno.EROFS: "the file system is mounted read-only: remount it, or choose another destination",
     errno.ENOTDIR: "a file is where a directory should be: choose another destination",
     errno.EEXIST: "a file is where a directory should be: choose another destination",
