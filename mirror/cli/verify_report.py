@@ -48,18 +48,23 @@ class VerifyReport:
             yield f"all is well at {self.destination}: {amount}"
             return
         there = f"{number(len(self.mended), 'damaged file')} at {self.destination}, of {amount}"
-        if self.mending is not None:
-            yield f"{there}; to mend it: {self.mending}"
-        else:
+        if self.mending is None:
             yield f"{there}; {sum(each.is_mended for each in self.mended):,} mended"
+        elif mendable := sum(not each.damage.is_mended_by_hand for each in self.mended):
+            which = "it" if len(self.mended) == 1 else f"{mendable:,} of them"
+            which = "them" if 1 < mendable == len(self.mended) else which
+            yield f"{there}; to mend {which}: {self.mending}"
+        else:
+            yield f"{there}; no repair mends that: do what is said above"
 
     def notices(self) -> Iterator[str]:
         """What its user should know besides."""
         found = self.verified
         if found.unproven:
             yield (
-                f"{number(found.unproven, 'file')} with nothing to compare all of it with, as of "
-                "before there were checksums: the next generation kept records it as it is"
+                f"{number(found.unproven, 'file')} without a checksum, as of before there were "
+                "any, or because their record was lost: the next generation kept makes one of what "
+                "is there now"
             )
         for each in found.strays:
             yield f"not of the cache, and not read: {each}"
@@ -94,16 +99,22 @@ class VerifyReport:
 
 def _lines(mended: Mended) -> Iterator[str]:
     damage = mended.damage
-    yield f"{'mended' if mended.is_mended else 'damaged'}: {damage.file}: {damage.problem}"
+    problem = damage.problem.removeprefix(f"{damage.file}: ")
+    yield f"{'mended' if mended.is_mended else 'damaged'}: {damage.file}: {problem}"
     if mended.source:
         yield f"  had again from {mended.source}"
-    if damage.path is not None and damage.path not in damage.problem:
+    if damage.path is not None and damage.path not in damage.problem + damage.file:
         yield f"  {damage.path}"
     if mended.is_mended:
         return
     for attempt in mended.attempts:
         yield f"  {attempt}"
     if mended.set_aside:
-        yield f"  kept from readers, as {mended.set_aside}; a sync fetches it once somebody has it"
+        yield f"  kept from readers, as {mended.set_aside}"
+    if mended.attempts and damage.path is not None and damage.hint is None:
+        if damage.path.is_derivation:
+            yield "  `prefetch sync` of its list makes it again"
+        else:
+            yield "  `prefetch sync` fetches it once somebody has it"
     if damage.hint:
         yield f"  {damage.hint}"

@@ -19,7 +19,8 @@ class Damage:
     ``file`` is below the destination; ``path`` is the store path that is to be had again to mend
     it, None where that is not what it takes, or not known; ``hint`` says what else to do.
     ``narinfo`` is the one that it is, or whose NAR; ``because`` is the file that needs what is
-    missing. ``is_unfit``: what it gives its readers is wrong, or nothing.
+    missing. ``is_unfit``: what it gives its readers is wrong, or nothing. ``is_mended_by_hand``: no
+    repair mends it, only what ``hint`` says.
     """
 
     file: str
@@ -29,3 +30,4 @@ class Damage:
     narinfo: str | None = None
     because: str | None = None
     is_unfit: bool = False
+    is_mended_by_hand: bool = False

@@ -45,6 +45,8 @@ _MANIFEST_HINT: Final = (
 )
 _RECEIPT_HINT: Final = "it says what a rehearsal came to: remove it, and rehearse again"
 _RECORD_HINT: Final = "it says what the last sync came to: remove it, and sync again"
+_REPAIRED: Final = frozenset({cache_info.FILE_NAME, CHECKSUMS, SERVING, _LOCK})
+"""What a repair writes anew; the others are nobody else's."""
 
 
 class SmallFiles:
@@ -104,8 +106,11 @@ class SmallFiles:
         self.read[file] = len(data)
         return data
 
-    def _damage(self, file: str, problem: str, hint: str | None = None) -> None:
-        self.damages.append(Damage(file=file, problem=problem, hint=hint))
+    def _damage(self, file: str, problem: str, hint: str) -> None:
+        is_mended_by_hand = file not in _REPAIRED
+        self.damages.append(
+            Damage(file=file, problem=problem, hint=hint, is_mended_by_hand=is_mended_by_hand)
+        )
 
     def _check_recorded(self, file: str, parse: Callable[[bytes], object], hint: str) -> None:
         data = self._content(file, hint)

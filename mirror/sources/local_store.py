@@ -37,8 +37,9 @@ class LocalStore:
 
     @property
     def name(self) -> str:
-        """The store's URL."""
-        return f"the store {self._store.url}"
+        """The store by its URL, if it has one."""
+        url = self._store.url
+        return "this machine's Nix store" if url == "auto" else f"the store {url}"
 
     @property
     def is_one_party(self) -> bool:
@@ -57,7 +58,7 @@ class LocalStore:
         path = wanted.path
         info = await self._connection.query_path_info(path)
         if info is None:
-            raise NotAvailableError(f"{path} is not in the store {self._store.url}")
+            raise NotAvailableError(f"{path} is not in {self.name}")
         real = self._store.real(path)
         yield Nar(claim=Claim(info=info, made_here=True), chunks=_chunks(real), location=str(real))
 

@@ -92,8 +92,11 @@ class FromItsNar:
         file = self.directory / f"{wanted.path.hash_part}.narinfo"
         try:
             entry = parse_narinfo(await in_thread(file.read_bytes))
-        except (OSError, FormatError) as error:
-            raise NotAvailableError(f"its narinfo cannot be read: {error}") from error
+        except OSError as error:
+            problem = error.strerror or str(error)
+            raise NotAvailableError(f"its narinfo cannot be read: {problem}") from error
+        except FormatError as error:
+            raise NotAvailableError(f"its narinfo cannot be read: {error.message}") from error
         info = self._vouched_for(entry.info)
         if info is None or info.path != wanted.path or entry.url.rpartition("/")[0] != "nar":
             raise NotAvailableError("nothing vouches for what its narinfo says")

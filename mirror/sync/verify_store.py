@@ -7,6 +7,7 @@ compares the hash, in one thread. What else is in the store is Nix's own busines
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 from mirror.destinations import files
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from mirror.errors import DestinationError
     from mirror.formats.path_info import PathInfo
     from mirror.formats.store_path import StorePath
+    from mirror.nix.stores import StoreLocation
     from mirror.sync.reading import Progress
 
 
@@ -55,7 +57,7 @@ async def verify_store(store: NixStore, progress: Progress, *, jobs: int) -> Ver
         if path.problem is None:
             sound.add(path.info.path)
         else:
-            damages.append(_damage(path.info.path, path.problem))
+            damages.append(_damage(path.info.path, path.problem, store.store))
 
     progress.begin(sum(info.nar_size for info in infos.values()))
     checks = [_PathInStore(info, store.store.real(info.path)) for info in infos.values()]
@@ -97,8 +99,10 @@ class _PathInStore:
             self.problem = error.message
 
 
-def _damage(path: StorePath, problem: str) -> Damage:
-    return Damage(file=path, problem=problem, path=path, hint=f"`nix-store --repair-path {path}`")
+def _damage(path: StorePath, problem: str, store: StoreLocation) -> Damage:
+    words = ["nix-store", *([] if store.url == "auto" else ["--store", store.url])]
+    hint = f"Nix mends it, too: {shlex.join([*words, '--repair-path', path])}"
+    return Damage(file=path, problem=problem, path=path, hint=hint)
 
 
 def _missing(path: StorePath, needed_by: str) -> Damage:
@@ -107,4 +111,4 @@ def _missing(path: StorePath, needed_by: str) -> Damage:
 
 def _of_document(error: DestinationError) -> Damage:
     file, _, problem = error.message.partition(": ")
-    return Damage(file=file, problem=problem, hint=error.hint)
+    return Damage(file=file, problem=problem, hint=error.hint, is_mended_by_hand=True)
