@@ -6,7 +6,7 @@ built and compressed; ``--small`` is for seeing that they run.
 
 from __future__ import annotations
 
-import sys
+import argparse
 from typing import TYPE_CHECKING
 
 from benchmarks import again, planning, reading, serving, syncing, verifying
@@ -36,10 +36,17 @@ _SMALL: dict[str, Callable[[], Iterator[Row]]] = {
 
 
 def main() -> None:
-    benchmarks = _SMALL if "--small" in sys.argv else _FULL
-    names = [each for each in sys.argv[1:] if each != "--small"]
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description="Compare with Nix, nginx and C tools."
+    )
+    parser.add_argument("--small", action="store_true", help="only to see that they run")
+    parser.add_argument("names", metavar="NAME", nargs="*", help=f"one of {', '.join(_FULL)}")
+    options = parser.parse_args()
+    if unknown := [name for name in options.names if name not in _FULL]:
+        parser.error(f"there is no benchmark {unknown[0]}; there are {', '.join(_FULL)}")
+    benchmarks = _SMALL if options.small else _FULL
     print(HEADER)
-    for name in names or benchmarks:
+    for name in options.names or benchmarks:
         for row in benchmarks[name]():
             print(row, flush=True)
 

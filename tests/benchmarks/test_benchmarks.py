@@ -147,6 +147,19 @@ def test_every_comparison_can_be_made() -> None:
         assert float(row.split("|")[5]) > 0, row
 
 
+def test_a_benchmark_that_there_is_not_is_said_before_any_is_run() -> None:
+    completed = subprocess.run(
+        [sys.executable, "-m", "benchmarks", "--small", "again", "agian"],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert completed.returncode == 2
+    assert completed.stdout == ""
+    assert "there is no benchmark agian; there are reading, planning, " in completed.stderr
+
+
 def test_the_memory_of_a_server_is_measured() -> None:
     completed = subprocess.run(
         [sys.executable, "-m", "benchmarks.serving", "50", "1000"],
