@@ -281,6 +281,17 @@ async def test_a_drip_is_given_up(client: HttpClient, server: Server) -> None:
         await read(client, url)
 
 
+@pytest.mark.parametrize("begun", [b"5;", b"5\r\nhello\r\n5;", b"0"], ids=["at-once", "later", "0"])
+async def test_what_is_none_of_the_body_is_not_waited_for(
+    client: HttpClient, server: Server, begun: bytes
+) -> None:
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    url = server.on("/a", Reply(raw=head + begun, body=b"0" * 99, endless=True, pause=0.05))
+    for asking in (client.get_small(url, cap=100), read(client, url)):
+        with pytest.raises(TransientError, match="slower than"):
+            await asking
+
+
 @pytest.mark.parametrize(
     "raw",
     [

@@ -45,6 +45,7 @@ GOAWAY = (
     b"\0\0\0\4\0\0\0\0\0"  # SETTINGS, empty
     b"\0\0\x08\7\0\0\0\0\0\0\0\0\0\0\0\0\0"  # GOAWAY, no error
 )
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
     "xz": lambda data: lzma.compress(data, preset=0),
     "zstd": zstd.compress,
@@ -242,6 +243,11 @@ CACHES = [
         said="not followed .* into a private network",
     ),
     CacheCase(name="trickle", serve=reply(piece=10, pause=0.1), said="slower than 1000 bytes"),
+    CacheCase(
+        name="endless-chunk-extension",
+        serve=serve(Reply(raw=CHUNKED + b"5;", body=b"x" * 99, endless=True, pause=0.05)),
+        said="slower than 1000 bytes",
+    ),
     CacheCase(name="silence", serve=reply(hang=True), said="timed out"),
     *(
         CacheCase(

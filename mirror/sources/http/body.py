@@ -8,6 +8,7 @@ is compared with what was handed on.
 
 from __future__ import annotations
 
+import asyncio
 import math
 import re
 import time
@@ -193,10 +194,7 @@ class Body:
         assert self._pieces is not None
         while True:
             started = time.monotonic()
-            try:
-                piece = await anext(self._pieces, None)
-            except FOREIGN as error:
-                raise translate(error, self._url) from error
+            piece = await self._wait_for_piece(self._pieces)
             if piece is None:
                 self._check_end()
                 return None
@@ -214,6 +212,21 @@ class Body:
                     self._checksum = crc32(kept, self._checksum)
                 self._check_size()
                 return kept
+
+    async def _wait_for_piece(self, pieces: AsyncIterator[bytes]) -> bytes | None:
+        """A piece, None at the end; nothing of one when it is time to look how slow it is.
+
+        A server that sends what is none of the body, such as a chunk's extension without end, is
+        not silent, and still would be waited for in vain.
+        """
+        seconds = min(self._patience, self._client.settings.speed_seconds)
+        try:
+            async with asyncio.timeout(seconds) as timer:
+                return await anext(pieces, None)
+        except FOREIGN as error:
+            if not timer.expired():
+                raise translate(error, self._url) from error
+        return b""
 
     def _left_out(self, piece: bytes) -> bytes:
         """The piece without what was handed on already."""
