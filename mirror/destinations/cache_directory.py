@@ -38,6 +38,7 @@ import asyncio
 import contextlib
 import os
 import shutil
+import stat
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Literal, Self
 
@@ -253,9 +254,11 @@ class CacheDirectory:
         try:
             before, entry = self._read.get(path, (None, None))
             if entry is None or before != _state(os.stat(file)):  # noqa: PTH116 - as above
-                descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+                descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
                 try:
                     status = os.fstat(descriptor)
+                    if not stat.S_ISREG(status.st_mode) or status.st_size > files.LARGEST_READ:
+                        return None
                     entry = parse_narinfo(os.read(descriptor, status.st_size))
                 finally:
                     os.close(descriptor)
@@ -342,7 +345,7 @@ def refuse_other_directories(path: Path) -> None:
         about = path / cache_info.FILE_NAME
         if about.is_file():
             try:
-                parse_cache_info(about.read_bytes())
+                parse_cache_info(files.read_plain_file(about))
             except FormatError as error:
                 raise DestinationError(
                     f"{about}: {error.message}",

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 FILE_MODE: Final = 0o644
 DIRECTORY_MODE: Final = 0o755
 
+LARGEST_READ: Final = 1 << 28
+"""The most that a file which is read whole may have, in bytes: a record of two million paths."""
+
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 _NOT_PERMITTED: Final = "run as a user who may read and write there, or choose another destination"
@@ -36,6 +39,7 @@ _HINTS: Final = {
     errno.EROFS: "the file system is mounted read-only: remount it, or choose another destination",
     errno.ENOTDIR: "a file is where a directory should be: choose another destination",
     errno.EEXIST: "a file is where a directory should be: choose another destination",
+    errno.EISDIR: "a directory is where a file should be: remove it, then run again",
     errno.EXDEV: "all of a destination has to be on one file system, also what is linked into it",
     errno.EMFILE: "raise the limit of open files (ulimit -n), or lower --jobs",
     errno.ENFILE: "the whole system has too many open files: close some, then run again",
@@ -51,7 +55,8 @@ def explained(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        where = error.filename or path
+        # Of a file that should have been renamed, it is the name it was to have that matters.
+        where = error.filename2 or error.filename or path
         kind = FullError if error.errno in _FULL else DestinationError
         raise kind(
             f"{where}: {error.strerror or error}", hint=_HINTS.get(error.errno or 0)
@@ -82,10 +87,12 @@ def read_plain_file(path: Path) -> bytes:
     """The content of a plain file, be it by a link; a pipe or a device is not waited for.
 
     Raises:
-        OSError: it cannot be read, or is no plain file.
+        OSError: it cannot be read, is no plain file, or is larger than any that is written here.
 
     """
     with open_plain_file(path) as file:
+        if os.fstat(file.fileno()).st_size > LARGEST_READ:
+            raise OSError(errno.EINVAL, f"larger than {LARGEST_READ:,} bytes", str(path))
         return file.read()
 
 

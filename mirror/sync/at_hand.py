@@ -91,7 +91,7 @@ class FromItsNar:
         """
         file = self.directory / f"{wanted.path.hash_part}.narinfo"
         try:
-            entry = parse_narinfo(await in_thread(file.read_bytes))
+            entry = parse_narinfo(await in_thread(files.read_plain_file, file))
         except OSError as error:
             problem = error.strerror or str(error)
             raise NotAvailableError(f"its narinfo cannot be read: {problem}") from error

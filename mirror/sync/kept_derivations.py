@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from mirror.destinations import CacheDirectory
+from mirror.destinations.files import read_plain_file
 from mirror.errors import FormatError
 from mirror.formats.aterm import parse_derivation
 from mirror.formats.compression import decompressor
@@ -47,11 +48,11 @@ def reader(destination: CacheDirectory | NixStore) -> Callable[[StorePath], byte
 
 
 def _read_from_cache(directory: Path, path: StorePath) -> bytes:
-    entry = parse_narinfo((directory / f"{path.hash_part}.narinfo").read_bytes())
+    entry = parse_narinfo(read_plain_file(directory / f"{path.hash_part}.narinfo"))
     content = _Content()
     parser = NarParser(content)
     stream = decompressor(entry.compression)
-    for piece in stream.feed((directory / entry.url).read_bytes()):
+    for piece in stream.feed(read_plain_file(directory / entry.url)):
         parser.feed(piece)
     stream.finish()
     parser.finish()

@@ -218,7 +218,7 @@ def _whole_narinfos(
 
 def _narinfos(directory: CacheDirectory, paths: Iterable[StorePath]) -> dict[StorePath, NarInfo]:
     files_of = {path: directory.path / f"{path.hash_part}.narinfo" for path in paths}
-    return {path: parse_narinfo(file.read_bytes()) for path, file in files_of.items()}
+    return {path: parse_narinfo(files.read_plain_file(file)) for path, file in files_of.items()}
 
 
 def _begin(directory: CacheDirectory, verified: Verified) -> None:

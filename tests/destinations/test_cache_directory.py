@@ -136,7 +136,7 @@ async def test_paths_with_the_same_nar_share_its_file(tmp_path: Path) -> None:
     assert len(list((tmp_path / "nar").iterdir())) == 1
 
 
-@pytest.mark.parametrize("damage", ["no NAR", "short NAR", "bad narinfo", "no narinfo"])
+@pytest.mark.parametrize("damage", ["no NAR", "short NAR", "bad narinfo", "pipe", "huge", "none"])
 async def test_what_is_damaged_is_not_held_until_it_is_committed_again(
     tmp_path: Path, damage: str
 ) -> None:
@@ -152,6 +152,11 @@ async def test_what_is_damaged_is_not_held_until_it_is_committed_again(
             nar.write_bytes(nar.read_bytes()[:-1])
         case "bad narinfo":
             entry.write_bytes(entry.read_bytes()[:50])
+        case "pipe":
+            entry.unlink()
+            os.mkfifo(entry)
+        case "huge":
+            os.truncate(entry, 1 << 40)
         case _:
             entry.unlink()
     async with CacheDirectory.open(tmp_path) as cache:
@@ -222,6 +227,14 @@ def test_failures_name_the_file_and_say_what_to_do(number: int) -> None:
     ):
         raise OSError(number, os.strerror(number))
     assert caught.value.hint
+
+
+def test_what_is_in_the_way_of_a_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    there = pytest.raises(DestinationError, match="/there: ")
+    with there as caught, files.explained(tmp_path):
+        files.replace_file(tmp_path / "there", b"", temporaries=tmp_path)
+    assert "remove it" in str(caught.value.hint)
 
 
 async def test_an_unreadable_manifest_is_named(tmp_path: Path) -> None:

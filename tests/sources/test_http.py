@@ -477,6 +477,9 @@ async def test_files_are_read_like_urls(client: HttpClient, tmp_path: Path) -> N
         await client.get_small(url + "x", cap=5)
     with pytest.raises((MissingError, TransientError)):
         await client.get_small(tmp_path.as_uri(), cap=5)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(MissingError, match="not a plain file"):
+        await read(client, (tmp_path / "pipe").as_uri())
 
 
 async def test_a_connection_is_used_again_after_answers_that_are_not_wanted(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import pytest
 from rig.killed import Launcher
 from rig.made_paths import Made, generation, input_addressed, put_as
 from rig.running import run
@@ -150,6 +152,28 @@ async def test_what_nobody_has_is_kept_from_readers_until_somebody_has_it(
     mended = await repaired(bench, nix_stable, cache)
     assert [(each.is_mended, each.damage.file) for each in mended] == [(True, lost.url)]
     assert without_lock(cache) == without_lock_of(before)
+
+
+@pytest.mark.parametrize("odd", ["pipe", "device", "huge"])
+async def test_what_is_no_narinfo_at_all_is_had_again(
+    bench: Bench, nix_stable: Nix, odd: str
+) -> None:
+    cache = bench.directory / "cache"
+    assert (await bench.sync(nix_stable, "hello = DEMO#hello level=runtime", cache)).is_complete
+    file = min(cache.glob("*.narinfo"))
+    file.unlink()
+    match odd:
+        case "pipe":
+            os.mkfifo(file)
+        case "device":
+            file.symlink_to("/dev/zero")
+        case _:
+            file.touch()
+            os.truncate(file, 1 << 40)
+    (mended,) = await repaired(bench, nix_stable, cache)
+    assert mended.is_mended
+    assert not file.is_symlink()
+    assert parse_narinfo(file.read_bytes()).info.path.hash_part == file.stem
 
 
 async def test_what_needs_a_path_that_nobody_has_is_mended_all_the_same(

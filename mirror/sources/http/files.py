@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING
+import os
+import stat
+from typing import IO, TYPE_CHECKING
 
 from mirror.errors import IntegrityError, TransientError
 from mirror.sources.chunks import CHUNK_SIZE
@@ -23,14 +25,17 @@ async def file_chunks(
     """A local file's bytes, read off the event loop.
 
     Raises:
-        MissingError: there is no such file, or it cannot be read.
+        MissingError: there is no such file, or it cannot be read; a pipe is not waited for.
         IntegrityError: it is not of ``expected_size`` bytes.
 
     """
     try:
-        file = await asyncio.to_thread(path.open, "rb", buffering=0)
+        file = await asyncio.to_thread(_open, path)
     except OSError as error:
         raise MissingError(f"{path}: {error.strerror}") from error
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise MissingError(f"{path}: not a plain file")
 
     async def chunks() -> AsyncGenerator[bytes]:
         total = 0
@@ -47,3 +52,8 @@ async def file_chunks(
         yield chunks()
     finally:
         file.close()
+
+
+def _open(path: Path) -> IO[bytes]:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    return os.fdopen(descriptor, "rb", buffering=0)
