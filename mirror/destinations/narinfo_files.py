@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from mirror.destinations import files
 from mirror.errors import DestinationError, FormatError
 from mirror.formats.narinfo import parse_narinfo
 
@@ -66,7 +67,7 @@ def narinfo_files(directory: Path) -> dict[str, NarinfoFile]:
     """The narinfo files of a directory, by hash part, in order.
 
     Raises:
-        OSError: one cannot be read.
+        OSError: one cannot be read, or is larger than any that is written here.
 
     """
     found = {}
@@ -74,7 +75,7 @@ def narinfo_files(directory: Path) -> dict[str, NarinfoFile]:
         file = directory / each.name
         narinfo = None
         with contextlib.suppress(FormatError):
-            narinfo = parse_narinfo(file.read_bytes())
+            narinfo = parse_narinfo(files.read_plain_file(file))
         entry = NarinfoFile(file=file, size=size_of(each), modified=modified(each), narinfo=narinfo)
         found[entry.hash_part] = entry
     return found
@@ -113,13 +114,24 @@ def referrers_first(entries: Mapping[str, NarinfoFile]) -> list[NarinfoFile]:
 
 def plain_files(directory: Path, pattern: re.Pattern[str]) -> list[os.DirEntry[str]]:
     """The plain files of a directory, which need not be there, that are called so; sorted."""
+    return [each for each in _called(directory, pattern) if each.is_file(follow_symlinks=False)]
+
+
+def linked_nars(directory: Path) -> set[str]:
+    """The files of NARs that narinfos name which are links: readers follow these."""
+    found = set()
+    for each in _called(directory, NARINFO):
+        if each.is_symlink():
+            with contextlib.suppress(OSError, FormatError):
+                narinfo = parse_narinfo(files.read_plain_file(directory / each.name))
+                found.add(posixpath.normpath(narinfo.url))
+    return found
+
+
+def _called(directory: Path, pattern: re.Pattern[str]) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(directory) as entries:
-            found = [
-                each
-                for each in entries
-                if pattern.fullmatch(each.name) and each.is_file(follow_symlinks=False)
-            ]
+            found = [each for each in entries if pattern.fullmatch(each.name)]
     except FileNotFoundError:
         return []
     return sorted(found, key=lambda each: each.name)

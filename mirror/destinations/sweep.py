@@ -11,6 +11,7 @@ steps, each of which leaves a directory that any reader can use, so a sweep may 
    already were given a narinfo which leads to them. So they are purged only after a time of grace,
    unless nobody serves: then this holds :data:`SERVING` exclusively, and all are purged.
 3. NARs that no narinfo names are deleted, be it a published or a retired one: several may name one.
+   A narinfo that is a link is left alone, and so is its NAR.
    While one that is marked cannot be read, no NAR is: it may be the one that is named there.
 
 A retired path that a sync publishes anew is there again; its retired copy goes with the next sweep.
@@ -30,6 +31,7 @@ from typing import TYPE_CHECKING, Final
 from mirror.destinations import documents, files
 from mirror.destinations.narinfo_files import (
     closure,
+    linked_nars,
     modified,
     narinfo_files,
     plain_files,
@@ -91,13 +93,15 @@ class Swept:
 class _Survey:
     """What there is: narinfos, and NARs and strays with their sizes in bytes.
 
-    ``unmarked`` are published, in the order in which they can be retired.
+    ``unmarked`` are published, in the order in which they can be retired; ``linked`` are the NARs
+    of narinfos that are links.
     """
 
     marked: Mapping[str, NarinfoFile]
     unmarked: Sequence[NarinfoFile]
     nars: Mapping[str, int]
     strays: Mapping[Path, int]
+    linked: Collection[str]
 
     @property
     def unreadable(self) -> tuple[str, ...]:
@@ -108,7 +112,8 @@ class _Survey:
         """The NARs that neither a marked narinfo nor a retired one names, as far as is known."""
         if self.unreadable:
             return set()
-        return self.nars.keys() - {each.url for each in (*self.marked.values(), *retired)}
+        named = {each.url for each in (*self.marked.values(), *retired)}
+        return self.nars.keys() - named - set(self.linked)
 
     def swept(
         self,
@@ -194,6 +199,7 @@ class Sweep:
                 f"nar/{each.name}": size_of(each) for each in plain_files(self._path / "nar", NAR)
             },
             strays={} if self._live is None else self._strays(),
+            linked=linked_nars(self._path),
         )
 
     def _strays(self) -> dict[Path, int]:

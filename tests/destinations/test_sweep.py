@@ -116,6 +116,23 @@ async def test_while_a_narinfo_that_is_kept_cannot_be_read_every_nar_stays(tmp_p
         assert nars(tmp_path) == urls(tmp_path)
 
 
+async def test_a_narinfo_that_is_a_link_keeps_its_nar(tmp_path: Path) -> None:
+    """Its readers follow it."""
+    made = text("hello")
+    async with cache_of(tmp_path / "cache", made, text("other")) as cache:
+        url = parse_narinfo((cache.path / narinfo_of(made)).read_bytes()).url
+        (cache.path / narinfo_of(made)).rename(tmp_path / narinfo_of(made))
+        (cache.path / narinfo_of(made)).symlink_to(tmp_path / narinfo_of(made))
+        for live in ([made], []):
+            sweep(cache.path, live)
+            assert (cache.path / narinfo_of(made)).is_file()
+            assert nars(cache.path) == {url}
+
+
+def narinfo_of(made: Made) -> str:
+    return f"{made.path.hash_part}.narinfo"
+
+
 async def test_a_rehearsal_says_what_goes_and_changes_nothing(tmp_path: Path) -> None:
     links = chain(3)
     async with cache_of(tmp_path, *links):
