@@ -20,7 +20,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from mirror.destinations import files
-from mirror.errors import DestinationError, FormatError
+from mirror.errors import DestinationError, FormatError, printable
 from mirror.formats.hashes import Hash
 
 if TYPE_CHECKING:
@@ -210,6 +210,24 @@ def moment(value: object) -> datetime:
     if found.year not in _YEARS:
         raise ValueError(f"not a time that can be meant: {value!r}")
     return found
+
+
+def name(value: object) -> str:
+    """What something is called: text as a list may have it, on one line.
+
+    Raises:
+        ValueError: a terminal would obey something in it, or no encoding has it.
+
+    """
+    found = str(value)
+    if not all(each.isprintable() or (each.isspace() and each not in "\r\n") for each in found):
+        raise ValueError(f"not a name: {found!r}")
+    return found
+
+
+def text(value: object) -> str:
+    """What is to be told, of any number of lines; a terminal is told nothing by it."""
+    return printable(str(value))
 
 
 def count(value: object) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any, Final
 
-from mirror.destinations.documents import Kind, count, moment
+from mirror.destinations.documents import Kind, count, moment, name
 from mirror.destinations.generation import Generation
 from mirror.formats.hashes import Hash
 from mirror.formats.store_path import StorePath
@@ -37,10 +37,10 @@ def _members(generation: Generation) -> dict[str, Any]:
 
 def _generation(document: Mapping[str, Any]) -> Generation:
     return Generation(
-        target=str(document["target"]),
+        target=name(document["target"]),
         number=count(document["number"]),
-        installable=str(document["installable"]),
-        level=str(document["level"]),
+        installable=name(document["installable"]),
+        level=name(document["level"]),
         root=StorePath.parse(document["root"]),
         created=moment(document["created"]),
         paths=tuple(StorePath.parse(path) for path in document["paths"]),
@@ -56,7 +56,7 @@ def _generation(document: Mapping[str, Any]) -> Generation:
 def _input(document: Mapping[str, Any]) -> LockedInput:
     modified = document["last_modified"]
     return LockedInput(
-        name=str(document["name"]),
+        name=name(document["name"]),
         path=StorePath.parse(document["path"]),
         last_modified=None if modified is None else count(modified),
     )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from mirror.destinations.documents import Documents, Kind, count, moment
+from mirror.destinations.documents import Documents, Kind, count, moment, name, text
 from mirror.formats.store_path import StorePath
 
 if TYPE_CHECKING:
@@ -80,20 +80,20 @@ def _members(receipt: Receipt) -> dict[str, Any]:
 
 def _receipt(document: Mapping[str, Any]) -> Receipt:
     return Receipt(
-        target=str(document["target"]),
+        target=name(document["target"]),
         number=count(document["number"]),
         root=StorePath.parse(document["root"]),
-        nix_version=str(document["nix_version"]),
+        nix_version=name(document["nix_version"]),
         created=moment(document["created"]),
         lock_file=None if document["lock_file"] is None else Path(document["lock_file"]),
         lock_hash=_text(document["lock_hash"]),
         problem=_text(document["problem"]),
-        edits={str(name): _text(text) for name, text in document["edits"].items()},
+        edits={name(edit): _text(said) for edit, said in document["edits"].items()},
     )
 
 
 def _text(value: object) -> str | None:
-    return None if value is None else str(value)
+    return None if value is None else text(value)
 
 
 RECEIPT: Final = Kind(noun="receipt", members=_members, value=_receipt)

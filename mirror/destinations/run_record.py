@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from mirror.destinations.documents import Documents, Kind, count, moment
+from mirror.destinations.documents import Documents, Kind, count, moment, name, text
 from mirror.formats.store_path import StorePath
 
 if TYPE_CHECKING:
@@ -83,11 +83,11 @@ def _members(record: RunRecord) -> dict[str, Any]:
 def _record(document: Mapping[str, Any]) -> RunRecord:
     number = document["number"]
     return RunRecord(
-        target=str(document["target"]),
+        target=name(document["target"]),
         finished=moment(document["finished"]),
         number=None if number is None else count(number),
         is_complete=bool(document["is_complete"]),
-        problems=tuple(str(problem) for problem in document["problems"]),
+        problems=tuple(text(problem) for problem in document["problems"]),
         only_copies=tuple(StorePath.parse(path) for path in document["only_copies"]),
     )
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from mirror import quantities
-from mirror.destinations.documents import moment
+from mirror.destinations.documents import moment, name, text
 
 
 @pytest.mark.parametrize(
@@ -30,3 +30,17 @@ def test_a_time_that_no_page_could_show_is_refused(text: str) -> None:
 def test_the_first_and_the_last_time_can_be_shown(text: str) -> None:
     assert quantities.moment(moment(text))
     assert quantities.age(datetime(2026, 11, 24, tzinfo=UTC) - moment(text))
+
+
+@pytest.mark.parametrize("told", ["\x1b[31m", "two\nlines", "back\r", "\0", "\ud800", "\u202e"])
+def test_a_name_that_a_terminal_would_obey_is_refused(told: str) -> None:
+    with pytest.raises(ValueError, match="not a name"):
+        name(f"pi{told}")
+
+
+def test_a_name_is_what_a_list_may_have() -> None:
+    assert name("größe\N{NO-BREAK SPACE}\t1") == "größe\N{NO-BREAK SPACE}\t1"
+
+
+def test_a_problem_is_told_so_that_a_terminal_does_nothing() -> None:
+    assert text("one\ntwo \x1b[5m\ud800") == "one\ntwo \\x1b[5m\\ud800"
