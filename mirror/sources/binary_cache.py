@@ -27,6 +27,7 @@ from mirror.errors import (
     RequestError,
     TransientError,
     printable,
+    without_passwords,
 )
 from mirror.formats.cache_info import FILE_NAME, parse_cache_info
 from mirror.formats.narinfo import NarInfo, parse_narinfo
@@ -59,15 +60,16 @@ _NARINFO_CAP: Final = 1 << 24
 class BinaryCache:
     """A cache that has been asked who it is.
 
-    ``name`` is its URL without parameters; of several caches the one of the lowest ``priority`` is
-    asked first; ``trusted``: its paths need no signature; ``wants_mass_queries``: asking for many
-    paths that it may lack is welcome.
+    ``name`` is its URL without parameters, and without the password that may be in it; of several
+    caches the one of the lowest ``priority`` is asked first; ``trusted``: its paths need no
+    signature; ``wants_mass_queries``: asking for many paths that it may lack is welcome.
     """
 
     name: str
     priority: int
     trusted: bool
     wants_mass_queries: bool
+    _base: str = field(repr=False)
     _client: HttpClient = field(repr=False)
     _signatures: SignatureChecks = field(repr=False)
     _memory: Memory | None = field(repr=False, default=None)
@@ -110,9 +112,10 @@ class BinaryCache:
         if parts.scheme not in _SCHEMES or (parts.scheme == "file" and not parts.path):
             raise unusable
         parameters = dict(parse_qsl(parts.query))
-        name = parts._replace(query="", fragment="").geturl().rstrip("/")
+        base = parts._replace(query="", fragment="").geturl().rstrip("/")
+        name = without_passwords(base)
         try:
-            data = await client.get_small(f"{name}/{FILE_NAME}", cap=_INFO_CAP)
+            data = await client.get_small(f"{base}/{FILE_NAME}", cap=_INFO_CAP)
             info = parse_cache_info(data)
         except MissingError as error:
             raise NotAvailableError(f"{name} is not a binary cache: {error.message}") from error
@@ -123,6 +126,7 @@ class BinaryCache:
             priority=_priority(url, parameters.get("priority"), info.priority),
             trusted=parameters.get("trusted", "").lower() in {"1", "true", "yes"},
             wants_mass_queries=info.want_mass_query,
+            _base=base,
             _client=client,
             _signatures=SignatureChecks(keys or TrustedKeys()),
             _memory=None if parts.scheme == "file" else memory,
@@ -199,7 +203,7 @@ class BinaryCache:
         return narinfo
 
     def _url(self, path: StorePath) -> str:
-        return f"{self.name}/{path.hash_part}.narinfo"
+        return f"{self._base}/{path.hash_part}.narinfo"
 
     async def refusal(self, info: PathInfo) -> str | None:
         """Why the path is not believed without knowing its content beforehand; None if it is."""
@@ -298,18 +302,18 @@ class BinaryCache:
             "outside of the cache"
         )
         try:
-            cache, named = urlsplit(self.name), urlsplit(narinfo.url)
+            cache, named = urlsplit(self._base), urlsplit(narinfo.url)
         except ValueError as error:
             raise outside from error
         if named.scheme or named.netloc or narinfo.url.startswith("/"):
-            origin = urljoin(f"{self.name}/", narinfo.url)
+            origin = urljoin(f"{self._base}/", narinfo.url)
             if cache.scheme == "file" or urlsplit(origin)[:2] != cache[:2]:
                 raise outside
             return origin
         if any(unquote(part) in {".", ".."} for part in narinfo.url.split("/")):
             raise outside
         # In a directory the text is a file's name; over HTTP it is (part of) a URL.
-        return f"{self.name}/{quote(narinfo.url) if cache.scheme == 'file' else narinfo.url}"
+        return f"{self._base}/{quote(narinfo.url) if cache.scheme == 'file' else narinfo.url}"
 
 
 def _follows_from_its_content(info: PathInfo) -> bool:

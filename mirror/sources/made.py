@@ -23,6 +23,7 @@ from mirror.errors import (
     NotAvailableError,
     SourceError,
     TransientError,
+    without_passwords,
 )
 from mirror.formats import hashes, nar
 from mirror.formats.hashes import Hash
@@ -219,7 +220,7 @@ def _attempts(errors: list[tuple[str, SourceError]]) -> tuple[Attempt, ...]:
             error.attempts
             or [
                 Attempt(
-                    source=place,
+                    source=without_passwords(place),
                     error=error.message,
                     is_absence=isinstance(error, NotAvailableError),
                 )

@@ -25,6 +25,7 @@ from mirror.errors import (
     SourceError,
     TransientError,
     first_of,
+    without_passwords,
 )
 from mirror.formats.verify import NarVerifier
 from mirror.sources.http.errors import ChangedError
@@ -216,7 +217,7 @@ class _Engine:
                 return _Staged(
                     staging=staging,
                     verified=verified,
-                    source=nar.location,
+                    source=without_passwords(nar.location),
                     attempts=(*attempts, *nar.attempts),
                     stack=kept.pop_all(),
                 )

@@ -142,6 +142,20 @@ async def test_priority_and_trust_come_from_the_url_or_the_cache(
     await fetch(asked, Wanted(path=made.path))
 
 
+async def test_a_password_in_the_url_is_used_and_not_told(
+    made: Made, client: HttpClient, server: Server
+) -> None:
+    url = server.url.replace("://", "://bob:s3cret@")
+    server.on("/nix-cache-info", Reply(body=b"StoreDir: /nix/store\n"))
+    server.on(f"/{made.path.hash_part}.narinfo", Reply(status=401))
+    cache = await BinaryCache.connect(url, client, keys=made.keys)
+    assert cache.name == server.url.replace("://", "://bob:…@")
+    with pytest.raises(NotAvailableError, match=r"bob:…@.*HTTP 401") as caught:
+        await cache.lookup(made.path)
+    assert "s3cret" not in f"{caught.value}{cache!r}"
+    assert all(each.headers["authorization"] for each in server.requests)
+
+
 @pytest.mark.parametrize(
     "url", ["ftp://x", "/some/where", "file://", "file:///x?priority=low", "http://[::1"]
 )
