@@ -115,6 +115,7 @@ class Signatures:
         known = read_public_keys(self._directory)
         if key not in known:
             self._write_public_keys([*known, key])
+            self._record()
 
     def add(self, key: SecretKey, *, again: bool, dry_run: bool) -> Signed:
         """Sign what was made here and has no signature.
@@ -143,7 +144,9 @@ class Signatures:
                 if not dry_run:
                     signature = key.sign(fingerprint(narinfo.info))
                     rewritten[file] = _signed(narinfo, (*narinfo.info.signatures, signature))
-        self._rewrite(rewritten)
+        if not dry_run:
+            self._rewrite(rewritten)
+            self._record()
         return Signed(
             signed=count["signed"],
             already=count["already"],
@@ -186,6 +189,7 @@ class Signatures:
             self._rewrite(rewritten)
             if forgotten:
                 self._write_public_keys([key for key in keys if key in used])
+            self._record()
         return Unsigned(newest=keys[-1], paths=paths, left=left, forgotten=forgotten)
 
     def _narinfos(self) -> Iterator[tuple[Path, NarInfo]]:
@@ -206,6 +210,14 @@ class Signatures:
             for file, data in contents.items():
                 files.replace_file(file, data, temporaries=self._temporaries)
             files.sync_directory(self._directory)
+
+    def _record(self) -> None:
+        """Have one checksum only of each file, that of what it has now.
+
+        Until then also that of what it had before, which `sha256sum --check` finds to be another's.
+        """
+        with files.explained(self._directory):
+            self._checksums.record()
 
 
 def _signers(info: PathInfo, keys: Iterable[PublicKey]) -> list[PublicKey | None]:

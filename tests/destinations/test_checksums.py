@@ -55,14 +55,32 @@ async def fill(cache: Path, *more: Made, key: SecretKey | None = None) -> None:
         await directory.keep(generation(everything))
 
 
+def checked(cache: Path) -> list[str]:
+    """The files that `sha256sum` finds to be as they are recorded, which are all of them."""
+    check = ["sha256sum", "--check", "--strict", CHECKSUMS]
+    told = subprocess.run(check, cwd=cache, capture_output=True, text=True, check=False)
+    assert told.returncode == 0, told.stderr
+    return sorted(line.partition(":")[0] for line in told.stdout.splitlines())
+
+
 async def test_sha256sum_reads_it(tmp_path: Path) -> None:
     await fill(tmp_path, key=SecretKey.generate("mirror-1"))
-    check = ["sha256sum", "--check", "--strict", CHECKSUMS]
-    told = subprocess.run(check, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert told.returncode == 0, told.stderr
-    assert sorted(line.partition(":")[0] for line in told.stdout.splitlines()) == sorted(
-        ["nix-cache-info", "public-keys", *(file.name for file in tmp_path.glob("*.narinfo"))]
-    )
+    everything = ["nix-cache-info", "public-keys"]
+    everything += [file.name for file in tmp_path.glob("*.narinfo")]
+    assert checked(tmp_path) == sorted(everything)
+
+
+async def test_sha256sum_reads_it_also_once_others_have_signed(tmp_path: Path) -> None:
+    await fill(tmp_path, input_addressed("built"))
+    for name in ("mirror-1", "mirror-2"):
+        key = SecretKey.generate(name)
+        async with CacheDirectory.open(tmp_path, signing_key=key) as directory:
+            assert "public-keys" in checked(tmp_path)
+            assert directory.signatures.add(key, again=True, dry_run=False).signed > 0
+            checked(tmp_path)
+    async with CacheDirectory.open(tmp_path) as directory:
+        assert directory.signatures.remove_old(dry_run=False).paths > 0
+    checked(tmp_path)
 
 
 async def test_what_a_cache_of_before_has_is_recorded_with_the_next_generation(
