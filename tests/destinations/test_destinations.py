@@ -223,8 +223,9 @@ def test_who_is_told_of_what_cannot_be_read_gets_all_else(tmp_path: Path) -> Non
 
 async def test_generations_that_cannot_be_listed_are_not_none(tmp_path: Path) -> None:
     """Else a prune that may not look into a directory would take away what is kept there."""
-    (tmp_path / "generations").write_bytes(b"")
-    async with CacheDirectory.open(tmp_path, exclusive=False) as cache:
+    async with CacheDirectory.open(tmp_path) as cache:
+        (tmp_path / "generations").rmdir()
+        (tmp_path / "generations").write_bytes(b"")
         with pytest.raises(DestinationError, match="generations: Not a directory"):
             await cache.generations()
 

@@ -229,7 +229,7 @@ async def test_what_cannot_be_read_is_told_and_the_rest_is_read(tmp_path: Path) 
         (tmp_path / name).mkdir()
     verified = await verify(tmp_path)
     assert {each.file: each.problem for each in verified.damages} == dict.fromkeys(
-        (nar, unnamed, "runs/pi.json"), "it cannot be read: not a plain file"
+        (nar, unnamed, "runs/pi.json"), "it cannot be read: Is a directory"
     )
     assert verified.sound == {each.path for each in others}
 
