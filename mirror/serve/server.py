@@ -38,6 +38,8 @@ _HIGHEST_PORT: Final = 65535
 _LONGEST_LOGGED: Final = 200
 _EXHAUSTED: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _SAID_SECONDS: Final = 60.0
+_TAKING: Final = "_start_serving"
+"""The event loop's own function that takes connections again; a closed socket has no number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +215,8 @@ class _LoopErrors:
     """What goes wrong outside of any request, a line each.
 
     That no connection can be taken, since none of the files that may be open is left, is tried
-    again by the event loop hundreds of times a second, and said once a minute.
+    again by the event loop hundreds of times a second, and said once a minute. Each of these tries
+    comes a second later, perhaps after the server has stopped: there is nothing to be said of that.
     """
 
     def __init__(self, log: Callable[[str], None]) -> None:
@@ -222,6 +225,8 @@ class _LoopErrors:
 
     def __call__(self, loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
         error = context.get("exception")
+        if isinstance(error, ValueError) and _TAKING in context["message"]:
+            return
         if isinstance(error, OSError) and error.errno in _EXHAUSTED:
             if loop.time() - self._said < _SAID_SECONDS:
                 return

@@ -29,6 +29,7 @@ from mirror.formats.narinfo import parse_narinfo
 from mirror.formats.path_info import PathInfo
 from mirror.formats.verify import Claim
 from mirror.nix.flake_inputs import LockedInput
+from mirror.serve.server import _LoopErrors
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -608,3 +609,18 @@ async def test_metrics_count_what_was_asked(served: Served) -> None:
         assert re.fullmatch(
             r'# (HELP|TYPE) prefetch_\w+ .+|prefetch_\w+(\{(\w+="[^"]*",?)+\})? [0-9.e+]+', line
         ), line
+
+
+async def test_a_try_to_take_connections_that_comes_after_the_end_is_not_told_of() -> None:
+    told: list[str] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(_LoopErrors(told.append))
+    gone = socket.create_server(("127.0.0.1", 0))
+    gone.close()
+    # As the loop does a second after there was no file left.
+    loop.call_soon(loop._start_serving, asyncio.Protocol, gone)  # type: ignore[attr-defined]
+    loop.call_soon(int, "no number")
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    (line,) = told
+    assert "no number" in line
