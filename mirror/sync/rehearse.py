@@ -237,8 +237,7 @@ class _Rehearsal:
             if damaged:
                 raise IntegrityError(
                     f"what {destination.name} keeps is damaged:\n{_listed(damaged)}",
-                    hint=f"{shlex.join(['prefetch', 'verify', destination.name, '--repair'])} has "
-                    "it again, from whoever still has it",
+                    hint=_mending(destination),
                 )
             await scratch.keep(self._generation)
 
@@ -326,6 +325,12 @@ def _obstacle(
             hint="make one first: prefetch sync LIST, with the same --to",
         )
     return refusal(generation, destination, settings)
+
+
+def _mending(destination: CacheDirectory | NixStore) -> str:
+    named = [] if destination.name == "auto" else [destination.name]
+    command = shlex.join(["prefetch", "verify", *named, "--repair"])
+    return f"{command} has it again, from whoever still has it"
 
 
 def _text(part: Rehearsed) -> str | None:
