@@ -388,7 +388,14 @@ def verify(
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Print nothing at all if all is well.")
     ] = False,
-    store: Store = None,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            "--store",
+            metavar="URL",
+            help="The Nix store that a repair asks last, instead of the one Nix uses by itself.",
+        ),
+    ] = None,
     substituter: Substituters = None,
     trusted_key: TrustedKeys = None,
     no_archives: NoArchives = False,
