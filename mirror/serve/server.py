@@ -7,6 +7,7 @@ import contextlib
 import errno
 import logging
 import math
+import os
 import re
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -120,9 +121,8 @@ async def listen(
             try:
                 await web.TCPSite(runner, address.host, address.port, backlog=_BACKLOG).start()
             except (OSError, UnicodeError) as error:  # a name that no host can have
-                reason = error.strerror if isinstance(error, OSError) else None
                 raise ToolError(
-                    f"cannot listen at {address.host or '*'}:{address.port}: {reason or error}",
+                    f"cannot listen at {address.host or '*'}:{address.port}: {_reason(error)}",
                     hint="is another program there? --listen HOST:PORT names another address",
                 ) from error
         yield Server(runner, [_url(each) for each in runner.addresses])
@@ -252,3 +252,13 @@ def _url(address: object) -> str:
             return f"http://{shown}:{port}/"
         case _:
             return str(address)
+
+
+def _reason(error: OSError | UnicodeError) -> str:
+    """Why nothing can listen there; asyncio's own words have the address once more."""
+    if not isinstance(error, OSError):
+        return str(error)
+    # Of a name that is not found it is negative, and none of the system's.
+    if error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno)
+    return error.strerror or str(error)

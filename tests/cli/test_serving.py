@@ -156,7 +156,7 @@ def test_more_connections_than_files_may_be_open_are_told_of_once(cache: Path) -
         (("DIR", "--store"), 2, "prefetch serve DIR"),
         (("DIR", "--listen", "nonsense:port"), 2, "nonsense:port"),
         (("DIR", "--listen", "127.0.0.1:99999"), 2, "99999"),
-        (("DIR", "--listen", "TAKEN"), 3, "cannot listen at 127.0.0.1:"),
+        (("DIR", "--listen", "TAKEN"), 3, ": Address already in use\n  is another program there?"),
         (("DIR", "--signing-key", "KEY"), 2, "KEY"),
         (("https://cache.nixos.org",), 2, "not a destination"),
     ],
