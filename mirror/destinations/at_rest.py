@@ -11,9 +11,10 @@ the record itself            the checksum in its first line
 ``.prefetch/serving``        nothing: it is empty; so is the lock, unless a run holds or held it
 ===========================  ======================================================================
 
-What a narinfo or a manifest names has to be there. What has neither a line of the record nor a
-digest yet can be read, and that is all that is known of it: it is *unproven*. What is left in
-``staging`` or ``damaged`` is no part of the cache, and all else is *stray*; neither is damage.
+What a narinfo or a manifest names has to be there, and so has the newest generation that a run
+record names. What has neither a line of the record nor a digest yet can be read, and that is all
+that is known of it: it is *unproven*. What is left in ``staging`` or ``damaged`` is no part of the
+cache, and all else is *stray*; neither is damage.
 
 It takes no lock. Beside a run that writes, something can go after it was listed, or come where was
 looked already; so what seems damaged is looked at again (:meth:`AtRest.again`). Blocking, for use

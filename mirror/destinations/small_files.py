@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mirror.destinations import files
 from mirror.destinations.checksums import CHECKSUMS
 from mirror.destinations.damage import DAMAGED, Damage
+from mirror.destinations.documents import file_name
 from mirror.destinations.manifest import MANIFEST
 from mirror.destinations.narinfo_files import NARINFO
 from mirror.destinations.receipt import RECEIPT
@@ -43,6 +44,10 @@ _MANIFEST_HINT: Final = (
     "it says what a generation keeps, and nothing is pruned while it cannot be read: remove it, "
     "and `prefetch sync` makes a new generation"
 )
+_LOST_HINT: Final = (
+    "sync again, which makes a new generation: until then, a prune takes what only this one kept"
+)
+_NUMBERED: Final = re.compile(r"[0-9]+\.json")
 _RECEIPT_HINT: Final = "it says what a rehearsal came to: remove it, and rehearse again"
 _RECORD_HINT: Final = "it says what the last sync came to: remove it, and sync again"
 _REPAIRED: Final = frozenset({cache_info.FILE_NAME, CHECKSUMS, SERVING, _LOCK})
@@ -66,6 +71,8 @@ class SmallFiles:
         self.unproven = 0
         self._directory = directory
         self._recorded = recorded
+        self._newest: dict[str, tuple[int, str]] = {}
+        """The number of each target's newest generation by its run record, which that is."""
 
     def check(self) -> None:
         """Read all of them.
@@ -85,6 +92,7 @@ class SmallFiles:
                 self.strays.append(directory)
         self._check_documents("receipts", RECEIPT, _RECEIPT_HINT)
         self._check_documents("runs", RUN_RECORD, _RECORD_HINT)
+        self._check_newest()
         known = {cache_info.FILE_NAME, PUBLIC_KEYS, *_DIRECTORIES}
         self.strays += [
             name
@@ -170,6 +178,21 @@ class SmallFiles:
                 if kind is MANIFEST:
                     for path in value.paths:
                         self.kept.setdefault(path, file)
+                elif kind is RUN_RECORD and value.number is not None:
+                    self._newest[value.target] = (value.number, file)
+
+    def _check_newest(self) -> None:
+        """See that no target lost its newest generation, which no prune takes."""
+        for target, (number, record) in self._newest.items():
+            directory = f"generations/{file_name(target)}"
+            there = [
+                int(name.removesuffix(".json"))
+                for name in names(self._directory / directory)
+                if _NUMBERED.fullmatch(name)
+            ]
+            if number > max(there, default=0):
+                problem = f"it is missing, and {record} names it"
+                self._damage(f"{directory}/{number}.json", problem, _LOST_HINT)
 
 
 def names(directory: Path) -> list[str]:

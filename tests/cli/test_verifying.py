@@ -98,6 +98,12 @@ def test_what_only_a_sync_makes_anew_is_said(shell: Shell) -> None:
         (cache / name).unlink()
     shell.run(sync)
     shell.run([*shell.command, "verify", "cache"])
+    # What a run says that it kept is missed, also where nothing else is wrong.
+    (cache / "generations/hello/1.json").unlink()
+    found = shell.run([*shell.command, "verify", "cache"], expect=1).stdout
+    assert "damaged: generations/hello/1.json: it is missing, and runs/hello.json na" in found
+    shell.run(sync)
+    shell.run([*shell.command, "verify", "cache"])
 
 
 def test_nix_cache_info_is_mended_whatever_it_says(shell: Shell) -> None:

@@ -171,7 +171,7 @@ async def test_nothing_seems_damaged_beside_runs_that_write(tmp_path: Path) -> N
 
 
 async def test_what_is_lost_is_found(tmp_path: Path) -> None:
-    """A narinfo that a generation keeps, or that another path refers to, and a NAR."""
+    """A manifest, a narinfo that another path refers to, and a NAR."""
     link, top, from_upstream, built = await fill(tmp_path)
     for made in (link, built):
         (tmp_path / f"{made.path.hash_part}.narinfo").unlink()
@@ -180,6 +180,7 @@ async def test_what_is_lost_is_found(tmp_path: Path) -> None:
     upstream_nar.unlink()
     verified = await verify(tmp_path)
     assert {(each.file, each.path) for each in verified.damages} == {
+        ("generations/pi/1.json", None),
         (f"{link.path.hash_part}.narinfo", link.path),
         (f"nar/{upstream_nar.name}", from_upstream.path),
     }
