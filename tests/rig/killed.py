@@ -16,10 +16,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import io
 import itertools
 import json
 import os
+import re
 import select
 import signal
 import stat
@@ -27,9 +29,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final
+
+from rig.power import Recorder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -58,6 +63,10 @@ NOT_ANNOUNCED: Final = ("fsync", "pwrite", "write")
 """The functions of ``os`` that change an open file, and that Python does not announce."""
 
 
+Step = tuple[str, int]
+"""A kind of step (:func:`kind_of`), and which one of them, from 1."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """How a run ended: its exit code (negative for a signal), the steps that it came to.
@@ -76,6 +85,24 @@ class Run:
     def was_killed(self) -> bool:
         return self.code == -signal.SIGKILL
 
+    @property
+    def each_step(self) -> list[Step]:
+        """The steps as they can be asked for, also of a run that has more or fewer of a kind."""
+        count: Counter[str] = Counter()
+        found = []
+        for kind in map(kind_of, self.steps):
+            count[kind] += 1
+            found.append((kind, count[kind]))
+        return found
+
+    def came_to(self, step: Step) -> bool:
+        return step in self.each_step
+
+
+def kind_of(step: str) -> str:
+    """What a step is about, whatever its temporary file is called."""
+    return re.sub(r"\btmp[a-z0-9_]{8}|\.[0-9]+$", "tmp", step)
+
 
 class Launcher:
     """Runs of the program, whose steps below ``directory`` are counted."""
@@ -92,11 +119,15 @@ class Launcher:
         cwd: Path,
         environment: Mapping[str, str],
         before: Sequence[str] = (),
+        syncs: bool = False,
     ) -> Iterator[Launcher]:
-        """Start it; ``before`` is put in front of its command."""
+        """Start it; ``before`` is put in front of its command.
+
+        Unless it ``syncs``, it only says that it does: a kill takes nothing that was written.
+        """
         path = os.pathsep.join([str(TESTS), str(TESTS.parent)])
         with subprocess.Popen(
-            [*before, sys.executable, "-m", "rig.killed", str(directory)],
+            [*before, sys.executable, "-m", "rig.killed", str(directory), *(["sync"] * syncs)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -115,17 +146,20 @@ class Launcher:
         self,
         arguments: Sequence[str],
         *,
-        kill_at: int | None = None,
+        kill_at: Step | None = None,
         kill_after: float | None = None,
         with_children: bool = False,
+        history: Path | None = None,
     ) -> Run:
-        """Run the program to its end, or up to the step ``kill_at`` (from 1), which is not done.
+        """Run the program to its end, or up to the step ``kill_at``, which is not done.
 
-        Or until ``kill_after`` seconds, perhaps with all processes that it started.
+        Or until ``kill_after`` seconds, perhaps with all processes that it started. ``history`` is
+        a file to write, of what the disk had at each step (:class:`rig.power.History`).
         """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        request = [kill_at, kill_after, with_children, *arguments]
+        recorded = None if history is None else str(history)
+        request = [kill_at, kill_after, with_children, recorded, *arguments]
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
         answer = json.loads(self._process.stdout.readline())
@@ -138,19 +172,28 @@ class Launcher:
         )
 
 
-def answer_requests(directory: str) -> None:
+def answer_requests(directory: str, *, syncs: bool) -> None:
     """Run the program for each line of standard input, which :meth:`Launcher.run` writes."""
     # Here, so that a run need not do it: it is a fork of this process.
-    from mirror.cli import commands, upkeep  # noqa: F401, PLC0415 - only in the launcher
+    from mirror.cli import app, commands, upkeep, verifying  # noqa: F401, PLC0415 - only here
+    from mirror.sync import repair, verify  # noqa: F401, PLC0415 - as above
 
+    gc.freeze()  # else each run would copy what it looks through for garbage
+    if not syncs:
+        os.fsync = lambda fd: None  # noqa: ARG005
     for line in sys.stdin:
-        kill_at, kill_after, with_children, *arguments = json.loads(line)
+        kill_at, kill_after, with_children, history, *arguments = json.loads(line)
         with tempfile.TemporaryFile() as steps, tempfile.TemporaryFile() as output:
             started = time.monotonic()
             child = os.fork()
             if child == 0:
-                count_steps(directory, kill_at, steps.fileno())
-                become_the_program(arguments, output.fileno())
+                recorder = None if history is None else Recorder(Path(directory))
+                count_steps(directory, kill_at, steps.fileno(), recorder)
+                code = run_the_program(arguments, output.fileno())
+                if recorder is not None:
+                    recorder.look("the end")
+                    recorder.write(Path(history))
+                os._exit(code)
             children = []
             if kill_after is not None:
                 children = kill(child, after=kill_after, with_children=with_children)
@@ -229,14 +272,20 @@ def started_by(number: int) -> list[Process]:
     return found
 
 
-def count_steps(directory: str, kill_at: int | None, log: int) -> None:
+def count_steps(
+    directory: str, kill_at: Sequence[Any] | None, log: int, recorder: Recorder | None
+) -> None:
     """From now on write a line to ``log`` for each step, and die at the one that is asked for."""
+    asked, occurrence = kill_at or (None, 0)
     numbers = itertools.count(1)  # runs in several threads
     write = os.write
 
-    def step(event: str, subject: str) -> None:
-        write(log, f"{event} {subject}\n".encode())
-        if next(numbers) == kill_at:
+    def step(event: str, subject: str, synced: int | None = None) -> None:
+        name = f"{event} {subject}"
+        write(log, f"{name}\n".encode())
+        if recorder is not None:
+            recorder.look(name, synced)
+        if kind_of(name) == asked and next(numbers) == occurrence:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def watch(event: str, arguments: tuple[Any, ...]) -> None:
@@ -250,9 +299,10 @@ def count_steps(directory: str, kill_at: int | None, log: int) -> None:
     def watch_open(name: str, descriptor: int) -> None:
         path = opened(descriptor)
         if path.is_relative_to(directory):
-            step(f"os.{name}", os.path.relpath(path, directory))
+            synced = os.fstat(descriptor).st_ino if name == "fsync" else None
+            step(f"os.{name}", os.path.relpath(path, directory), synced)
         elif name == "write" and stat.S_ISFIFO(os.fstat(descriptor).st_mode):
-            step(*INTO_A_PIPE.split(" ", 1))
+            step("os.write", INTO_A_PIPE.partition(" ")[2])
 
     sys.addaudithook(watch)
     announce_what_python_does_not(watch_open)
@@ -306,7 +356,8 @@ def opened(descriptor: int) -> Path:
     return Path(f"/proc/self/fd/{descriptor}").readlink()
 
 
-def become_the_program(arguments: Sequence[str], output: int) -> NoReturn:
+def run_the_program(arguments: Sequence[str], output: int) -> int:
+    """Run it to its end; its exit code."""
     from mirror.cli import main  # noqa: PLC0415 - only in the launcher
 
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -320,8 +371,8 @@ def become_the_program(arguments: Sequence[str], output: int) -> NoReturn:
         code = ended.code if isinstance(ended.code, int) else 1
     finally:
         sys.stdout.flush()
-    os._exit(code)
+    return code
 
 
 if __name__ == "__main__":
-    answer_requests(os.path.realpath(sys.argv[1]))
+    answer_requests(os.path.realpath(sys.argv[1]), syncs=sys.argv[2:] == ["sync"])

@@ -9,14 +9,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from rig.killed import Launcher
 from rig.made_paths import Made, generation, input_addressed, put_as
 from rig.running import run
 from rig.serving import serve_directory
 from rig.shell import shell
 
 from mirror.destinations import CacheDirectory, NixStore
-from mirror.destinations.checksums import CHECKSUMS
 from mirror.destinations.damage import DAMAGED
 from mirror.destinations.sweep import RETIRED
 from mirror.formats.hashes import Hash
@@ -32,7 +30,6 @@ if TYPE_CHECKING:
 
     from rig.bench import Bench
     from rig.serving import Served
-    from rig.shell import Shell
 
     from mirror.nix.command import Nix
     from mirror.sync.verified import Mended, Verified
@@ -334,42 +331,6 @@ async def test_a_store_is_repaired_as_nix_would(bench: Bench, any_nix: Nix) -> N
     assert {each.damage.path for each in mended if each.is_mended} == damaged
     run(any_nix, "nix-store", "--verify-path", *found.sound, *damaged, store=store)
     assert (await look(mend=False))[0].damages == ()
-
-
-def test_a_repair_can_be_killed(shell: Shell) -> None:
-    before, cache = shell.directory / "before", shell.directory / "cache"
-    shell.write_list("hello = DEMO#hello level=runtime")
-    shell.run(shell.arguments("sync", "hosts.txt", "--to", "cache"))
-    good = contents(cache)
-    entries = {file: parse_narinfo(file.read_bytes()) for file in cache.glob("*.narinfo")}
-    signed = [(file, each) for file, each in entries.items() if each.info.signatures]
-    flip(cache / signed[0][1].url)
-    flip(signed[1][0])
-    flip(cache / "nix-cache-info")
-    flip(cache / CHECKSUMS)
-    cache.rename(before)
-    words = shell.arguments("verify", "cache", "--repair")[len(shell.command) :]
-    with Launcher.start(cache, cwd=shell.directory, environment=shell.environment()) as program:
-        shutil.copytree(before, cache)
-        whole = program.run(words)
-        assert whole.code == 0, whole.output
-        assert without_lock(cache) == without_lock_of(good)
-        last = len(whole.steps)
-        assert last > 20
-        for number in range(2, last + 1, last // 6):
-            shutil.rmtree(cache)
-            shutil.copytree(before, cache)
-            was = contents(cache)
-            assert program.run(words, kill_at=number).was_killed
-            for name, data in contents(cache).items():
-                if not name.startswith(".prefetch/"):
-                    assert data in {was[name], good[name]}, (name, whole.steps[number - 1])
-            again = program.run(words)
-            assert again.code == 0, again.output
-            # The record may have lines that are not true any more, until a generation is kept.
-            now = {**without_lock(cache), CHECKSUMS: good[CHECKSUMS]}
-            assert now == without_lock_of(good)
-            assert program.run(["verify", "cache"]).code == 0
 
 
 def without_lock(cache: Path) -> dict[str, bytes]:
