@@ -227,6 +227,7 @@ class CacheDirectory:
             about = self.path / cache_info.FILE_NAME
             if not about.exists():
                 self.mending.write_cache_info()
+                files.sync_directory(self.path)
             for directory in (self.path / "nar", self._generations):
                 files.make_directory(directory)
             # So that also a server that may not write here can lock it.
