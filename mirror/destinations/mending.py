@@ -88,8 +88,10 @@ class Mending:
             OSError: something cannot be written, or read.
 
         """
-        for directory in (self._directory / "nar", self._directory):
-            files.sync_directory(directory)
+        # First where things were taken to, so that none is lost between two directories.
+        for directory in (self._directory / DAMAGED, self._directory / "nar", self._directory):
+            if directory.is_dir():
+                files.sync_directory(directory)
         self._checksums.record()
         for name in names(self._directory / DAMAGED):
             place = "" if name.endswith(".narinfo") else "nar"
