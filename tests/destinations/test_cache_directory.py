@@ -219,7 +219,7 @@ async def test_other_directories_are_refused(tmp_path: Path) -> None:
     assert names_in(tmp_path / "letters") == ["to-mother.txt"]
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EROFS])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS])
 def test_failures_name_the_file_and_say_what_to_do(number: int) -> None:
     with (
         pytest.raises(DestinationError, match="/srv/cache: ") as caught,
