@@ -200,6 +200,12 @@ class BinaryCache:
             raise IntegrityError(f"{self._url(path)}: {error.message}") from error
         if narinfo.info.path != path:
             raise IntegrityError(f"{self._url(path)}: it is about {narinfo.info.path}, not {path}")
+        # Nobody signs it, and what does not fit at the destination stops a whole run.
+        if (narinfo.file_size or 0) > _size_cap(narinfo):
+            raise IntegrityError(
+                f"{self._url(path)}: no compression makes a file of {narinfo.file_size} bytes "
+                f"of a NAR of {narinfo.info.nar_size}"
+            )
         return narinfo
 
     def _url(self, path: StorePath) -> str:

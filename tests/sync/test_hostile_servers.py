@@ -242,6 +242,11 @@ CACHES = [
         ),
         said="not followed .* into a private network",
     ),
+    CacheCase(
+        name="file-of-an-exabyte",
+        serve=says(lambda place: place.narinfo(file_size=10**18)),
+        said="no compression makes a file of 1000000000000000000 bytes",
+    ),
     CacheCase(name="trickle", serve=reply(piece=10, pause=0.1), said="slower than 1000 bytes"),
     CacheCase(
         name="endless-chunk-extension",
