@@ -6,7 +6,7 @@ narinfo then. Whose signature of a narinfo was found good is remembered with it:
 of them again would take longer than all the rest.
 
 It is a file of SQLite in the user's own cache directory, and of no importance: where it cannot be
-read or written, caches are asked.
+read or written, caches are asked. What is damaged in it may be of any type.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ _NOTE: Final = "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?)"
 _BATCH: Final = 2_000
 _DAY: Final = 86_400
 _LOCK_SECONDS: Final = 1.0
+_UNREADABLE: Final = (sqlite3.Error, UnicodeDecodeError)
+"""What SQLite raises; its own words may have bytes of a damaged file in them, and are no text."""
 
 
 class Remembered(NamedTuple):
@@ -48,6 +50,17 @@ class Remembered(NamedTuple):
     narinfo: bytes | None
     asked: float
     signer: str | None = None
+
+
+def _remembered(narinfo: object, asked: object, signer: object) -> Remembered | None:
+    """A row of the table; None where it has something that was never written there."""
+    if (
+        isinstance(narinfo, bytes | None)
+        and isinstance(asked, float)
+        and isinstance(signer, str | None)
+    ):
+        return Remembered(narinfo, asked, signer)
+    return None
 
 
 class Memory:
@@ -76,7 +89,7 @@ class Memory:
     ) -> Iterator[Self | None]:
         """Open the file in the directory, made if it is missing; None where it cannot be."""
         memory = None
-        with contextlib.suppress(OSError, sqlite3.Error):
+        with contextlib.suppress(OSError, *_UNREADABLE):
             directory.mkdir(parents=True, exist_ok=True)
             connection = sqlite3.connect(
                 directory / FILE_NAME, timeout=_LOCK_SECONDS, isolation_level=None
@@ -98,9 +111,9 @@ class Memory:
         """What the cache said of the path, if that still counts."""
         found = self._unwritten.get((cache, path.hash_part))
         if found is None and not self._is_empty:
-            with contextlib.suppress(sqlite3.Error):
+            with contextlib.suppress(*_UNREADABLE):
                 row = self._connection.execute(_RECALL, (cache, path.hash_part)).fetchone()
-                found = None if row is None else Remembered(*row)
+                found = None if row is None else _remembered(*row)
         if found is None:
             return None
         age = self._now() - found.asked
@@ -125,7 +138,7 @@ class Memory:
         rows = [(*key, *answer) for key, answer in self._unwritten.items()]
         self._unwritten.clear()
         self._is_empty = False
-        with contextlib.suppress(sqlite3.Error):
+        with contextlib.suppress(*_UNREADABLE):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 self._connection.executemany(_NOTE, rows)
@@ -144,7 +157,7 @@ class Memory:
 
     def _close(self) -> None:
         self.write()
-        with contextlib.suppress(sqlite3.Error):
+        with contextlib.suppress(*_UNREADABLE):
             self._remove_old()
         self._connection.close()
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import sqlite3
 from typing import TYPE_CHECKING
+
+import pytest
 
 from mirror.formats.store_path import StorePath
 from mirror.sources.memory import FILE_NAME, Memory, Remembered
@@ -12,8 +15,6 @@ from mirror.sources.memory import FILE_NAME, Memory, Remembered
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-    import pytest
 
 CACHE, OTHER = "https://one.example", "https://other.example"
 PATH = StorePath.from_base_name("0" * 32 + "-path")
@@ -86,6 +87,36 @@ def test_a_file_that_is_none_of_sqlite_is_no_memory(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).write_bytes(b"no database" * 1000)
     with Memory.open(tmp_path, positive_seconds=1, negative_seconds=1) as memory:
         assert memory is None
+
+
+@pytest.mark.parametrize(
+    "damage", ["asked = 'soon'", "narinfo = 'text'", "narinfo = 7", "signer = x'ff'"]
+)
+def test_what_has_another_type_than_was_written_is_not_known(tmp_path: Path, damage: str) -> None:
+    with opened(tmp_path) as memory:
+        memory.note(CACHE, PATH, b"narinfo")
+    connection = sqlite3.connect(tmp_path / FILE_NAME)
+    connection.execute(f"UPDATE answers SET {damage}")
+    connection.commit()
+    connection.close()
+    with opened(tmp_path) as memory:
+        assert memory.recall(CACHE, PATH) is None
+
+
+def test_a_damaged_file_stops_nobody(tmp_path: Path) -> None:
+    with opened(tmp_path) as memory:
+        memory.note(CACHE, PATH, b"narinfo")
+    whole = (tmp_path / FILE_NAME).read_bytes()
+    chance = random.Random(1)
+    for _ in range(50):
+        damaged = bytearray(whole)
+        for position in chance.sample(range(len(whole)), 40):
+            damaged[position] = chance.randrange(256)
+        (tmp_path / FILE_NAME).write_bytes(damaged)
+        with Memory.open(tmp_path, positive_seconds=100, negative_seconds=10) as memory:
+            if memory is not None:
+                memory.recall(CACHE, PATH)
+                memory.note(CACHE, PATH, None)
 
 
 def test_a_directory_that_cannot_be_made_is_no_memory(tmp_path: Path) -> None:
