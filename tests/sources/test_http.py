@@ -440,6 +440,14 @@ async def test_the_proxy_of_one_host_is_not_that_of_another(
             await client.get_small("http://cache.invalid/a", cap=100)
 
 
+@pytest.mark.parametrize("proxy", ["http://[::1", "http://a\x1b[31m/", "ftp://proxy/"])
+async def test_a_proxy_that_is_none_is_named(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    monkeypatch.setenv("http_proxy", proxy)
+    with pytest.raises(RequestError, match="the proxy of the environment") as caught:
+        HttpClient()
+    assert "http_proxy" in str(caught.value.hint)
+
+
 async def test_a_host_is_asked_so_many_things_at_once_and_no_more(server: Server) -> None:
     server.on("/a", Reply(body=bytes(1000), piece=500, pause=0.02))
     async with HttpClient(HttpSettings(connections_per_host=3)) as client:

@@ -141,6 +141,11 @@ class HttpClient:
                 ),
                 limits=httpx.Limits(max_connections=settings.connections_per_host),
             )
+        except (httpx.InvalidURL, ValueError) as error:
+            raise RequestError(
+                f"the proxy of the environment cannot be used: {error}",
+                hint="see what the variables http_proxy, https_proxy, all_proxy and no_proxy have",
+            ) from error
         except OSError as error:  # what SSL errors are, too
             raise ToolError(
                 f"the certificates of this machine cannot be read: {error}",
