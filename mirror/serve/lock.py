@@ -41,7 +41,7 @@ async def _try_to(lock: Path, descriptors: list[int]) -> None:
 def _hold(lock: Path, descriptors: list[int]) -> bool:
     """Take a shared lock, and keep its file open, if both can be done now."""
     try:
-        descriptor = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(lock, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
         return False
     try:
