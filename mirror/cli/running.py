@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import io
 import os
 import resource
 import signal
@@ -35,6 +36,7 @@ def run(command: Coroutine[None, None, int]) -> None:
     gc.freeze()
     gc.enable()
     _supply_closed_streams()
+    _accept_any_text()
     _raise_file_limit()
     keep_little()
     try:
@@ -103,6 +105,12 @@ def _supply_closed_streams() -> None:
         if getattr(sys, name) is None:
             stream = Path(os.devnull).open(mode, encoding="utf-8")  # noqa: SIM115 - for good
             setattr(sys, name, stream)
+
+
+def _accept_any_text() -> None:
+    """Let standard output escape what its encoding lacks, as standard error does."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _raise_file_limit() -> None:

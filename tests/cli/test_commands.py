@@ -39,6 +39,14 @@ def test_what_is_imported_at_once_is_left_out_of_the_search_for_garbage(shell: S
     shell.run([sys.executable, "-c", launcher, "roots"])
 
 
+def test_what_the_encoding_of_output_lacks_is_escaped(shell: Shell) -> None:
+    command = [*COMMAND, "roots", "--to", str(shell.directory / "größe")]
+    environment = shell.environment(PYTHONIOENCODING="ascii")
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "gr\\xf6\\xdfe keeps nothing yet" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("streams", "code"), [(">&-", 0), ("2>&-", 0), ("<&- >&- 2>&-", 0), (">/dev/full", 3)]
 )
