@@ -69,7 +69,8 @@ def make_directory(directory: Path) -> None:
         return
     make_directory(directory.parent)
     directory.mkdir(exist_ok=True)
-    directory.chmod(DIRECTORY_MODE)
+    with _modes_may_be_fixed(directory, DIRECTORY_MODE):
+        directory.chmod(DIRECTORY_MODE)
     sync_directory(directory.parent)
 
 
@@ -78,9 +79,23 @@ def make_file(path: Path) -> None:
     with contextlib.suppress(FileExistsError):
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
         try:
-            os.fchmod(descriptor, FILE_MODE)
+            with _modes_may_be_fixed(descriptor, FILE_MODE):
+                os.fchmod(descriptor, FILE_MODE)
         finally:
             os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _modes_may_be_fixed(file: Path | int, mode: int) -> Iterator[None]:
+    """Let pass that a mode cannot be set where the file allows as much already.
+
+    On FAT, all files have the mode that they were mounted with.
+    """
+    try:
+        yield
+    except PermissionError:
+        if os.stat(file).st_mode & mode != mode:  # noqa: PTH116 - of a descriptor, too
+            raise
 
 
 def read_plain_file(path: Path) -> bytes:
@@ -158,7 +173,9 @@ def make_durable(file: IO[bytes], *, like: Path | None = None) -> None:
     ``like`` is a file whose mode and owner it is to have instead, if it is there.
     """
     file.flush()
-    os.fchmod(file.fileno(), FILE_MODE if like is None else _given_as(file, like))
+    mode = FILE_MODE if like is None else _given_as(file, like)
+    with _modes_may_be_fixed(file.fileno(), mode):
+        os.fchmod(file.fileno(), mode)
     os.fsync(file.fileno())
 
 
@@ -196,7 +213,8 @@ def locked(lock: Path, thing: str) -> Iterator[None]:
                     f"{thing} is in use by another run ({holder or 'it does not say which'})",
                     hint="wait until it has ended; a run that was killed holds no lock",
                 ) from error
-            os.fchmod(descriptor, FILE_MODE)
+            with _modes_may_be_fixed(descriptor, FILE_MODE):
+                os.fchmod(descriptor, FILE_MODE)
             _write_holder(descriptor)
         try:
             yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import fcntl
 import json
@@ -227,6 +228,23 @@ def test_failures_name_the_file_and_say_what_to_do(number: int) -> None:
     ):
         raise OSError(number, os.strerror(number))
     assert caught.value.hint
+
+
+@pytest.mark.parametrize(("mode", "is_enough"), [(0o755, True), (0o600, False)])
+def test_where_modes_are_fixed_it_is_enough_that_all_may_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int, *, is_enough: bool
+) -> None:
+    """As on FAT, where a file has the mode that all have."""
+
+    def fchmod(*_: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    with (tmp_path / "made").open("wb") as file:
+        os.fchmod(file.fileno(), mode)
+        monkeypatch.setattr(os, "fchmod", fchmod)
+        expected = contextlib.nullcontext() if is_enough else pytest.raises(PermissionError)
+        with expected:
+            files.make_durable(file)
 
 
 def test_what_is_in_the_way_of_a_file_is_named(tmp_path: Path) -> None:
