@@ -15,6 +15,7 @@ from mirror.cli.progress import QuietObserver, observer
 from mirror.cli.request import named_target, open_destination, read_lists, read_valid_paths
 from mirror.cli.running import explain, write_error, write_lines
 from mirror.errors import (
+    DestinationError,
     LockedError,
     PrefetchError,
 )
@@ -222,7 +223,10 @@ async def roots(to: str | None, *, json: bool) -> int:
     async with open_destination(to, exclusive=False) as destination:
         generations = await destination.generations()
         receipts = await destination.receipts()
-        runs = await destination.run_records()
+        unreadable: list[DestinationError] = []
+        runs = await destination.run_records(unreadable.append)
+    for each in unreadable:
+        write_error(f"passed over: {each.message}\n  {each.hint}")
     known = await asyncio.to_thread(rehearsals, generations, receipts)
     if json:
         print_json(documents.generations_document(generations, known, runs))

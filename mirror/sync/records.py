@@ -87,7 +87,9 @@ async def failures_recorded(
     except PrefetchError as error:
         # Where the destination is what fails, the record may fail of the same.
         with contextlib.suppress(DestinationError):
-            before = {each.target: each.only_copies for each in await destination.run_records()}
+            unreadable: list[DestinationError] = []
+            records = await destination.run_records(unreadable.append)
+            before = {each.target: each.only_copies for each in records}
             found = {target.name: [error.message] for target in targets}
             await record_run(found, before, destination)
         raise

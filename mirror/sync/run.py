@@ -130,7 +130,12 @@ async def sync(
     kept, unchanged = await _keep(tried, destination)
     if refreshed:
         await refreshed.settle()
-    before = {each.target: each.only_copies for each in await destination.run_records()}
+
+    def passed_over(error: DestinationError) -> None:
+        observer.notice(f"passed over: {error.message}")
+
+    records = await destination.run_records(passed_over)
+    before = {each.target: each.only_copies for each in records}
     findings: Mapping[StorePath, Finding] = {}
     if ask:
         evaluated, plan = tried.evaluated, tried.plan

@@ -106,6 +106,20 @@ def test_what_only_a_sync_makes_anew_is_said(shell: Shell) -> None:
     shell.run([*shell.command, "verify", "cache"])
 
 
+def test_a_damaged_run_record_stops_nothing(shell: Shell) -> None:
+    record = shell.directory / "cache/runs/hello.json"
+    shell.write_list("hello = DEMO#hello level=runtime")
+    sync = shell.arguments("sync", "hosts.txt", "--to", "cache")
+    shell.run(sync)
+    flip(record)
+    shown = shell.run([*shell.command, "roots", "--to", "cache"])
+    assert "hello" in shown.stdout
+    assert f"passed over: {record}: " in shown.stderr
+    assert "remove the file, and sync again" in shown.stderr
+    assert f"passed over: {record}: " in shell.run(sync).stderr
+    shell.run([*shell.command, "verify", "cache"])
+
+
 def test_nix_cache_info_is_mended_whatever_it_says(shell: Shell) -> None:
     cache = shell.directory / "cache"
     shell.write_list("hello = DEMO#hello level=runtime")

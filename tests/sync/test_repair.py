@@ -48,7 +48,7 @@ class Untold:
 
 
 async def verified(path: Path) -> Verified:
-    async with CacheDirectory.open(path, exclusive=False) as cache:
+    async with CacheDirectory.open(path, exclusive=False, to_mend=True) as cache:
         return await verify(cache, Untold(), jobs=2, is_locked=False)
 
 

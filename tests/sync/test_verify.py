@@ -46,7 +46,7 @@ class Told:
 
 
 async def verify(path: Path, *, jobs: int = 2) -> Verified:
-    async with CacheDirectory.open(path, exclusive=False) as cache:
+    async with CacheDirectory.open(path, exclusive=False, to_mend=True) as cache:
         return await verify_cache(cache, Told(), jobs=jobs, is_locked=False)
 
 
@@ -95,7 +95,7 @@ def all_files(path: Path) -> list[str]:
 
 async def test_all_is_well_after_a_sync(tmp_path: Path) -> None:
     everything = await fill(tmp_path)
-    async with CacheDirectory.open(tmp_path, exclusive=False) as cache:
+    async with CacheDirectory.open(tmp_path, exclusive=False, to_mend=True) as cache:
         told = Told()
         verified = await verify_cache(cache, told, jobs=1, is_locked=False)
     assert verified.damages == ()
