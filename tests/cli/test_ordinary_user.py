@@ -104,6 +104,29 @@ def test_an_ordinary_user_rehearses_without_a_network(user: Shell, become: list[
     assert "rehearsed 20" in roots.stdout
 
 
+def test_a_destination_that_is_not_the_users_is_named(user: Shell, become: list[str]) -> None:
+    become = [*at_home(user), *become]
+    (user.directory / "hosts.txt").write_text("curl = ./distribution#curl level=runtime\n")
+    others = user.directory / "others"
+    others.mkdir()
+    sync = user.arguments("sync", "hosts.txt", "--to", "others/cache")
+
+    def allow(mode: int) -> None:
+        for each in (others, *others.rglob("*/")):
+            each.chmod(mode)
+
+    for _ in range(2):  # where there is no cache yet, and where there is one
+        allow(0o555)
+        refused = user.run([*become, *sync], expect=3).stderr
+        assert f"{others}/cache" in refused
+        assert "Permission denied" in refused
+        assert "run as a user who may read and write there" in refused
+        allow(0o755)
+        user.run(sync)
+    shown = user.run([*become, *user.command, "roots", "--to", "others/cache"])
+    assert "\ncurl " in shown.stdout
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can have a place that forbids them")
 @pytest.mark.parametrize("name", ["check", "rehearse"])
 def test_where_user_namespaces_are_forbidden_it_is_said_what_to_do(
