@@ -8,6 +8,7 @@ fetched. What comes out is judged by its hash, as everything is.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import re
 import shutil
@@ -20,6 +21,7 @@ from mirror.errors import FormatError, NotAvailableError, TransientError
 from mirror.formats.nar import Directory, Node
 from mirror.processes import started
 from mirror.sources.filesystem import tree
+from mirror.sources.made import MORE_ROOM
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 TIME_LIMIT: Final = 3600.0
 """How many seconds one repository may take."""
 
+_FULL: Final = os.strerror(errno.ENOSPC)
+_LITTLE: Final = 1 << 20
 _SCHEMES: Final = ("http", "https", "git", "ssh")
 _SCP_LIKE: Final = re.compile(r"[A-Za-z0-9_.][\w.-]*@[\w.-]+:.+")
 _KEPT: Final = re.compile(
@@ -142,8 +146,16 @@ class _Git:
         ) as process:
             _, stderr = await process.communicate(stdin)
         if process.returncode != 0:
-            words = " ".join(stderr.decode(errors="replace").split())
-            raise NotAvailableError(f"git {arguments[0]}: {words or process.returncode}")
+            words = " ".join(stderr.decode(errors="replace").split()) or str(process.returncode)
+            if _FULL in words or await asyncio.to_thread(_is_full, self.directory):
+                words += f"; there is too little room at {self.directory}: {MORE_ROOM}"
+            raise NotAvailableError(f"git {arguments[0]}: {words}")
+
+
+def _is_full(directory: Path) -> bool:
+    """Whether there is next to nothing left: git does not always say that of its failures."""
+    status = os.statvfs(directory)
+    return status.f_bavail * status.f_frsize < _LITTLE or (status.f_files > 0 == status.f_favail)
 
 
 def _environment(url: str, home: Path, netrc: Path | None) -> dict[str, str]:

@@ -47,6 +47,9 @@ if TYPE_CHECKING:
     from mirror.planning.fixed_outputs import FixedOutput
     from mirror.sources.http import HttpClient
 
+MORE_ROOM: Final = "give it room, or name another directory with TMPDIR"
+"""What to do about a scratch directory that is too small."""
+
 DOWNLOAD_CAP: Final = 64 << 30
 """The most that is downloaded where nobody says beforehand how much it is: 64 GiB."""
 
@@ -156,7 +159,7 @@ def room_in(directory: Path) -> Iterator[None]:
     except OSError as error:
         raise DestinationError(
             f"the scratch directory {directory} cannot be used: {error.strerror or error}",
-            hint="give it room, or name another with TMPDIR",
+            hint=MORE_ROOM,
         ) from error
 
 
@@ -172,15 +175,19 @@ async def download(client: HttpClient, url: str, target: Path, *, cap: int = DOW
 
     """
     with room_in(target.parent):
-        room = (await asyncio.to_thread(shutil.disk_usage, target.parent)).free
-    cap = min(cap, room // 2)
+        half = (await asyncio.to_thread(shutil.disk_usage, target.parent)).free // 2
     for is_last in (False, True):
         try:
-            async with client.stream(url, cap=cap, keep_encoding=True) as chunks:
+            async with client.stream(url, cap=min(cap, half), keep_encoding=True) as chunks:
                 await write(target, chunks)
         except ChangedError:
             if is_last:
                 raise
+        except IntegrityError as error:
+            if half > cap:
+                raise
+            wanting = f"half of the room at {target.parent}: {MORE_ROOM}"
+            raise IntegrityError(f"{error.message}, {wanting}") from error
         else:
             return
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import tempfile
 import threading
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from rig.published import read_by_nix
 from rig.running import ScratchStore, collect_garbage, instantiate, run
 from rig.shell import shell
-from rig.small_disk import SmallDisk
+from rig.small_disk import PAGE, SmallDisk
 
 if TYPE_CHECKING:
     from rig.bench import Bench
@@ -68,6 +69,49 @@ def test_a_read_only_file_system_is_named(shell: Shell) -> None:
         assert "remount it, or choose another destination" in refused
         disk.remount("rw")
         assert ", complete" in shell.run([*disk.inside, *sync]).stdout
+
+
+@pytest.mark.parametrize(("package", "destination"), [("atlas", "cache"), ("editor", "store")])
+def test_a_full_directory_for_temporary_files_is_named(
+    shell: Shell, package: str, destination: str
+) -> None:
+    """Of a source from its origin, an archive and a repository, there is first of all a copy."""
+    derivation = instantiate(
+        shell.nix,
+        shell.upstream.distribution,
+        f"packages.x86_64-linux.{package}.src",
+        store=shell.evaluation,
+    )
+    shell.write_list(f"it = {derivation} level=runtime")
+    (shell.directory / "nobody").mkdir()
+    (shell.directory / "nobody/nix-cache-info").write_text("StoreDir: /nix/store\n")
+    to = "cache" if destination == "cache" else shell.scratch_store("store").url
+    nobody = f"file://{shell.directory}/nobody"
+    sync = shell.arguments("sync", "hosts.txt", "--to", to, "--no-builder", cache=nobody)
+    refusals = 0
+    with SmallDisk.mount(shell.directory / "small", f"size={PAGE}") as disk:
+        for doubled in range(20):
+            disk.remount(f"size={PAGE << doubled}")
+            met = subprocess.run(
+                [*disk.inside, *sync],
+                env=shell.environment(TMPDIR=str(disk.place)),
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            if met.returncode == 0:
+                break
+            refusals += 1
+            assert met.returncode in {1, 3}, met.stderr
+            assert "Traceback" not in met.stderr
+            assert "room" in met.stderr, met.stderr
+            assert f"{disk.place}/" in met.stderr
+            assert "name another directory with TMPDIR" in met.stderr
+            if to == "cache":
+                assert not list((shell.directory / "cache").glob("*.narinfo"))
+            assert not list(disk.outside.iterdir())
+    assert ", complete" in met.stdout
+    assert refusals > 2
 
 
 def test_no_date_decides_which_generation_is_the_newest(shell: Shell) -> None:
