@@ -250,6 +250,7 @@ async def test_what_is_on_its_way_out_is_not_had_again(bench: Bench, nix_stable:
     (cache / RETIRED).mkdir()
     file.replace(cache / RETIRED / file.name)
     shutil.rmtree(cache / "generations/hello")
+    (cache / "runs/hello.json").unlink()
     flip(cache / entry.url)
     (mended,) = await repaired(bench, nix_stable, cache)
     assert (mended.damage.file, mended.is_mended, mended.source) == (entry.url, True, None)
