@@ -2,8 +2,7 @@
 
 After each kill the whole directory is looked at, and after one of ten by stock Nix. The next run
 has to go on from each, which it is made to do once for all kills that left the same
-(:func:`rig.changes.state`). Where the destination is a Nix store, it is killed at one of five
-steps.
+(:func:`rig.changes.state`).
 """
 
 from __future__ import annotations
@@ -50,7 +49,6 @@ LEFT_TO_NIX: Final = 10
 """Of so many kills, Nix looks at what one left."""
 OF_VARIED_NUMBER: Final = ("os.write ", INTO_A_PIPE)
 """The steps of which a run may have more than another: what arrives is written as it arrives."""
-STORE_STEPS_APART: Final = 5
 
 
 @pytest.mark.parametrize("make", CHANGES.values(), ids=CHANGES)
@@ -150,7 +148,8 @@ CALLS: Final = {
 """Which system calls change files, by what Python calls them; the last ones are used by nobody."""
 
 
-def test_sync_into_a_store_can_be_killed_at_its_steps(shell: Shell) -> None:
+@pytest.mark.parametrize("half", [0, 1])
+def test_sync_into_a_store_can_be_killed_at_each_step(shell: Shell, half: int) -> None:
     store = shell.scratch_store("store")
     write_list(shell, "curl", "runtime")
     sync = shell.arguments("sync", "hosts.txt", "--to", store.url, "--jobs", "1")
@@ -161,7 +160,7 @@ def test_sync_into_a_store_can_be_killed_at_its_steps(shell: Shell) -> None:
         assert whole.code == 0, whole.output
         assert whole.steps.count(INTO_A_PIPE) > 10
         expected = kept_in(shell.nix, store)
-        asked = whole.each_step[::STORE_STEPS_APART]
+        asked = whole.each_step[half::2]
         kills = 0
         for step in asked:
             store.remove()
