@@ -122,6 +122,7 @@ class CacheDirectory:
             if not to_mend:
                 await asyncio.to_thread(refuse_other_directories, cache.path)
             if exclusive:
+                await asyncio.to_thread(_refuse_links, cache.path)
                 lock = files.locked(cache.path / ".prefetch/lock", f"the cache {cache.path}")
                 stack.enter_context(lock)
                 await in_thread(cache._prepare)
@@ -359,3 +360,19 @@ def refuse_other_directories(path: Path) -> None:
                 f"{path} is not empty, and not a binary cache",
                 hint="name a directory that is empty, or that does not exist yet",
             )
+
+
+def _refuse_links(path: Path) -> None:
+    """Keep a run, which removes whatever is staged, from what is elsewhere.
+
+    Raises:
+        DestinationError: where runs stage is a link.
+
+    """
+    with files.explained(path):
+        for directory in (path / ".prefetch", path / ".prefetch/staging"):
+            if directory.is_symlink():
+                raise DestinationError(
+                    f"{directory} is a link, and what is in it is removed by every run",
+                    hint="remove the link: a directory is made in its place",
+                )

@@ -317,3 +317,23 @@ async def test_nix_copies_from_it(tmp_path: Path, nix: Nix, store: StoreLocation
     verified = await nix.run(["nix-store", "--verify", "--check-contents", "--store", store.url])
     assert verified.returncode == 0, verified.stderr
     assert store.real(links[0].path).read_bytes() == b"link-0"
+
+
+@pytest.mark.parametrize("name", [".prefetch", ".prefetch/staging"])
+async def test_nothing_is_removed_where_a_link_leads(tmp_path: Path, name: str) -> None:
+    cache, elsewhere = tmp_path / "cache", tmp_path / "elsewhere"
+    async with CacheDirectory.open(cache):
+        pass
+    (elsewhere / "staging").mkdir(parents=True)
+    kept = [elsewhere / "staging/file", elsewhere / "file"]
+    for file in kept:
+        file.write_text("somebody's")
+    shutil.rmtree(cache / name, ignore_errors=True)
+    (cache / name).symlink_to(elsewhere)
+    with pytest.raises(DestinationError, match=f"{name} is a link"):
+        async with CacheDirectory.open(cache):
+            pass
+    assert [file.read_text() for file in kept] == ["somebody's"] * 2
+    (cache / name).unlink()
+    async with CacheDirectory.open(cache):
+        pass
