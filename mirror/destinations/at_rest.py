@@ -36,6 +36,7 @@ from mirror.destinations.small_files import SmallFiles, names
 from mirror.destinations.sweep import NAR, RETIRED
 from mirror.formats import hashes
 from mirror.formats.hashes import Hash
+from mirror.plain_files import open_plain_file
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -123,7 +124,7 @@ class AtRest:
         problem = "its content is not what its name says, and no whole narinfo names it"
         with files.explained(self._directory / file):
             try:
-                with files.open_plain_file(self._directory / file) as stream:
+                with open_plain_file(self._directory / file) as stream:
                     while chunk := stream.read(READ_SIZE):
                         digest.update(chunk)
             except FileNotFoundError:

@@ -11,13 +11,13 @@ import errno
 import fcntl
 import os
 import socket
-import stat
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
 from mirror.errors import DestinationError, FullError, LockedError
+from mirror.plain_files import open_plain_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -109,26 +109,6 @@ def read_plain_file(path: Path) -> bytes:
         if os.fstat(file.fileno()).st_size > LARGEST_READ:
             raise OSError(errno.EINVAL, f"larger than {LARGEST_READ:,} bytes", str(path))
         return file.read()
-
-
-def open_plain_file(path: Path) -> IO[bytes]:
-    """Open a plain file, be it by a link, to be read without a buffer.
-
-    Raises:
-        OSError: it cannot be opened, or is no plain file.
-
-    """
-    # A pipe would be waited for.
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    with contextlib.ExitStack() as stack:
-        stack.callback(os.close, descriptor)
-        mode = os.fstat(descriptor).st_mode
-        if stat.S_ISDIR(mode):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-        if not stat.S_ISREG(mode):
-            raise OSError(errno.EINVAL, "not a plain file", str(path))
-        stack.pop_all()
-    return os.fdopen(descriptor, "rb", buffering=0)
 
 
 def sync_directory(directory: Path) -> None:

@@ -13,6 +13,7 @@ from mirror.destinations.damage import Damage
 from mirror.errors import FormatError, IntegrityError
 from mirror.formats.narinfo import parse_narinfo
 from mirror.formats.verify import Claim, NarVerifier
+from mirror.plain_files import open_plain_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,7 +104,7 @@ class PathAtRest:
             self._damage(self.file, error.message, is_unfit=True)
             return
         try:
-            with files.open_plain_file(self._directory / entry.url) as stream:
+            with open_plain_file(self._directory / entry.url) as stream:
                 while chunk := stream.read(READ_SIZE):
                     for _ in verifier.feed(chunk):
                         pass

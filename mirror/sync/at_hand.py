@@ -15,6 +15,7 @@ from mirror.destinations.path_at_rest import READ_SIZE
 from mirror.errors import FormatError, IntegrityError, NotAvailableError
 from mirror.formats.narinfo import parse_narinfo
 from mirror.formats.verify import Claim, matching_content_address
+from mirror.plain_files import open_plain_file
 from mirror.sources import Nar
 from mirror.threads import in_thread
 
@@ -108,7 +109,7 @@ class FromItsNar:
         )
         nar = self.directory / entry.url
         try:
-            stream = await in_thread(files.open_plain_file, nar)
+            stream = await in_thread(open_plain_file, nar)
         except OSError as error:
             raise NotAvailableError(f"{nar} cannot be read: {error.strerror or error}") from error
         with stream:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import stat
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from mirror.errors import IntegrityError, TransientError
+from mirror.plain_files import open_plain_file
 from mirror.sources.chunks import CHUNK_SIZE
 from mirror.sources.http.errors import MissingError
 from mirror.threads import in_thread
@@ -30,12 +29,9 @@ async def file_chunks(
 
     """
     try:
-        file = await asyncio.to_thread(_open, path)
+        file = await asyncio.to_thread(open_plain_file, path)
     except OSError as error:
         raise MissingError(f"{path}: {error.strerror}") from error
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        file.close()
-        raise MissingError(f"{path}: not a plain file")
 
     async def chunks() -> AsyncGenerator[bytes]:
         total = 0
@@ -52,8 +48,3 @@ async def file_chunks(
         yield chunks()
     finally:
         file.close()
-
-
-def _open(path: Path) -> IO[bytes]:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    return os.fdopen(descriptor, "rb", buffering=0)
