@@ -8,6 +8,7 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+from rig.compared.sitecustomize import install
 from rig.generated import Generated, generate
 from rig.nixes import find_newest, find_stable
 from rig.running import ScratchStore
@@ -30,6 +31,9 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
         report.outcome = "failed"
         report.longrepr = f"skipped, where nothing may be: {report.longrepr}"
     return report
+
+
+install()  # whatever document a test makes in this process is compared with its schema
 
 
 @pytest.fixture(scope="session")

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json as json_module
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from mirror.cli import documents, render
 from mirror.cli.keys import read_key
 from mirror.cli.on_change import run_on_change
 from mirror.cli.progress import QuietObserver, observer
 from mirror.cli.request import named_target, open_destination, read_lists, read_valid_paths
-from mirror.cli.running import explain, write_error, write_lines
+from mirror.cli.running import explain, print_document, write_error, write_lines
 from mirror.errors import (
     DestinationError,
     LockedError,
@@ -68,7 +67,7 @@ async def plan(request: Request, *, json: bool) -> int:
     ):
         planned = await pipeline.plan(targets, workshop, destination, shown)
     if json:
-        print_json(documents.plan_document(planned.plan))
+        print_document("plan", documents.plan_document(planned.plan))
     else:
         _Show().plan(planned)
     _explain_failures(planned.failures)
@@ -95,7 +94,7 @@ async def sync(request: Request, manner: SyncManner) -> int:
     if quiet:
         quiet.release()
     if manner.json:
-        print_json(documents.sync_document(synced))
+        print_document("sync", documents.sync_document(synced))
     else:
         _Show().synced(synced, destination)
     _explain_failures(synced.failures)
@@ -148,7 +147,7 @@ async def check(request: Request, valid_paths: Path | None, *, json: bool) -> in
                 targets, nix, shown, store=request.store, destination=destination
             )
     if json:
-        print_json(documents.check_document(checked))
+        print_document("check", documents.check_document(checked))
     else:
         # A sync brings nothing into a store that is known by its list of paths alone.
         _Show().checked(checked, request.mending if valid_paths is None else None)
@@ -164,7 +163,7 @@ async def rehearse(request: Request, *, json: bool) -> int:
             targets, nix, observer(), destination, store=request.store
         )
     if json:
-        print_json(documents.rehearsal_document(rehearsed))
+        print_document("rehearse", documents.rehearsal_document(rehearsed))
     else:
         write_lines(render.rehearsal_lines(rehearsed))
     for each in rehearsed:
@@ -189,7 +188,7 @@ async def why(request: Request, name: str, path: str, *, every: bool, json: bool
     if not every:
         reasons = [replace(each, ways=each.ways[:1]) for each in reasons[:1]]
     if json:
-        print_json(documents.why_document(target, reasons))
+        print_document("why", documents.why_document(target, reasons))
     elif reasons:
         write_lines(line for each in reasons for line in render.why_lines(target, each, place))
     else:
@@ -229,7 +228,7 @@ async def roots(to: str | None, *, json: bool) -> int:
         write_error(f"passed over: {each.message}\n  {each.hint}")
     known = await asyncio.to_thread(rehearsals, generations, receipts)
     if json:
-        print_json(documents.generations_document(generations, known, runs))
+        print_document("roots", documents.generations_document(generations, known, runs))
     else:
         write_lines(render.generation_lines(generations, destination.name, known, runs))
     return 0
@@ -261,8 +260,3 @@ class _Show:
 def _explain_failures(failures: Sequence[tuple[Target, PrefetchError]]) -> None:
     for target, error in failures:
         explain(error, about=None if target.name in error.message else target.name)
-
-
-def print_json(document: dict[str, Any]) -> None:
-    """Print a document for programs."""
-    write_lines([json_module.dumps(document, indent=2)])

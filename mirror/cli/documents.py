@@ -1,8 +1,8 @@
-"""What ``--json`` prints: documents of plain values, in the shape that the manual promises."""
+"""What ``--json`` prints: the members of documents, as ``mirror/schemas/`` describes them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -16,13 +16,10 @@ if TYPE_CHECKING:
     from mirror.sync.run import Synced
     from mirror.sync.why import Reason
 
-VERSION: Final = 1
-
 
 def plan_document(plan: Plan) -> dict[str, Any]:
     """``plan --json``, and the first part of ``sync --json``."""
     return {
-        "version": VERSION,
         "targets": [
             {
                 "name": each.target.name,
@@ -90,7 +87,6 @@ def sync_document(synced: Synced) -> dict[str, Any]:
 def check_document(checked: Iterable[Checked]) -> dict[str, Any]:
     """``check --json``."""
     return {
-        "version": VERSION,
         "targets": [
             {
                 "name": each.target.name,
@@ -116,7 +112,6 @@ def check_document(checked: Iterable[Checked]) -> dict[str, Any]:
 def why_document(target: Target, reasons: Iterable[Reason]) -> dict[str, Any]:
     """``why --json``."""
     return {
-        "version": VERSION,
         "target": target.name,
         "paths": [
             {
@@ -142,7 +137,6 @@ def why_document(target: Target, reasons: Iterable[Reason]) -> dict[str, Any]:
 def rehearsal_document(rehearsed: Iterable[Rehearsed]) -> dict[str, Any]:
     """``rehearse --json``."""
     return {
-        "version": VERSION,
         "targets": [
             {
                 "name": each.target.name,
@@ -164,7 +158,6 @@ def generations_document(
 ) -> dict[str, Any]:
     """``roots --json``."""
     return {
-        "version": VERSION,
         "generations": [
             {
                 "target": each.target,

@@ -11,16 +11,17 @@ import resource
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
+from mirror import schemas
 from mirror.allocation import keep_little
 from mirror.cli import INTERRUPTED, end_at_once
 from mirror.errors import DestinationError, PrefetchError
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable
+    from collections.abc import Coroutine, Iterable, Mapping
 
 _OPEN_FILES: Final = 1 << 16
 """More than paths can be waiting for others at once, each with its NAR in an open file."""
@@ -76,6 +77,17 @@ def write_lines(lines: Iterable[str]) -> None:
         raise DestinationError(
             f"standard output cannot be written: {error.strerror or error}"
         ) from error
+
+
+def print_document(name: str, members: Mapping[str, Any]) -> None:
+    """Print the JSON document of which ``name`` names the schema.
+
+    Raises:
+        DestinationError: standard output takes no more.
+        BrokenPipeError: nobody reads it any more.
+
+    """
+    write_lines([schemas.encode(name, members)])
 
 
 def write_error(text: str) -> None:

@@ -9,10 +9,9 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from mirror.cli import upkeep_report
-from mirror.cli.commands import print_json
 from mirror.cli.keys import read_key
 from mirror.cli.request import Request, open_existing, read_lists
-from mirror.cli.running import write_error, write_lines
+from mirror.cli.running import print_document, write_error, write_lines
 from mirror.destinations import CacheDirectory
 from mirror.errors import RequestError
 from mirror.planning.retention import Retention
@@ -82,7 +81,7 @@ async def prune(request: PruneRequest, *, json: bool) -> int:
         dry_run=request.dry_run,
     )
     if json:
-        print_json(report.document())
+        print_document("prune", report.document())
     else:
         write_lines(report.lines())
     for line in report.notices():
@@ -104,7 +103,7 @@ async def sign(to: str | None, key_file: Path, *, every: bool, dry_run: bool, js
         signed=signed, key=key.public, destination=destination.name, dry_run=dry_run
     )
     if json:
-        print_json(report.document())
+        print_document("sign", report.document())
     else:
         write_lines(report.lines())
     return 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mirror.cli.documents import VERSION
 from mirror.quantities import moment, number, size
 
 if TYPE_CHECKING:
@@ -57,7 +56,6 @@ class PruneReport:
         collectable, unsigned = self.pruned.collectable, self.unsigned
         held_back = None if swept is None else swept.held_back
         return {
-            "version": VERSION,
             "destination": self.destination,
             "dry_run": self.dry_run,
             "dropped": [_generation(each) for each in selection.dropped],
@@ -153,7 +151,6 @@ class SignReport:
     def document(self) -> dict[str, Any]:
         """``sign --json``."""
         return {
-            "version": VERSION,
             "destination": self.destination,
             "dry_run": self.dry_run,
             "key": str(self.key),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mirror.cli.documents import VERSION
 from mirror.quantities import number, size
 
 if TYPE_CHECKING:
@@ -73,7 +72,6 @@ class VerifyReport:
         """``verify --json``."""
         found = self.verified
         return {
-            "version": VERSION,
             "destination": self.destination,
             "checked": {"paths": found.paths, "files": found.files, "bytes": found.bytes},
             "damaged": [

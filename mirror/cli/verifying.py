@@ -7,10 +7,9 @@ import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from mirror.cli.commands import print_json
 from mirror.cli.progress import observer, reading_progress
 from mirror.cli.request import open_existing
-from mirror.cli.running import write_error, write_lines
+from mirror.cli.running import print_document, write_error, write_lines
 from mirror.cli.verify_report import VerifyReport
 from mirror.errors import Attempt, PrefetchError, RequestError, TransientError
 from mirror.nix.command import Nix
@@ -67,7 +66,7 @@ async def verify(
 
 def _tell(report: VerifyReport, *, quiet: bool, json: bool) -> None:
     if json:
-        print_json(report.document())
+        print_document("verify", report.document())
     elif report.is_news or not quiet:
         write_lines(report.lines())
         for line in report.notices():

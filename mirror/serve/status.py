@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+
+from mirror import schemas
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mirror.formats.store_path import StorePath
     from mirror.serve.overview import Host, Kept, Overview
-
-_VERSION: Final = 1
 
 CONNECT_SECONDS: Final = 3
 """How long a client waits for a connection; it tries so often as it attempts a download."""
@@ -104,8 +103,7 @@ class Client:
 
 def render(overview: Overview, client: Client, file_bytes: int | None) -> str:
     """Write the document."""
-    document = {
-        "version": _VERSION,
+    members = {
         "url": client.url,
         "public_keys": client.public_keys,
         "priority": client.priority,
@@ -120,7 +118,7 @@ def render(overview: Overview, client: Client, file_bytes: int | None) -> str:
         ],
         "client": {"nix_conf": client.nix_conf, "nixos": client.nixos_module},
     }
-    return json.dumps(document, indent=2) + "\n"
+    return schemas.encode("status", members) + "\n"
 
 
 def _host(host: Host) -> dict[str, Any]:

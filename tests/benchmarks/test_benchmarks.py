@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from rig.nixes import PYTHON_PATH
 from rig.running import ScratchStore, dry_run, run
 
 from benchmarks.graphs import generated_graph, publish
@@ -92,7 +93,7 @@ def test_a_generated_cache_is_planned_with_as_nix_does(
             *("--substituter", *caches, "--trusted-key", str(key.public)),
         ],
         cwd=PROJECT,
-        env=dict(nix_stable.environment),
+        env={**nix_stable.environment, "PYTHONPATH": PYTHON_PATH},
         capture_output=True,
         text=True,
         check=False,

@@ -12,18 +12,18 @@ import subprocess
 import sys
 import urllib.request
 from http import HTTPStatus
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from rig.made_paths import chain, generation, put
+from rig.nixes import PYTHON_PATH
 
 from mirror.destinations import CacheDirectory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-PROJECT = Path(__file__).parents[2]
 SERVE = (sys.executable, "-m", "mirror", "serve")
 AS_SYSTEMD_STARTS_IT = """
 import os, socket, sys
@@ -53,7 +53,7 @@ def start(*command: str, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         command,
         # As a person has it: Python buffers what it writes.
-        env={**os.environ, "PYTHONUNBUFFERED": "", "PYTHONPATH": str(PROJECT), **environment},
+        env={**os.environ, "PYTHONUNBUFFERED": "", "PYTHONPATH": PYTHON_PATH, **environment},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

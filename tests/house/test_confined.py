@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from rig.nixes import PROJECT
+from rig.nixes import PROJECT, PYTHON_PATH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,7 +104,7 @@ async def test_a_sync_takes_no_more_than_its_unit_lets_it(
             await asyncio.sleep(0.01)
         synced = shell.run(
             confined(shell.directory, "sh", "-c", 'umask 077 && exec "$@"', "sh", *words),
-            PYTHONPATH=os.pathsep.join([str(PROJECT), str(PROJECT / "tests")]),
+            PYTHONPATH=os.pathsep.join([PYTHON_PATH, str(PROJECT / "tests")]),
             HOME=str(state),
             TMPDIR=str(links / "tmp"),
             XDG_CACHE_HOME=str(state / "cache"),

@@ -34,6 +34,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from rig.nixes import PYTHON_PATH
 from rig.power import Recorder
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ class Launcher:
 
         Unless it ``syncs``, it only says that it does: a kill takes nothing that was written.
         """
-        path = os.pathsep.join([str(TESTS), str(TESTS.parent)])
+        path = os.pathsep.join([PYTHON_PATH, str(TESTS)])
         with subprocess.Popen(
             [*before, sys.executable, "-m", "rig.killed", str(directory), *(["sync"] * syncs)],
             stdin=subprocess.PIPE,

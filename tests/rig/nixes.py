@@ -21,6 +21,9 @@ from mirror.errors import ToolError
 from mirror.nix.command import Nix
 
 PROJECT: Final = Path(__file__).resolve().parents[2]
+PYTHON_PATH: Final = os.pathsep.join([str(PROJECT / "tests/rig/compared"), str(PROJECT)])
+"""``PYTHONPATH`` of the program as a process: the documents that it writes are compared, too."""
+
 PROGRAMS: Final = (
     *("nix", "nix-build", "nix-copy-closure", "nix-daemon", "nix-env", "nix-hash"),
     *("nix-instantiate", "nix-prefetch-url", "nix-shell", "nix-store"),

@@ -6,15 +6,16 @@ import json
 import subprocess
 import sys
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from rig.nixes import PYTHON_PATH
 from rig.running import ScratchStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from mirror.demo.upstream import Upstream
     from mirror.nix.command import Nix
@@ -63,7 +64,7 @@ class Shell:
         ]
 
     def environment(self, **more: str) -> dict[str, str]:
-        return {**self.nix.environment, "PYTHONPATH": str(Path(__file__).parents[2]), **more}
+        return {**self.nix.environment, "PYTHONPATH": PYTHON_PATH, **more}
 
     def run(
         self, arguments: list[str], *, expect: int = 0, **environment: str

@@ -12,7 +12,6 @@ import itertools
 import re
 import tempfile
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -29,6 +28,7 @@ from mirror.sync.workshop import WorkshopOptions, open_workshop
 from rig.bench import Recorder
 from rig.hostile import CacheCase, OriginCase, Place
 from rig.measured import Measured, measure
+from rig.nixes import PYTHON_PATH
 from rig.running import ScratchStore, evaluate, run
 from rig.servers import Reply, Server
 from rig.shell import COMMAND
@@ -36,6 +36,7 @@ from rig.shell import COMMAND
 if TYPE_CHECKING:
     import contextlib
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from mirror.destinations import Destination
     from mirror.nix.command import Nix
@@ -276,7 +277,7 @@ class Village:
         """What such a command is run with."""
         return {
             **self.nix.environment,
-            "PYTHONPATH": str(Path(__file__).parents[2]),
+            "PYTHONPATH": PYTHON_PATH,
             "TMPDIR": str(self.directory / "tmp"),
         }
 

@@ -9,11 +9,11 @@ import signal
 import subprocess
 import sys
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from rig.lan import MIRROR, NOBODY, Lan
+from rig.nixes import PYTHON_PATH
 from rig.running import run
 from rig.servers import Reply, Request, Server
 
@@ -21,13 +21,13 @@ from mirror.serve.status import Client
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
+    from pathlib import Path
 
     from rig.bench import Bench
     from rig.running import ScratchStore
 
     from mirror.nix.command import Nix
 
-PROJECT = Path(__file__).parents[2]
 PORT = 8080
 
 
@@ -45,7 +45,7 @@ def serving(cache: Path, lan: Lan) -> Iterator[str]:
             "--listen",
             f"{MIRROR}:{PORT}",
         ],
-        env={**os.environ, "PYTHONPATH": str(PROJECT)},
+        env={**os.environ, "PYTHONPATH": PYTHON_PATH},
         stderr=subprocess.PIPE,
         text=True,
     )

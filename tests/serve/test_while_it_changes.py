@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
+from rig.nixes import PYTHON_PATH
 from rig.serving import Served, serve_directory
 
 from mirror.formats.narinfo import parse_narinfo
@@ -65,7 +66,7 @@ async def process(*arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
         *arguments,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": f"{PROJECT}:{PROJECT}/tests"},
+        env={**os.environ, "PYTHONPATH": f"{PYTHON_PATH}:{PROJECT}/tests"},
     )
     try:
         yield running
