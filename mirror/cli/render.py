@@ -135,6 +135,8 @@ def retried_lines(outcome: Outcome) -> Iterator[str]:
 
 def failure_lines(outcomes: Iterable[Outcome], plan: Plan) -> Iterator[str]:
     """Every path that is not there, with each source that was tried and why it failed."""
+    outcomes = tuple(outcomes)
+    there = {each.path for each in outcomes if each.result != "failed"}
     makers = {each.path: each.derivation for each in plan.fetch}
     for outcome in outcomes:
         if outcome.result == "failed":
@@ -143,6 +145,8 @@ def failure_lines(outcomes: Iterable[Outcome], plan: Plan) -> Iterator[str]:
             for attempt in outcome.attempts:
                 yield f"  {attempt}"
     for missing in plan.unobtainable:
+        if missing.path in there:
+            continue  # It was built.
         yield f"not obtained: {missing.path}"
         yield from _derivation_line(missing.derivation)
         yield f"  {missing.reason}"

@@ -46,6 +46,7 @@ from mirror.allocation import without_collections
 from mirror.destinations import documents, files
 from mirror.destinations.cache_staging import CacheStaging, StagedNar
 from mirror.destinations.checksums import CHECKSUMS, Checksums
+from mirror.destinations.damaged_paths import damaged_paths
 from mirror.destinations.manifest import MANIFEST
 from mirror.destinations.mending import Mending
 from mirror.destinations.receipt import receipts_in
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Iterable, Mapping
     from pathlib import Path
 
+    from mirror.destinations.damage import Damage
     from mirror.destinations.documents import Told
     from mirror.destinations.generation import Generation
     from mirror.destinations.receipt import Receipt
@@ -166,6 +168,10 @@ class CacheDirectory:
     async def held(self, paths: Collection[StorePath]) -> Mapping[StorePath, PathInfo]:
         """Those of ``paths`` whose narinfo can be read and whose NAR has the size it should."""
         return await asyncio.to_thread(self._held, paths)
+
+    async def damaged(self, paths: Collection[StorePath]) -> Mapping[StorePath, Damage]:
+        """Those of ``paths`` whose files are not what was written, as far as it is quickly told."""
+        return await asyncio.to_thread(damaged_paths, self.path, paths)
 
     @contextlib.asynccontextmanager
     async def stage(self, claim: Claim) -> AsyncIterator[CacheStaging]:

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from contextlib import AbstractAsyncContextManager
 
+    from mirror.destinations.damage import Damage
     from mirror.destinations.documents import Told
     from mirror.destinations.generation import Generation
     from mirror.destinations.receipt import Receipt
@@ -79,6 +80,17 @@ class Destination(Protocol):
 
     async def held(self, paths: Collection[StorePath]) -> Mapping[StorePath, PathInfo]:
         """Those of ``paths`` that the destination holds, with what it knows of them."""
+        ...
+
+    async def damaged(self, paths: Collection[StorePath]) -> Mapping[StorePath, Damage]:
+        """Those of ``paths`` whose files are not what was written, as far as it is quickly told.
+
+        They may be among those that are held: whoever relies on what is kept leaves them out.
+
+        Raises:
+            DestinationError: a file may not be read.
+
+        """
         ...
 
     def stage(self, claim: Claim) -> AbstractAsyncContextManager[Staging]:

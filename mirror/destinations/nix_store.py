@@ -38,6 +38,7 @@ from mirror.threads import in_thread
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 
+    from mirror.destinations.damage import Damage
     from mirror.destinations.documents import Documents, Told
     from mirror.destinations.generation import Generation
     from mirror.destinations.receipt import Receipt
@@ -147,6 +148,10 @@ class NixStore:
         """Those of ``paths`` that are valid, with what the store knows of them."""
         valid = await self._connection.query_valid_paths(paths)
         return await self._connection.query_path_infos(valid)
+
+    async def damaged(self, paths: Collection[StorePath]) -> Mapping[StorePath, Damage]:  # noqa: ARG002 - as said
+        """None: only who reads all of a store, as ``verify`` does, knows what is wrong in it."""
+        return {}
 
     @contextlib.asynccontextmanager
     async def stage(

@@ -20,10 +20,15 @@ class Offer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Availability:
-    """Where a path is: at the destination (``held``), in a cache (``offer``), both or neither."""
+    """Where a path is: at the destination (``held``), in a cache (``offer``), both or neither.
+
+    ``damage`` says what is wrong with the files that the destination has of it, which then count
+    for nothing.
+    """
 
     held: PathInfo | None = None
     offer: Offer | None = None
+    damage: str | None = None
 
     @property
     def info(self) -> PathInfo | None:

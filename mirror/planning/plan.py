@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mirror.planning.graph import in_order
@@ -85,6 +85,8 @@ class Plan:
 
     ``build`` is in an order that can be built, the others are sorted by path. ``copy`` are paths
     of the evaluating store that the destination lacks, with the paths that each refers to.
+    ``damaged`` are paths that count as lacking because the destination's files of them are not
+    what was written, each with what is wrong.
     """
 
     targets: tuple[TargetPlan, ...]
@@ -94,6 +96,7 @@ class Plan:
     copy: Mapping[StorePath, tuple[StorePath, ...]]
     present: tuple[StorePath, ...]
     unobtainable: tuple[Unobtainable, ...]
+    damaged: Mapping[StorePath, str] = field(default_factory=dict)
 
     @property
     def download_bytes(self) -> int:

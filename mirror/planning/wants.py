@@ -17,7 +17,7 @@ No I/O happens here. :meth:`Wants.questions` are the paths that somebody must lo
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mirror.errors import FormatError
@@ -150,8 +150,7 @@ class Wants:
     def answer(self, path: StorePath, availability: Availability) -> None:
         """Tell where a path is."""
         if availability.held is None and path in self._known:
-            held = self._known[path].held
-            availability = Availability(held=held, offer=availability.offer)
+            availability = replace(availability, held=self._known[path].held)
         self._known[path] = availability
         self._answered.add(path)
         self._todo.extend(self._waiting.pop(path, ()))
@@ -183,6 +182,9 @@ class Wants:
             for path, each in zip(want.paths, known, strict=True):
                 if each.held:
                     self.want_path(path)
+                elif each.damage:
+                    # Whoever asks the destination is given what is wrong, and builds nothing.
+                    self._give_up(path, want.derivation, "")
             self._want_inputs(want.derivation)
 
     def _settle_path(self, path: StorePath) -> None:
@@ -200,21 +202,14 @@ class Wants:
             self._want_fetch(path)
         else:
             referrer = self._referrers.get(path)
-            self.unobtainable[path] = Unobtainable(
-                path=path,
-                derivation=makers[0] if makers else None,
-                reason="no cache has it"
-                + (f", although {referrer.name} refers to it" if referrer else ""),
-            )
+            although = f", although {referrer.name} refers to it" if referrer else ""
+            self._give_up(path, makers[0] if makers else None, although)
 
     def _want_fetch(self, path: StorePath) -> None:
         try:
             fixed_output = self._rules.fixed_output(path)
         except FormatError as error:
-            derivation = self._graph.makers[path][0]
-            self.unobtainable[path] = Unobtainable(
-                path=path, derivation=derivation, reason=f"no cache has it; {error.message}"
-            )
+            self._give_up(path, self._graph.makers[path][0], f"; {error.message}")
             return
         origin = fixed_output.origin
         refusal = None
@@ -231,9 +226,15 @@ class Wants:
         if refusal is None:
             self.fetch[path] = fixed_output
         else:
-            self.unobtainable[path] = Unobtainable(
-                path=path, derivation=fixed_output.derivation, reason=f"no cache has it; {refusal}"
-            )
+            self._give_up(path, fixed_output.derivation, f"; {refusal}")
+
+    def _give_up(self, path: StorePath, derivation: StorePath | None, why: str) -> None:
+        """Say that nothing can supply a path, and first what the destination has of it."""
+        damage = self._known.get(path, _NOWHERE).damage
+        reason = f"{damage}; no cache has it" if damage else "no cache has it"
+        self.unobtainable[path] = Unobtainable(
+            path=path, derivation=derivation, reason=f"{reason}{why}"
+        )
 
     def _want_inputs(self, derivation: StorePath) -> None:
         for path, outputs in self._graph[derivation].input_derivations.items():

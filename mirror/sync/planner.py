@@ -6,6 +6,7 @@ Nothing is written anywhere. ``plan`` stops here; ``sync`` goes on.
 from __future__ import annotations
 
 import asyncio
+import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -17,9 +18,10 @@ from mirror.planning.graph import in_order
 from mirror.planning.plan import EditPlan
 from mirror.planning.targets import Level
 from mirror.planning.wants import Rules
+from mirror.quantities import number
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Mapping, Sequence
+    from collections.abc import Collection, Container, Mapping, Sequence
 
     from mirror.destinations import Destination
     from mirror.formats.path_info import PathInfo
@@ -48,13 +50,35 @@ async def make_plan(
     graph = targets.graph
     needed = {path for each in targets.needs.values() for path in each.references}
     asked = {*graph.makers, *targets.references, *needed}
-    held = await destination.held(asked)
+    kept = _Kept(destination)
+    held = await kept.held(asked)
     if workshop.caches.names:
         observer.step(f"asking {', '.join(workshop.caches.names)}")
-    planner = _Planner(targets, workshop, destination, held, asked)
+    planner = _Planner(targets, workshop, kept, held, asked)
     plans = [await planner.plan(each) for each in targets.evaluated]
     _tell_of_caches(workshop.caches, observer)
-    return planning.merge(plans, graph, held)
+    _tell_of_damage(kept.damaged, observer)
+    return replace(planning.merge(plans, graph, held), damaged=kept.damaged)
+
+
+class _Kept:
+    """What the destination has, but for what is ``damaged`` there, each with what is wrong."""
+
+    def __init__(self, destination: Destination) -> None:
+        self._destination = destination
+        self.damaged: dict[StorePath, str] = {}
+
+    async def held(self, paths: Collection[StorePath]) -> Mapping[StorePath, PathInfo]:
+        """Those of ``paths`` that are held, and as they were written."""
+        held = await self._destination.held(paths)
+        damaged = await self._destination.damaged(paths)
+        name = self._destination.name
+        for path, damage in damaged.items():
+            self.damaged[path] = (
+                f"{name}/{damage.file} is damaged: {damage.problem} "
+                f"(`prefetch verify {shlex.quote(name)} --repair`)"
+            )
+        return {path: info for path, info in held.items() if path not in damaged}
 
 
 class _Planner:
@@ -64,7 +88,7 @@ class _Planner:
         self,
         targets: EvaluatedTargets,
         workshop: Workshop,
-        destination: Destination,
+        kept: _Kept,
         held: Mapping[StorePath, PathInfo],
         asked: Container[StorePath],
     ) -> None:
@@ -73,7 +97,7 @@ class _Planner:
         self._needs = targets.needs
         self._fixed_outputs = targets.fixed_outputs
         self._workshop = workshop
-        self._destination = destination
+        self._kept = kept
         self._held = held
         self._asked = asked
         self._availability: dict[StorePath, Availability] = {}
@@ -196,12 +220,22 @@ class _Planner:
         if known is None:
             held = self._held.get(path)
             if held is None and path not in self._asked:
-                held = (await self._destination.held([path])).get(path)
+                held = (await self._kept.held([path])).get(path)
             offer = await self._workshop.caches.offer(
                 path, is_fixed_output=path in self._fixed_outputs
             )
-            known = self._availability[path] = Availability(held=held, offer=offer)
+            known = self._availability[path] = Availability(
+                held=held, offer=offer, damage=self._kept.damaged.get(path)
+            )
         return known
+
+
+def _tell_of_damage(damaged: Mapping[StorePath, str], observer: Observer) -> None:
+    """Name what is damaged at the destination, which a plan takes for absent."""
+    if damaged:
+        others = len(damaged) - 1
+        also = f", and so is what is kept of {number(others, 'more path')}" if others else ""
+        observer.notice(f"{damaged[min(damaged)]}{also}; what is wanted of it is obtained again")
 
 
 def _tell_of_caches(caches: Caches, observer: Observer) -> None:

@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from mirror.destinations import Generation
-from mirror.errors import DestinationError
+from mirror.errors import Attempt, DestinationError
 from mirror.sources import Wanted
 from mirror.sync.build import build_targets
 from mirror.sync.engine import Item, obtain
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from mirror.formats.store_path import StorePath
     from mirror.planning.plan import Plan, TargetPlan
     from mirror.planning.targets import Target
+    from mirror.planning.wants import Unobtainable
     from mirror.sources.inquiry import Finding
     from mirror.sync.prepare import EvaluatedTargets
     from mirror.sync.records import Failures
@@ -72,11 +73,17 @@ class Synced:
     is_refreshed: bool = False
 
     @property
+    def unobtainable(self) -> tuple[Unobtainable, ...]:
+        """What nothing could supply, nor was built."""
+        there = {each.path for each in self.outcomes if each.result != "failed"}
+        return tuple(each for each in self.plan.unobtainable if each.path not in there)
+
+    @property
     def is_complete(self) -> bool:
         """Whether everything that was asked for is there."""
         return (
             not self.failures
-            and not self.plan.unobtainable
+            and not self.unobtainable
             and all(outcome.result != "failed" for outcome in self.outcomes)
         )
 
@@ -223,6 +230,7 @@ async def _try(
             jobs=manner.jobs,
             keep_going=manner.keep_going,
         )
+    outcomes = _with_damage(outcomes, plan, destination)
     failures = [*failures, *evaluated.failures]
     plan_now = plan
     if manner.build:
@@ -261,6 +269,17 @@ async def _protected_plan(
         f"{destination.name} loses paths faster than they can be protected",
         hint="wait until the garbage collection there is over, and run it again",
     )
+
+
+def _with_damage(
+    outcomes: Mapping[StorePath, Outcome], plan: Plan, destination: Destination
+) -> dict[StorePath, Outcome]:
+    """Say first of what was obtained anew, or could not be, that it is damaged where it was."""
+    found = dict(outcomes)
+    for path in plan.damaged.keys() & outcomes.keys():
+        attempt = Attempt(source=destination.name, error=plan.damaged[path])
+        found[path] = replace(found[path], attempts=(attempt, *found[path].attempts))
+    return found
 
 
 def _items(plan: Plan, evaluated: EvaluatedTargets, workshop: Workshop) -> list[Item]:

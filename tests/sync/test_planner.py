@@ -11,7 +11,7 @@ from mirror.formats.store_path import StorePath
 from mirror.planning.fixed_output_index import FixedOutputs
 from mirror.planning.graph import Graph
 from mirror.planning.wants import Rules, Wants
-from mirror.sync.planner import _Planner
+from mirror.sync.planner import _Kept, _Planner
 from mirror.sync.prepare import EvaluatedTargets
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ async def test_a_destination_that_fails_while_it_is_asked_is_reported_as_such() 
     planner = _Planner(
         targets,
         cast("Workshop", IdleWorkshop()),
-        cast("Destination", LostDestination()),
+        _Kept(cast("Destination", LostDestination())),
         {},
         frozenset(),
     )
