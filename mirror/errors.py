@@ -20,16 +20,15 @@
 
 An error's text says what is wrong, of which thing; its ``hint`` says what to do about it. What
 servers and files have called things comes into such texts: a terminal is told nothing by it. Such
-texts are kept, and shown to the network by a server: what is a password in a URL is left out.
+texts are kept, and shown to the network by a server: the credentials of URLs are left out.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import ClassVar
 
-_PASSWORD: Final = re.compile(r"(?<=://)([^\s/?#:@]*):[^\s/?#]*@")
+from mirror.masking import without_secrets
 
 
 class PrefetchError(Exception):
@@ -38,9 +37,9 @@ class PrefetchError(Exception):
     exit_code: ClassVar[int] = 1
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
-        self.message = printable(without_passwords(message))
+        self.message = printable(without_secrets(message))
         super().__init__(self.message)
-        self.hint = hint
+        self.hint = None if hint is None else without_secrets(hint)
 
 
 class RequestError(PrefetchError):
@@ -149,15 +148,6 @@ def printable(text: str) -> str:
     return "".join(
         each if each.isprintable() or each in "\n\t" else ascii(each)[1:-1] for each in text
     )
-
-
-def without_passwords(text: str) -> str:
-    """``text`` with the passwords of the URLs in it left out.
-
-    >>> without_passwords("https://bob:secret@cache.example/x")
-    'https://bob:…@cache.example/x'
-    """
-    return _PASSWORD.sub(r"\1:…@", text) if "@" in text else text
 
 
 def first_of(group: BaseExceptionGroup[PrefetchError]) -> PrefetchError:

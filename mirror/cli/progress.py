@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Never
 
 from mirror.cli.render import retried_lines
 from mirror.cli.running import write_error
+from mirror.masking import without_secrets
 from mirror.quantities import number, size
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class TerminalObserver:
         if self._bar is None:
             write_error(text)
         else:
-            self._bar.write(text, file=sys.stderr)
+            self._bar.write(without_secrets(text), file=sys.stderr)
 
     def transfer_begins(self, paths: int, download_bytes: int) -> None:
         """Show the bar."""

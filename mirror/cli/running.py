@@ -19,6 +19,7 @@ from mirror import schemas
 from mirror.allocation import keep_little
 from mirror.cli import INTERRUPTED, end_at_once
 from mirror.errors import DestinationError, PrefetchError
+from mirror.masking import without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Mapping
@@ -59,7 +60,18 @@ def run(command: Coroutine[None, None, int]) -> None:
 
 
 def write_lines(lines: Iterable[str]) -> None:
-    """Write lines of data to standard output.
+    """Write lines of data to standard output, the credentials of URLs left out.
+
+    Raises:
+        DestinationError: it takes no more.
+        BrokenPipeError: nobody reads it any more.
+
+    """
+    _write(without_secrets(line) for line in lines)
+
+
+def _write(lines: Iterable[str]) -> None:
+    """Write lines as they are.
 
     Raises:
         DestinationError: it takes no more.
@@ -87,13 +99,16 @@ def print_document(name: str, members: Mapping[str, Any]) -> None:
         BrokenPipeError: nobody reads it any more.
 
     """
-    write_lines([schemas.encode(name, members)])
+    _write([schemas.encode(name, members)])
 
 
 def write_error(text: str) -> None:
-    """Write a line to standard error; if it takes none, there is nobody to tell of that, either."""
+    """Write a line to standard error; if it takes none, there is nobody to tell of that, either.
+
+    The credentials of URLs are left out.
+    """
     with contextlib.suppress(OSError):
-        sys.stderr.write(text + "\n")
+        sys.stderr.write(without_secrets(text) + "\n")
         sys.stderr.flush()
 
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 from mirror.destinations import files
 from mirror.errors import DestinationError, FormatError, printable
 from mirror.formats.hashes import Hash
+from mirror.masking import document_without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -56,6 +57,9 @@ class Kind(Generic[_Value]):
 
     ``members`` gives a value as JSON has it, ``value`` makes it of that again; it may raise
     ValueError, KeyError, TypeError or AttributeError for what is none.
+
+    What is written has no credentials of URLs; of what an earlier version wrote, they are left out
+    where it is read.
     """
 
     noun: str
@@ -64,7 +68,7 @@ class Kind(Generic[_Value]):
 
     def render(self, value: _Value) -> bytes:
         """Write a document."""
-        return _with_digest(self._render(value))
+        return _with_digest(_printed(document_without_secrets(self._document(value))))
 
     def parse(self, data: bytes) -> _Value:
         """Read a document.
@@ -73,6 +77,9 @@ class Kind(Generic[_Value]):
             FormatError: it is not one that this version wrote, or has changed since.
 
         """
+        return self._parse(data, as_written=False)
+
+    def _parse(self, data: bytes, *, as_written: bool) -> _Value:
         told = _DIGEST.search(data)
         if told is not None and data != _with_digest(data[: told.start()] + _END):
             raise FormatError(f"the {self.noun} is not what was written: its digest is another's")
@@ -82,7 +89,7 @@ class Kind(Generic[_Value]):
                 raise FormatError(
                     f"a {self.noun} of version {document['version']!r}, not {_VERSION}"
                 )
-            return self.value(document)
+            return self.value(document if as_written else document_without_secrets(document))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             if isinstance(error, FormatError):
                 raise
@@ -96,16 +103,15 @@ class Kind(Generic[_Value]):
             FormatError: it is none, or has changed since it was written, its digest perhaps.
 
         """
-        value = self.parse(data)
+        value = self._parse(data, as_written=True)
         if _DIGEST.search(data) is not None:
             return True
-        if data != self._render(value):
+        if data != _printed(self._document(value)):
             raise FormatError(f"the {self.noun} is not what was written")
         return False
 
-    def _render(self, value: _Value) -> bytes:
-        document = {"version": _VERSION, **self.members(value)}
-        return json.dumps(document, indent=1).encode() + b"\n"
+    def _document(self, value: _Value) -> dict[str, Any]:
+        return {"version": _VERSION, **self.members(value)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,6 +246,10 @@ def count(value: object) -> int:
     if not isinstance(value, int) or not 0 <= value <= _LARGEST_COUNT:
         raise ValueError(f"not a number of anything: {str(value)[:_LONGEST_SHOWN]}")
     return value
+
+
+def _printed(document: dict[str, Any]) -> bytes:
+    return json.dumps(document, indent=1).encode() + b"\n"
 
 
 def _with_digest(document: bytes) -> bytes:

@@ -51,7 +51,7 @@ class PublicKey:
         try:
             return cls(*_split(text, _KEY_SIZE))
         except FormatError as error:
-            raise FormatError(f"not a public key: {text!r}: {error.message}") from error
+            raise FormatError(f"not a public key: {shown(text)!r}: {error.message}") from error
 
     def __str__(self) -> str:
         return _join(self.name, self.key)
@@ -141,6 +141,16 @@ class TrustedKeys:
                 if key.verifies(signature, message):
                     return key
         return None
+
+
+def shown(text: str) -> str:
+    """What an error says of a key that cannot be read: a secret one may have been meant.
+
+    >>> shown("cache-1:c2VjcmV0")
+    'cache-1:…'
+    """
+    name, colon, _ = text.partition(":")
+    return f"{name}:…" if colon else text
 
 
 def _check_name(name: str) -> None:

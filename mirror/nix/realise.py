@@ -47,11 +47,12 @@ async def realise(
 
     """
     command = ["nix-store", "--realise", "--store", store.url]
-    for name, value in options.items():
-        command += ["--option", name, value]
+    # Not as arguments: every user of the machine sees those, and caches may have passwords.
+    lines = [f"{name} = {value}" for name, value in options.items()]
+    environment = {"NIX_CONFIG": "\n".join((nix.environment.get("NIX_CONFIG", ""), *lines))}
     outputs: list[StorePath] = []
     for batch in _batches(paths):
-        outputs += await _realise(nix, command, batch)
+        outputs += await _realise(nix, command, batch, environment)
     return tuple(outputs)
 
 
@@ -68,9 +69,9 @@ def _batches(paths: Sequence[StorePath]) -> Iterator[Sequence[StorePath]]:
 
 
 async def _realise(
-    nix: Nix, command: Sequence[str], paths: Sequence[StorePath]
+    nix: Nix, command: Sequence[str], paths: Sequence[StorePath], environment: Mapping[str, str]
 ) -> Sequence[StorePath]:
-    completed = await nix.run([*command, *paths])
+    completed = await nix.run([*command, *paths], environment=environment)
     if completed.returncode != 0:
         what = paths[0] if len(paths) == 1 else f"{len(paths)} paths ({paths[0]} and others)"
         kind = IntegrityError if completed.returncode == _HASH_MISMATCH else SourceError

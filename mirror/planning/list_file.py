@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mirror.errors import ListError
+from mirror.masking import without_secrets
 from mirror.planning.list_values import (
     VALUE_WORDS,
     did_you_mean,
@@ -142,7 +143,7 @@ class _LineReader:
         target = Target(
             name=default if name is None else name.text,
             installable=installable,
-            installable_text=installable_word.text,
+            installable_text=without_secrets(installable_word.text),
             level=self._level(options["level"]) if "level" in options else Level.REBUILD,
             raised=self._raised(options),
             edits=self._edits(options["edits"], installable) if "edits" in options else (),

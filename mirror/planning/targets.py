@@ -76,8 +76,9 @@ class Edit:
 class Target:
     """One line of a list.
 
-    ``installable_text`` is what the list says, for reports. ``raised`` maps package names to the
-    level that they alone are raised to. The names of ``edits`` are unique. ``budget`` is in bytes.
+    ``installable_text`` is what the list says, for reports: without the credentials of a URL.
+    ``raised`` maps package names to the level that they alone are raised to. The names of ``edits``
+    are unique. ``budget`` is in bytes.
     """
 
     name: str

@@ -12,6 +12,8 @@ import json
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
+from mirror.masking import document_without_secrets
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -24,9 +26,10 @@ VERSION: Final = 1
 def encode(name: str, members: Mapping[str, Any]) -> str:  # noqa: ARG001 - the tests look at it
     """Write the document of which ``name`` names the schema; ``version`` comes first in it.
 
-    Every document goes through here, so that the tests need to look here only.
+    Every document goes through here, so that the tests need to look here only. The credentials of
+    URLs are left out.
     """
-    return json.dumps({"version": VERSION, **members}, indent=2)
+    return json.dumps(document_without_secrets({"version": VERSION, **members}), indent=2)
 
 
 def names() -> list[str]:

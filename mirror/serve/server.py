@@ -192,7 +192,8 @@ class _Handler:
         return await send(request, answer)
 
     def _tell(self, request: web.BaseRequest, text: str) -> None:
-        asked = f"{request.method} {request.raw_path}"
+        # What a client adds to an address, such as a token of its own, is not the log's business.
+        asked = f"{request.method} {request.raw_path.partition('?')[0]}"
         self._log(f"{request.remote}: {_printable(asked)}: {text}")
 
 

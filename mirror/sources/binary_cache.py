@@ -27,12 +27,12 @@ from mirror.errors import (
     RequestError,
     TransientError,
     printable,
-    without_passwords,
 )
 from mirror.formats.cache_info import FILE_NAME, parse_cache_info
 from mirror.formats.narinfo import NarInfo, parse_narinfo
 from mirror.formats.signing import TrustedKeys
 from mirror.formats.verify import Claim, matching_content_address
+from mirror.masking import without_secrets
 from mirror.sources.http.errors import ChangedError, MissingError
 from mirror.sources.interface import Nar
 from mirror.sources.signature_checks import SignatureChecks
@@ -113,7 +113,7 @@ class BinaryCache:
             raise unusable
         parameters = dict(parse_qsl(parts.query))
         base = parts._replace(query="", fragment="").geturl().rstrip("/")
-        name = without_passwords(base)
+        name = without_secrets(base)
         try:
             data = await client.get_small(f"{base}/{FILE_NAME}", cap=_INFO_CAP)
             info = parse_cache_info(data)

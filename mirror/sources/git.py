@@ -15,7 +15,7 @@ import shutil
 from asyncio.subprocess import DEVNULL, PIPE
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from mirror.errors import FormatError, NotAvailableError, TransientError
 from mirror.formats.nar import Directory, Node
@@ -48,6 +48,11 @@ _SETTINGS: Final = (
     *("-c", "gc.auto=0"),
     *("-c", "fetch.recurseSubmodules=false"),
 )
+_CREDENTIAL_HELPER: Final = (
+    '!f() { printf "username=%s\\npassword=%s\\n" '
+    '"$PREFETCH_GIT_USER" "$PREFETCH_GIT_PASSWORD"; }; f'
+)
+"""What git asks for the user and password of a host, and runs by the shell."""
 
 
 async def checkout(
@@ -73,11 +78,13 @@ async def checkout(
         raise NotAvailableError(f"{origin.url}: git-lfs files are left to the builder")
     if origin.revision.startswith("-") or not origin.revision:
         raise NotAvailableError(f"{origin.url}: not a revision: {origin.revision!r}")
-    git = _Git(program, directory / "tree", _environment(origin.url, directory / "home", netrc))
+    environment = _environment(origin.url, directory / "home", netrc)
+    url, credentials = _split_credentials(origin.url)
+    git = _Git(program, directory / "tree", {**environment, **credentials})
     try:
         async with asyncio.timeout(time_limit):
             await git.prepare()
-            await git.check_out(origin)
+            await git.check_out(origin, url)
     except TimeoutError as error:
         raise TransientError(f"{origin.url}: took longer than {time_limit:.0f} s") from error
     root = git.directory / origin.root_directory
@@ -104,9 +111,9 @@ class _Git:
         await asyncio.to_thread(self.directory.mkdir)
         await self.run("init", "--quiet", "--template=", ".")
 
-    async def check_out(self, origin: GitCheckout) -> None:
-        """Fetch the revision and fill the working directory with it."""
-        url, revision = origin.url, origin.revision
+    async def check_out(self, origin: GitCheckout, url: str) -> None:
+        """Fetch the revision from ``url`` and fill the working directory with it."""
+        revision = origin.revision
         await self.run("remote", "add", "origin", url)
         if origin.sparse_checkout:
             mode = "--cone" if origin.sparse_cone else "--no-cone"
@@ -186,6 +193,32 @@ def _environment(url: str, home: Path, netrc: Path | None) -> dict[str, str]:
         "GIT_ASKPASS": "true",
         "GIT_SSH_COMMAND": "ssh -o BatchMode=yes",
         "GIT_ALLOW_PROTOCOL": ":".join(allowed),
+    }
+
+
+def _split_credentials(url: str) -> tuple[str, dict[str, str]]:
+    """A URL without its user and password, and the environment that hands them to git.
+
+    Every user of the machine sees the arguments of processes, and only its owner their environment.
+    They are given to no other host.
+
+    Raises:
+        NotAvailableError: they have a line break, or the like.
+
+    """
+    parts = urlsplit(url) if url.startswith(("http://", "https://")) else None
+    if parts is None or "@" not in parts.netloc:
+        return url, {}
+    user, _, host = parts.netloc.rpartition("@")
+    name, _, password = (unquote(each) for each in user.partition(":"))
+    if not (name + password).isprintable():
+        raise NotAvailableError(f"{url}: its user or password has what no git is told")
+    return parts._replace(netloc=host).geturl(), {
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": f"credential.{parts.scheme}://{host}.helper",
+        "GIT_CONFIG_VALUE_0": _CREDENTIAL_HELPER,
+        "PREFETCH_GIT_USER": name,
+        "PREFETCH_GIT_PASSWORD": password,
     }
 
 

@@ -23,12 +23,12 @@ from mirror.errors import (
     NotAvailableError,
     SourceError,
     TransientError,
-    without_passwords,
 )
 from mirror.formats import hashes, nar
 from mirror.formats.hashes import Hash
 from mirror.formats.path_info import PathInfo
 from mirror.formats.verify import Claim
+from mirror.masking import without_secrets
 from mirror.sources.chunks import in_chunks
 from mirror.sources.filesystem import file_contents
 from mirror.sources.http.errors import ChangedError
@@ -227,7 +227,7 @@ def _attempts(errors: list[tuple[str, SourceError]]) -> tuple[Attempt, ...]:
             error.attempts
             or [
                 Attempt(
-                    source=without_passwords(place),
+                    source=without_secrets(place),
                     error=error.message,
                     is_absence=isinstance(error, NotAvailableError),
                 )

@@ -25,9 +25,9 @@ from mirror.errors import (
     SourceError,
     TransientError,
     first_of,
-    without_passwords,
 )
 from mirror.formats.verify import NarVerifier
+from mirror.masking import without_secrets
 from mirror.sources.http.errors import ChangedError
 from mirror.sync.report import Outcome
 from mirror.threads import in_thread
@@ -217,7 +217,7 @@ class _Engine:
                 return _Staged(
                     staging=staging,
                     verified=verified,
-                    source=without_passwords(nar.location),
+                    source=without_secrets(nar.location),
                     attempts=(*attempts, *nar.attempts),
                     stack=kept.pop_all(),
                 )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from mirror.destinations import CacheDirectory
 from mirror.errors import FormatError, PrefetchError, RequestError, SourceError, TransientError
-from mirror.formats.signing import PublicKey, TrustedKeys
+from mirror.formats.signing import PublicKey, TrustedKeys, shown
 from mirror.nix import daemon
 from mirror.nix.settings import read_settings
 from mirror.nix.stores import locate
@@ -267,6 +267,7 @@ def _trusted_keys(texts: Sequence[str]) -> TrustedKeys:
             keys.append(PublicKey.parse(text))
         except FormatError as error:
             raise RequestError(
-                f"not a public key: {text!r}", hint="NAME:BASE64, as `prefetch key generate` prints"
+                f"not a public key: {shown(text)!r}",
+                hint="NAME:BASE64, as `prefetch key generate` prints",
             ) from error
     return TrustedKeys(keys)

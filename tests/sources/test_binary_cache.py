@@ -149,8 +149,8 @@ async def test_a_password_in_the_url_is_used_and_not_told(
     server.on("/nix-cache-info", Reply(body=b"StoreDir: /nix/store\n"))
     server.on(f"/{made.path.hash_part}.narinfo", Reply(status=401))
     cache = await BinaryCache.connect(url, client, keys=made.keys)
-    assert cache.name == server.url.replace("://", "://bob:…@")
-    with pytest.raises(NotAvailableError, match=r"bob:…@.*HTTP 401") as caught:
+    assert cache.name == server.url.replace("://", "://…@")
+    with pytest.raises(NotAvailableError, match=r"…@.*HTTP 401") as caught:
         await cache.lookup(made.path)
     assert "s3cret" not in f"{caught.value}{cache!r}"
     assert all(each.headers["authorization"] for each in server.requests)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import contextlib
 import os
 import shutil
 import subprocess
@@ -9,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from rig.running import run
-from rig.servers import Reply, Server
+from rig.servers import Reply, Request, Server
 
 from mirror.errors import NotAvailableError, TransientError
 from mirror.formats import nar
@@ -265,3 +267,30 @@ def running() -> str:
         except OSError:
             continue
     return "\n".join(found)
+
+
+async def test_a_password_in_the_url_is_given_to_git_and_seen_by_nobody(
+    nix_stable: Nix, repository: Repository, empty: Path
+) -> None:
+    """The URL's user and password are in no process's arguments, which all users see."""
+    bare = repository.directory.parent / "bare.git"
+    git(repository.directory, "clone", "--quiet", "--bare", repository.url, str(bare))
+    git(bare, "update-server-info")
+    wanted = f"Basic {base64.b64encode(b'bob:s3cr/t').decode()}"
+    seen: list[bytes] = []
+
+    def fault(request: Request, reply: Reply) -> Reply:
+        for each in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                seen.append(each.read_bytes())
+        if request.headers.get("authorization") == wanted:
+            return reply
+        return Reply(status=401, headers={"WWW-Authenticate": 'Basic realm="x"'})
+
+    async with Server(bare.parent) as server:
+        server.fault = fault
+        url = f"{server.url.replace('://', '://bob:s3cr%2Ft@')}/bare.git"
+        found = await tree_hash(GitCheckout(url=url, revision=repository.third), empty)
+        assert any(server.url.encode() in each for each in seen)
+    assert found == repository.hash(nix_stable, repository.third)
+    assert not any(b"s3cr" in each for each in seen)

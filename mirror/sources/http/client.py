@@ -142,8 +142,9 @@ class HttpClient:
                 limits=httpx.Limits(max_connections=settings.connections_per_host),
             )
         except (httpx.InvalidURL, ValueError) as error:
+            # Their own words may have a part of its password.
             raise RequestError(
-                f"the proxy of the environment cannot be used: {error}",
+                "the proxy of the environment cannot be used: it has to be http://HOST:PORT",
                 hint="see what the variables http_proxy, https_proxy, all_proxy and no_proxy have",
             ) from error
         except OSError as error:  # what SSL errors are, too
@@ -355,8 +356,19 @@ def _read_netrc(path: Path | None) -> httpx.NetRCAuth | None:
         return httpx.NetRCAuth(str(path))
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return None
-    except (OSError, ValueError, netrc.NetrcParseError) as error:
-        raise RequestError(f"the netrc file {path} cannot be read: {error}") from error
+    except netrc.NetrcParseError as error:
+        # Its own words have the token that is wrong, which may be a password.
+        raise RequestError(
+            f"the netrc file {path} cannot be read: see its line {error.lineno}"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise RequestError(f"the netrc file {path} cannot be read: {_reason(error)}") from None
+
+
+def _reason(error: OSError | ValueError) -> str:
+    if isinstance(error, OSError):
+        return error.strerror or type(error).__name__
+    return "it is no text" if isinstance(error, UnicodeError) else type(error).__name__
 
 
 def _local_size(url: str) -> int:
