@@ -11,7 +11,13 @@ from mirror.cli import documents, render
 from mirror.cli.keys import read_key
 from mirror.cli.on_change import run_on_change
 from mirror.cli.progress import QuietObserver, observer
-from mirror.cli.request import named_target, open_destination, read_lists, read_valid_paths
+from mirror.cli.request import (
+    list_name,
+    named_target,
+    open_destination,
+    read_lists,
+    read_valid_paths,
+)
 from mirror.cli.running import explain, print_document, write_error, write_lines
 from mirror.errors import (
     DestinationError,
@@ -26,6 +32,7 @@ from mirror.sync import rehearse as rehearsing
 from mirror.sync import run as pipeline
 from mirror.sync import why as explaining
 from mirror.sync.freshness import rehearsals
+from mirror.sync.listing import mark_unlisted, unlisted
 from mirror.sync.records import failures_recorded
 from mirror.sync.refresh import refreshed
 from mirror.sync.unsettled import put_back_interrupted
@@ -112,9 +119,11 @@ async def _sync(
     async with (
         open_destination(request.to, signing_key=signing_key) as destination,
         failures_recorded(targets, destination),
-        open_workshop(await Nix.find(), options, shown) as workshop,
         contextlib.AsyncExitStack() as stack,
     ):
+        # What follows may fail of a network; the lists were read, and are right all the same.
+        newly = await mark_unlisted(targets, list(map(list_name, request.lists)), destination)
+        workshop = await stack.enter_async_context(open_workshop(await Nix.find(), options, shown))
         await put_back_interrupted(targets, workshop.nix, shown)
         anew = refreshed(targets, workshop, shown) if manner.refresh else None
         synced = await pipeline.sync(
@@ -128,7 +137,7 @@ async def _sync(
             refreshed=await stack.enter_async_context(anew) if anew else None,
             ask=manner.ask_upstream,
         )
-        return synced, destination.name
+        return replace(synced, unlisted=await unlisted(destination, newly)), destination.name
 
 
 async def check(request: Request, valid_paths: Path | None, *, json: bool) -> int:

@@ -81,6 +81,7 @@ def sync_document(synced: Synced) -> dict[str, Any]:
         "only_copies": [
             {"path": path, "reason": reason} for path, reason in synced.only_copies.items()
         ],
+        "unlisted": list(synced.unlisted.names),
     }
 
 
@@ -181,6 +182,8 @@ def generations_document(
                 "complete": each.is_complete,
                 "problems": list(each.problems),
                 "only_copies": list(each.only_copies),
+                "listed": each.is_listed,
+                "lists": None if each.lists is None else list(each.lists),
             }
             for each in runs
         ],

@@ -9,6 +9,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
 from mirror.quantities import moment, number, size
+from mirror.sync.listing import removal as removal_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -168,7 +169,12 @@ def generation_lines(
         yield from _generation_table(generations, known, runs)
     else:
         yield f"{destination} keeps nothing yet: `prefetch sync LIST` makes the first generation"
+    removal = removal_command(runs, destination)
     for run in runs:
+        if not run.is_listed:
+            yield f"{run.target}: on no list any more, last on {run.last_list}"
+            yield f"  to remove what is kept of it: {removal}"
+            continue
         if run.problems:
             yield f"{run.target}: the last run, {moment(run.finished)}, had problems"
             yield from (f"  {problem}" for problem in run.problems)
@@ -216,6 +222,9 @@ def synced_lines(synced: Synced, destination: str) -> Iterator[str]:
         names = ", ".join(f"{each.target} ({each.number})" for each in synced.unchanged)
         state = ", still incomplete" if any(each.missing for each in synced.unchanged) else ""
         yield f"nothing new at {destination}: {names}{state}"
+    if synced.unlisted.removal is not None:
+        yield f"on no list any more: {', '.join(synced.unlisted.names)}"
+        yield f"  to remove what is kept of it: {synced.unlisted.removal}"
     for path, reason in synced.only_copies.items():
         yield f"you hold the only copy of {path}"
         yield f"  {reason}"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import aiofiles
 
 from mirror.destinations import CacheDirectory, NixStore
-from mirror.errors import DestinationError, ListError, RequestError
+from mirror.errors import DestinationError, ListError, RequestError, printable
 from mirror.formats.store_path import StorePath, is_store_path
 from mirror.nix.command import Nix
 from mirror.nix.stores import locate
@@ -102,7 +102,7 @@ async def read_lists(request: Request) -> list[Target]:
             shipped_edits=shipped_edits(),
         )
         _see_files(read, str(path))
-        targets += read
+        targets += [replace(each, list_file=list_name(path)) for each in read]
     if not targets:
         raise RequestError(
             f"no target in {', '.join(map(str, request.lists))}",
@@ -119,6 +119,11 @@ async def read_lists(request: Request) -> list[Target]:
         return targets
     level = _read_level(request.level)
     return [replace(target, level=level) for target in targets]
+
+
+def list_name(path: Path) -> str:
+    """What a list is known by from one run to the next: its absolute name, links not followed."""
+    return printable(str(path.absolute()))
 
 
 async def named_target(request: Request, name: str) -> Target:

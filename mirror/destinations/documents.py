@@ -138,6 +138,18 @@ class Documents(Generic[_Value]):
             files.replace_file(path, self.kind.render(value), temporaries=self.directory)
             files.sync_directory(self.directory)
 
+    def remove(self, target: str) -> None:
+        """Remove a target's document, if there is one.
+
+        Raises:
+            DestinationError: it cannot be removed.
+
+        """
+        path = self.directory / f"{file_name(target)}.json"
+        with files.explained(path), contextlib.suppress(FileNotFoundError):
+            path.unlink()
+            files.sync_directory(self.directory)
+
     def read(self, unreadable: Told | None = None) -> list[_Value]:
         """Every target's document, by target.
 

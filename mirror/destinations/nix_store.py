@@ -208,6 +208,16 @@ class NixStore:
         """Write a run record to the user's own state directory; it takes no lock."""
         await in_thread(self._runs.write, record)
 
+    async def forget_records(self, target: str) -> None:
+        """Remove the receipt and the run record of a target.
+
+        Raises:
+            DestinationError: they cannot be removed.
+
+        """
+        for documents in (self._receipts, self._runs):
+            await in_thread(documents.remove, target)
+
     async def run_records(self, unreadable: Told | None = None) -> list[RunRecord]:
         """The run record of each target that this user synced, or would have."""
         return await asyncio.to_thread(self._runs.read, unreadable)

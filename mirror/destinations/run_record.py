@@ -37,6 +37,10 @@ class RunRecord:
     is none; ``is_complete``: that generation has all that the target wanted in this run.
     ``problems`` are a line each: the error, or a path with why it was not had. ``only_copies``
     (sorted) are paths of it that nobody upstream has any more, as far as was asked.
+
+    ``lists`` (sorted) are the lists that have the target, by their absolute names: as far as each
+    one's own last run says. None is not known, as of before there was this member. Where none is
+    left, ``last_list`` is the one that had it last.
     """
 
     target: str
@@ -45,6 +49,13 @@ class RunRecord:
     is_complete: bool
     problems: tuple[str, ...] = ()
     only_copies: tuple[StorePath, ...] = ()
+    lists: tuple[str, ...] | None = None
+    last_list: str | None = None
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether the target is on a list still, as far as is known."""
+        return self.lists != ()
 
 
 def as_problems(texts: Iterable[str]) -> tuple[str, ...]:
@@ -77,11 +88,14 @@ def _members(record: RunRecord) -> dict[str, Any]:
         "is_complete": record.is_complete,
         "problems": record.problems,
         "only_copies": record.only_copies,
+        **({} if record.lists is None else {"lists": record.lists}),
+        **({} if record.last_list is None else {"last_list": record.last_list}),
     }
 
 
 def _record(document: Mapping[str, Any]) -> RunRecord:
     number = document["number"]
+    lists, last_list = document.get("lists"), document.get("last_list")
     return RunRecord(
         target=name(document["target"]),
         finished=moment(document["finished"]),
@@ -89,6 +103,8 @@ def _record(document: Mapping[str, Any]) -> RunRecord:
         is_complete=bool(document["is_complete"]),
         problems=tuple(text(problem) for problem in document["problems"]),
         only_copies=tuple(StorePath.parse(path) for path in document["only_copies"]),
+        lists=None if lists is None else tuple(name(each) for each in lists),
+        last_list=None if last_list is None else name(last_list),
     )
 
 

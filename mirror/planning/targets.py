@@ -78,7 +78,7 @@ class Target:
 
     ``installable_text`` is what the list says, for reports: without the credentials of a URL.
     ``raised`` maps package names to the level that they alone are raised to. The names of ``edits``
-    are unique. ``budget`` is in bytes.
+    are unique. ``budget`` is in bytes. ``list_file`` is the absolute name of the list that has it.
     """
 
     name: str
@@ -88,6 +88,7 @@ class Target:
     raised: tuple[tuple[str, Level], ...] = ()
     edits: tuple[Edit, ...] = ()
     budget: int | None = None
+    list_file: str | None = None
 
 
 def split_attribute_path(text: str) -> tuple[str, ...]:

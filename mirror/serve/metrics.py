@@ -61,6 +61,14 @@ def _lines(overview: Overview, counters: Counters, file_bytes: int | None) -> It
         [({}, len(overview.unreadable))],
     )
     hosts = overview.hosts
+    # Of a target that is on no list any more, nothing is told that somebody may have an alert for.
+    listed = [host for host in hosts if host.is_listed]
+    yield from _metric(
+        "listed",
+        "gauge",
+        "Whether a target is on a list still, as far as is known.",
+        (({"target": host.name}, int(host.is_listed)) for host in hosts),
+    )
     yield from _metric(
         "generations",
         "gauge",
@@ -73,7 +81,7 @@ def _lines(overview: Overview, counters: Counters, file_bytes: int | None) -> It
         "Paths that the newest generation of a target lacks.",
         (
             ({"target": host.name}, len(host.newest.missing))
-            for host in hosts
+            for host in listed
             if host.newest is not None
         ),
     )
@@ -83,7 +91,7 @@ def _lines(overview: Overview, counters: Counters, file_bytes: int | None) -> It
         "When a target was last found to be all there.",
         (
             ({"target": host.name}, host.refreshed.timestamp())
-            for host in hosts
+            for host in listed
             if host.refreshed is not None
         ),
     )
@@ -93,7 +101,7 @@ def _lines(overview: Overview, counters: Counters, file_bytes: int | None) -> It
         "Whether the last run had all that a target wanted.",
         (
             ({"target": host.name}, int(host.run.is_complete))
-            for host in hosts
+            for host in listed
             if host.run is not None
         ),
     )
@@ -106,7 +114,7 @@ def _lines(overview: Overview, counters: Counters, file_bytes: int | None) -> It
                 {"target": host.name},
                 int(host.rehearsal is not None and host.rehearsal.state == "rehearsed"),
             )
-            for host in hosts
+            for host in listed
         ),
     )
 

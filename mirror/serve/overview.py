@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 from mirror.serve.watching import state_of
 from mirror.sync.freshness import rehearsals
+from mirror.sync.listing import removal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -54,6 +55,11 @@ class Host:
     run: RunRecord | None = None
 
     @property
+    def is_listed(self) -> bool:
+        """Whether it is on a list still, as far as is known."""
+        return self.run is None or self.run.is_listed
+
+    @property
     def newest(self) -> Generation | None:
         """The newest generation."""
         return self.generations[0].generation if self.generations else None
@@ -76,6 +82,7 @@ class Overview:
     ``files`` are plain files by their hash, ``inputs`` the inputs of flakes by their paths' hash
     part. ``paths`` counts those that some generation keeps. ``unreadable`` says of each manifest,
     receipt or record that cannot be read which it is and why; all else is there without it.
+    ``removal`` is the command that removes the hosts that are on no list any more; None without.
     """
 
     hosts: tuple[Host, ...] = ()
@@ -83,6 +90,7 @@ class Overview:
     inputs: Mapping[str, LockedInput] = field(default_factory=dict)
     paths: int = 0
     unreadable: tuple[str, ...] = ()
+    removal: str | None = None
 
 
 class Overviews:
@@ -137,6 +145,7 @@ class Overviews:
             },
             paths=len({path for each in generations for path in each.paths}),
             unreadable=tuple(error.message for error in errors),
+            removal=removal(runs.values(), destination.name),
         )
         return overview, receipts
 

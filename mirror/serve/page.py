@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mirror.serve.status import Client
 
 _INPUTS_SHOWN: Final = 40
-_ORDER: Final = ("bad", "warn", "good")
+_ORDER: Final = ("bad", "warn", "good", "soft")
 """Of the hosts: those first that somebody should look at."""
 _REHEARSED: Final = {
     None: ("complete", "good"),
@@ -55,7 +55,7 @@ def _page(overview: Overview, client: Client, name: str, file_bytes: int | None)
     if overview.hosts:
         yield '<ul class="hosts">'
         for host in sorted(overview.hosts, key=lambda host: _ORDER.index(_state(host)[1])):
-            yield from _host(host, now, is_only=len(overview.hosts) == 1)
+            yield from _host(host, now, overview.removal, is_only=len(overview.hosts) == 1)
         yield "</ul>"
     else:
         yield (
@@ -69,7 +69,7 @@ def _page(overview: Overview, client: Client, name: str, file_bytes: int | None)
     )
 
 
-def _host(host: Host, now: datetime, *, is_only: bool) -> Iterator[str]:
+def _host(host: Host, now: datetime, removal: str | None, *, is_only: bool) -> Iterator[str]:
     newest = host.newest
     state, kind = _state(host)
     refreshed = age(now - host.refreshed) if host.refreshed else "never"
@@ -80,6 +80,9 @@ def _host(host: Host, now: datetime, *, is_only: bool) -> Iterator[str]:
     yield f'<span class="size">{bytes_kept}</span>'
     yield f'<span class="soft size">{number(len(host.generations), "generation")}</span>'
     yield '</summary><div class="more">'
+    if not host.is_listed:
+        yield "<p>It left the list that it was on. To remove what is kept of it, on the machine "
+        yield f"that syncs: <code>{escape(removal or '')}</code></p>"
     yield from _last_run(host)
     if host.rehearsal is not None:
         receipt = host.rehearsal.receipt
@@ -98,6 +101,8 @@ def _host(host: Host, now: datetime, *, is_only: bool) -> Iterator[str]:
 
 def _state(host: Host) -> tuple[str, str]:
     """What is to be said of a host in a word or two, and of what kind it is."""
+    if not host.is_listed:
+        return "on no list any more", "soft"
     if host.newest is None:
         return "nothing kept yet", "bad"
     if host.newest.missing:

@@ -125,6 +125,7 @@ def _host(host: Host) -> dict[str, Any]:
     run, rehearsal, refreshed = host.run, host.rehearsal, host.refreshed
     return {
         "name": host.name,
+        "listed": host.is_listed,
         "refreshed": refreshed.isoformat() if refreshed else None,
         "generations": [_generation(each) for each in host.generations],
         "rehearsal": None

@@ -10,7 +10,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mirror.destinations import CacheDirectory
+from mirror.destinations import CacheDirectory, NixStore
 from mirror.destinations.sweep import Sweep
 from mirror.planning.retention import Selection, select
 from mirror.threads import in_thread
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from mirror.destinations import Destination, Generation
     from mirror.destinations.sweep import Swept
+    from mirror.errors import DestinationError
     from mirror.formats.store_path import StorePath
     from mirror.planning.retention import Retention
 
@@ -69,6 +70,8 @@ async def prune(
         collectable = await _collectable(destination, selection)
         if not dry_run:
             await _forget(destination, selection)
+            if isinstance(destination, NixStore) and listed is not None:
+                await _forget_records(destination, {*_targets(selection), *listed})
         return Pruned(selection=selection, collectable=collectable)
     if listed is None:
         # Only lists tell of which targets nobody wants to know any more.
@@ -77,7 +80,7 @@ async def prune(
     sweep = Sweep(
         destination.path,
         live=_paths(selection.kept) if was_anything_kept else None,
-        targets={*(each.target for each in selection.kept), *listed},
+        targets={*_targets(selection), *listed},
         now=now,
     )
     if dry_run:
@@ -89,6 +92,19 @@ async def prune(
 async def _forget(destination: Destination, selection: Selection[Generation]) -> None:
     for generation in selection.dropped:
         await destination.forget(generation)
+
+
+async def _forget_records(store: NixStore, targets: Collection[str]) -> None:
+    """Remove the records of all other targets; a cache directory's go with its sweep."""
+    unreadable: list[DestinationError] = []
+    names = {each.target for each in await store.receipts(unreadable.append)}
+    names |= {each.target for each in await store.run_records(unreadable.append)}
+    for name in names.difference(targets):
+        await store.forget_records(name)
+
+
+def _targets(selection: Selection[Generation]) -> set[str]:
+    return {each.target for each in selection.kept}
 
 
 async def _collectable(destination: Destination, selection: Selection[Generation]) -> Collectable:

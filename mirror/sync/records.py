@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from mirror.destinations import RunRecord
 from mirror.destinations.run_record import as_problems
 from mirror.errors import DestinationError, IncompleteError, PrefetchError
+from mirror.sync.listing import with_list
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
@@ -50,21 +51,26 @@ def _path_problems(plan: TargetPlan, outcomes: Mapping[StorePath, Outcome]) -> I
 async def record_run(
     found: Mapping[str, Sequence[str]],
     only_copies: Mapping[str, Collection[StorePath]],
+    targets: Sequence[Target],
     destination: Destination,
 ) -> None:
     """Record a run that came to its end.
 
-    ``found`` has each target by name with what it failed of, ``only_copies`` the paths that nobody
-    upstream has any more.
+    ``found`` has each of the ``targets`` by name with what it failed of, ``only_copies`` the paths
+    that nobody upstream has any more.
 
     Raises:
         DestinationError: the destination cannot be used.
 
     """
     newest = {each.target: each for each in await destination.generations()}
+    unreadable: list[DestinationError] = []  # each is written anew
+    before = {each.target: each for each in await destination.run_records(unreadable.append)}
     finished = datetime.now(UTC).replace(microsecond=0)
+    files = {target.name: target.list_file for target in targets}
     for name, texts in found.items():
         generation = newest.get(name)
+        lists = before[name].lists if name in before else None
         await destination.record_run(
             RunRecord(
                 target=name,
@@ -73,6 +79,7 @@ async def record_run(
                 is_complete=not texts and generation is not None and not generation.missing,
                 problems=as_problems(texts),
                 only_copies=tuple(sorted(only_copies.get(name, ()))),
+                lists=with_list(lists, files[name]),
             )
         )
 
@@ -91,5 +98,5 @@ async def failures_recorded(
             records = await destination.run_records(unreadable.append)
             before = {each.target: each.only_copies for each in records}
             found = {target.name: [error.message] for target in targets}
-            await record_run(found, before, destination)
+            await record_run(found, before, targets, destination)
         raise

@@ -18,6 +18,7 @@ from mirror.errors import Attempt, DestinationError
 from mirror.sources import Wanted
 from mirror.sync.build import build_targets
 from mirror.sync.engine import Item, obtain
+from mirror.sync.listing import Unlisted
 from mirror.sync.only_copies import ask_upstream, only_copies
 from mirror.sync.planner import make_plan
 from mirror.sync.prepare import evaluate_targets
@@ -61,7 +62,8 @@ class Synced:
     ``kept`` are the generations that this run recorded, ``unchanged`` those that already said the
     same; ``outcomes`` are those of the plan's paths, in order. ``only_copies`` are paths that are
     held and that nobody upstream has any more, each with how that is known, told for the first
-    time. ``is_refreshed``: something that targets are evaluated from was updated.
+    time. ``is_refreshed``: something that targets are evaluated from was updated. ``unlisted`` are
+    the targets at the destination that are on no list any more.
     """
 
     plan: Plan
@@ -71,6 +73,7 @@ class Synced:
     unchanged: tuple[Generation, ...]
     only_copies: Mapping[StorePath, str] = field(default_factory=dict)
     is_refreshed: bool = False
+    unlisted: Unlisted = field(default_factory=Unlisted)
 
     @property
     def unobtainable(self) -> tuple[Unobtainable, ...]:
@@ -90,7 +93,7 @@ class Synced:
     @property
     def is_news(self) -> bool:
         """Whether anything is new, or anything is not as it should be."""
-        new = self.kept or self.only_copies or self.is_refreshed
+        new = self.kept or self.only_copies or self.is_refreshed or self.unlisted.newly
         return bool(new) or not self.is_complete
 
 
@@ -148,7 +151,7 @@ async def sync(
         evaluated, plan = tried.evaluated, tried.plan
         findings = await ask_upstream(plan, evaluated, workshop, destination, observer)
     copies = only_copies(tried.plan, findings, before)
-    await record_run(tried.problems, copies, destination)
+    await record_run(tried.problems, copies, targets, destination)
     told = {path for paths in before.values() for path in paths}
     return Synced(
         plan=tried.plan,
