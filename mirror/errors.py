@@ -6,6 +6,7 @@
     ├── RequestError            the request cannot be understood            exit 2
     │   └── ListError           … a line of a list: file, line, column
     ├── EvaluationError         Nix could not evaluate a target             exit 1
+    │   └── ArgumentError       … because no program can be told of it
     ├── FormatError             bytes are not what their format says        exit 1
     ├── SourceError             a source did not give a path                exit 1
     │   ├── NotAvailableError   it does not have it: ask the next source
@@ -64,6 +65,10 @@ class ListError(RequestError):
 
 class EvaluationError(PrefetchError):
     """Nix could not evaluate a target; ``message`` ends with Nix's own words."""
+
+
+class ArgumentError(EvaluationError):
+    """A program cannot be told something: it is too long, or has a NUL byte."""
 
 
 class FormatError(PrefetchError, ValueError):

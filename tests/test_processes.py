@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import subprocess
 import sys
 import time
+import uuid
 from asyncio.subprocess import DEVNULL, PIPE
 from pathlib import Path
 
 import pytest
+from rig.marked import VARIABLE, left_of, marked
 
 from mirror.processes import started
 
@@ -92,25 +95,106 @@ async def test_whoever_is_cancelled_while_a_process_starts_ends_its_children_too
             assert await asyncio.wait_for(rest, 60) == b"", "nobody has the pipe open any more"
 
 
-KILLED = """
+async def test_what_got_away_from_a_process_that_is_ended_ends_with_it_too() -> None:
+    """It is in another session, its parent has ended, and it looks at no signal."""
+    async with started(
+        ["/bin/sh", "-c", f"{RUNAWAY} wait"],
+        stdin=DEVNULL,
+        stdout=PIPE,
+        stderr=DEVNULL,
+        patience=0.1,
+    ) as process:
+        assert process.stdout is not None
+        assert await process.stdout.readline() == b"away\n"
+    assert await asyncio.wait_for(process.stdout.read(), 60) == b"", "nobody has it open any more"
+
+
+RUNAWAY = "setsid sh -c \"trap '' TERM HUP; echo away; sleep 600\" &"
+
+KILLED = f"""
 import asyncio, os, signal, sys
-from asyncio.subprocess import DEVNULL
+from asyncio.subprocess import DEVNULL, PIPE
 from mirror.processes import started
 
+COMMANDS = [["sleep", "600"], ["sh", "-c", {RUNAWAY + " exit"!r}],
+            ["sh", "-c", "trap '' TERM; while :; do :; done"]]
+
 async def main():
-    async with started(["sleep", "600"], stdin=DEVNULL, stdout=1, stderr=DEVNULL):
-        os.kill(os.getpid(), signal.SIGKILL)
+    while True:
+        for command in COMMANDS:
+            async with started(command, stdin=PIPE, stdout=1, stderr=DEVNULL):
+                await asyncio.sleep(0)
+
+kinds = [int(each) for each in sys.argv[1:]]
+for microseconds in kinds:
+    child = os.fork()
+    if child == 0:
+        # Nobody handles it, and so the kernel ends the process as SIGKILL does, at that instant.
+        signal.setitimer(signal.ITIMER_REAL, microseconds / 1e6)
+        asyncio.run(main())
+    os.waitpid(child, 0)
+"""
+INSTANTS = [*range(200, 4000, 200), *range(4000, 60000, 4000), 200_000]
+"""Microseconds after which a process is killed; within the first of them it starts others."""
+
+
+def test_nothing_outlives_a_process_that_is_killed_at_any_instant() -> None:
+    mark = uuid.uuid4().hex
+    ended = subprocess.run(
+        [sys.executable, "-c", KILLED, *map(str, INSTANTS)],
+        stdout=subprocess.PIPE,  # at its end only once nobody has it open any more
+        env={**os.environ, "PYTHONPATH": str(PROJECT), VARIABLE: mark},
+        timeout=200,
+        check=False,
+    )
+    assert ended.returncode == 0
+    assert left_of(mark) == {}
+
+
+ENDED = """
+import asyncio, sys
+from asyncio.subprocess import DEVNULL
+from mirror.processes import dismiss_guard, started
+
+async def main():
+    command = ["sh", "-c", "setsid sleep 600 & echo $!"]
+    async with started(command, stdin=DEVNULL, stdout=1, stderr=DEVNULL) as process:
+        await process.wait()
 
 asyncio.run(main())
+dismiss_guard()
 """
 
 
-def test_what_was_started_ends_with_a_process_that_is_killed() -> None:
-    killed = subprocess.run(
-        [sys.executable, "-c", KILLED],
-        stdout=subprocess.PIPE,  # at its end only once nobody has it open any more
-        env={**os.environ, "PYTHONPATH": str(PROJECT)},
-        timeout=60,
-        check=False,
-    )
-    assert killed.returncode == -signal.SIGKILL
+def test_what_a_program_left_running_on_purpose_stays_after_an_orderly_end() -> None:
+    mark = uuid.uuid4().hex
+    with subprocess.Popen(
+        [sys.executable, "-c", ENDED],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(PROJECT), VARIABLE: mark},
+    ) as process:
+        assert process.stdout is not None
+        left = int(process.stdout.readline())
+        assert process.wait(60) == 0
+        assert list(marked(mark)) == [left]
+        os.kill(left, signal.SIGKILL)
+
+
+async def test_a_guard_that_is_killed_takes_its_programs_along_and_another_one_comes() -> None:
+    async with started(
+        ["/bin/sh", "-c", "echo $PPID; exec sleep 600"], stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL
+    ) as process:
+        assert process.stdout is not None
+        os.kill(int(await process.stdout.readline()), signal.SIGKILL)
+        assert await asyncio.wait_for(process.wait(), 60) == -signal.SIGKILL
+        assert await process.stdout.read() == b""
+    async with started(["true"], stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL) as process:
+        assert await process.wait() == 0
+
+
+async def test_what_no_program_can_be_told_is_an_os_error() -> None:
+    for word, code in (("x" * (1 << 21), errno.E2BIG), ("a\0b", errno.EINVAL)):
+        with pytest.raises(OSError) as error:  # noqa: PT011 - its number is looked at
+            async with started(["echo", word], stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL):
+                await asyncio.sleep(0)
+        assert error.value.errno == code

@@ -20,6 +20,7 @@ from mirror.allocation import keep_little
 from mirror.cli import INTERRUPTED, end_at_once
 from mirror.errors import DestinationError, PrefetchError
 from mirror.masking import without_secrets
+from mirror.processes import dismiss_guard
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Mapping
@@ -55,6 +56,8 @@ def run(command: Coroutine[None, None, int]) -> None:
         # Whoever read our output has gone.
         _drop_output()
         code = 1
+    finally:
+        dismiss_guard()
     _let_go_of_errors()
     raise typer.Exit(code)
 

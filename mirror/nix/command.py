@@ -16,18 +16,27 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
-from mirror.errors import ToolError
+from mirror.errors import ArgumentError, PrefetchError, ToolError
 from mirror.processes import started
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import AsyncIterator, Mapping, Sequence
+
+    from mirror.processes import Process
 
 INSTALL_HINT: Final = (
     "install Nix (https://nixos.org/download, or on Debian: apt-get install nix-bin) "
     "and see that `nix --version` works"
 )
 FILES_HINT: Final = "raise the limit of open files (ulimit -n)"
+_START_HINTS: Final = {
+    errno.EMFILE: FILES_HINT,
+    errno.ENFILE: FILES_HINT,
+    errno.ENOENT: INSTALL_HINT,
+    errno.EAGAIN: "raise the limit of processes (ulimit -u), or end some",
+    errno.ENOMEM: "the system has no memory left: end something, or add swap",
+}
+_SHOWN: Final = 100
 OLDEST: Final = (2, 8, 0)
 """The oldest version that works, which is the oldest that is tested."""
 _FEATURES: Final = ("--extra-experimental-features", "nix-command flakes")
@@ -161,6 +170,7 @@ class Nix:
         ``command[0]`` is its name (``nix``, ``nix-store``, ``nix-instantiate``, …).
 
         Raises:
+            ArgumentError: no program can be given such arguments.
             ToolError: the program is not there or cannot be started.
 
         """
@@ -177,10 +187,11 @@ class Nix:
         *,
         environment: Mapping[str, str] | None = None,
         input_pipe: bool = True,
-    ) -> AsyncIterator[asyncio.subprocess.Process]:
+    ) -> AsyncIterator[Process]:
         """Start one of Nix's programs with pipes; it is stopped when the context is left.
 
         Raises:
+            ArgumentError: no program can be given such arguments.
             ToolError: the program is not there or cannot be started.
 
         """
@@ -200,10 +211,7 @@ class Nix:
                     )
                 )
             except OSError as error:
-                hint = FILES_HINT if error.errno in {errno.EMFILE, errno.ENFILE} else INSTALL_HINT
-                raise ToolError(
-                    f"{path} cannot be started: {error.strerror or error}", hint=hint
-                ) from error
+                raise _not_started(path, arguments, error) from error
             yield process
 
     def _sibling(self, name: str) -> str:
@@ -213,9 +221,20 @@ class Nix:
         return path
 
 
-def _completed(
-    command: Sequence[str], process: asyncio.subprocess.Process, stdout: bytes, stderr: bytes
-) -> Completed:
+def _not_started(path: str, arguments: Sequence[str], error: OSError) -> PrefetchError:
+    reason = error.strerror or str(error)
+    if error.errno in {errno.E2BIG, errno.EINVAL}:
+        longest = max(arguments, key=len, default="")
+        shown = f"{longest[:_SHOWN]}…" if len(longest) > _SHOWN else longest
+        return ArgumentError(
+            f"Nix cannot be given {shown!r} ({len(longest)} characters): {reason}",
+            hint="one argument of a program has room for 131071 bytes on Linux",
+        )
+    hint = _START_HINTS.get(error.errno or 0, "see that it can be run by this user")
+    return ToolError(f"{path} cannot be started: {reason}", hint=hint)
+
+
+def _completed(command: Sequence[str], process: Process, stdout: bytes, stderr: bytes) -> Completed:
     return Completed(
         arguments=tuple(command),
         returncode=-1 if process.returncode is None else process.returncode,
