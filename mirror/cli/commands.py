@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from mirror.cli import documents, render
+from mirror.cli.clients_report import refused_lines
 from mirror.cli.keys import read_key
 from mirror.cli.on_change import run_on_change
 from mirror.cli.progress import QuietObserver, observer
@@ -31,6 +32,7 @@ from mirror.sync import export as exporting
 from mirror.sync import rehearse as rehearsing
 from mirror.sync import run as pipeline
 from mirror.sync import why as explaining
+from mirror.sync.clients import vouching_of
 from mirror.sync.freshness import rehearsals
 from mirror.sync.listing import mark_unlisted, unlisted
 from mirror.sync.records import failures_recorded
@@ -86,7 +88,9 @@ async def sync(request: Request, manner: SyncManner) -> int:
     targets = await read_lists(request)
     quiet = QuietObserver() if manner.quiet else None
     try:
-        synced, destination = await _sync(targets, request, manner, quiet or observer())
+        synced, destination, is_for_others = await _sync(
+            targets, request, manner, quiet or observer()
+        )
     except LockedError as error:
         if not manner.skip_if_running:
             raise
@@ -104,6 +108,8 @@ async def sync(request: Request, manner: SyncManner) -> int:
         print_document("sync", documents.sync_document(synced))
     else:
         _Show().synced(synced, destination)
+        if is_for_others:
+            write_lines(refused_lines(synced.vouching, destination))
     _explain_failures(synced.failures)
     if manner.on_change:
         await run_on_change(manner.on_change, synced, destination)
@@ -112,8 +118,8 @@ async def sync(request: Request, manner: SyncManner) -> int:
 
 async def _sync(
     targets: Sequence[Target], request: Request, manner: SyncManner, shown: Observer
-) -> tuple[Synced, str]:
-    """Sync, and give up the destination; what was done, and the destination's name."""
+) -> tuple[Synced, str, bool]:
+    """Sync, and give up the destination; what was done, its name, and whether it is for others."""
     options = request.options()
     signing_key = read_key(request.signing_key) if request.signing_key else None
     async with (
@@ -137,7 +143,11 @@ async def _sync(
             refreshed=await stack.enter_async_context(anew) if anew else None,
             ask=manner.ask_upstream,
         )
-        return replace(synced, unlisted=await unlisted(destination, newly)), destination.name
+        return (
+            replace(synced, unlisted=await unlisted(destination, newly)),
+            destination.name,
+            destination.is_for_others,
+        )
 
 
 async def check(request: Request, valid_paths: Path | None, *, json: bool) -> int:
@@ -233,13 +243,18 @@ async def roots(to: str | None, *, json: bool) -> int:
         receipts = await destination.receipts()
         unreadable: list[DestinationError] = []
         runs = await destination.run_records(unreadable.append)
+        vouching = await vouching_of(generations, destination)
+        is_for_others = destination.is_for_others
     for each in unreadable:
         write_error(f"passed over: {each.message}\n  {each.hint}")
     known = await asyncio.to_thread(rehearsals, generations, receipts)
     if json:
-        print_document("roots", documents.generations_document(generations, known, runs))
+        document = documents.generations_document(generations, known, runs, vouching)
+        print_document("roots", document)
     else:
         write_lines(render.generation_lines(generations, destination.name, known, runs))
+        if is_for_others:
+            write_lines(refused_lines(vouching, destination.name))
     return 0
 
 

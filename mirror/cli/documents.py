@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mirror.cli.clients_report import clients_document
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from mirror.destinations import Generation, RunRecord
     from mirror.planning.plan import Plan
     from mirror.planning.targets import Target
+    from mirror.planning.vouching import Vouching
     from mirror.sync.check import Checked
     from mirror.sync.freshness import Rehearsal
     from mirror.sync.rehearse import Rehearsed
@@ -82,6 +85,7 @@ def sync_document(synced: Synced) -> dict[str, Any]:
             {"path": path, "reason": reason} for path, reason in synced.only_copies.items()
         ],
         "unlisted": list(synced.unlisted.names),
+        "clients": clients_document(synced.vouching),
     }
 
 
@@ -156,6 +160,7 @@ def generations_document(
     generations: Iterable[Generation],
     known: Mapping[tuple[str, int], Rehearsal],
     runs: Iterable[RunRecord],
+    vouching: Mapping[str, Vouching],
 ) -> dict[str, Any]:
     """``roots --json``."""
     return {
@@ -187,6 +192,7 @@ def generations_document(
             }
             for each in runs
         ],
+        "clients": clients_document(vouching),
     }
 
 

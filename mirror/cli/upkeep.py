@@ -13,6 +13,7 @@ from mirror.cli.keys import read_key
 from mirror.cli.request import Request, open_existing, read_lists
 from mirror.cli.running import print_document, write_error, write_lines
 from mirror.destinations import CacheDirectory
+from mirror.destinations.vouched import refused_by_clients
 from mirror.errors import RequestError
 from mirror.planning.retention import Retention
 from mirror.sync import prune as pruning
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mirror.destinations import NixStore
+    from mirror.errors import DestinationError
 
 _AGE: Final = re.compile(r"([0-9]{1,6})([smhdw])")
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -39,6 +41,7 @@ class PruneRequest:
     keep_within: str | None
     removed: bool
     grace: str
+    served: bool
     old_signatures: bool
     dry_run: bool
 
@@ -70,6 +73,7 @@ async def prune(request: PruneRequest, *, json: bool) -> int:
             grace=grace,
             now=datetime.now(UTC),
             dry_run=request.dry_run,
+            is_served=request.served,
         )
         if request.old_signatures:
             unsigned = await in_thread(cache.signatures.remove_old, dry_run=request.dry_run)
@@ -98,7 +102,15 @@ async def sign(to: str | None, key_file: Path, *, every: bool, dry_run: bool, js
             "sign in",
             hint=f"nix store sign --store '{destination.name}' --key-file {key_file} --all",
         )
-        signed = await in_thread(cache.signatures.add, key, again=every, dry_run=dry_run)
+        passed_over: list[DestinationError] = []
+        is_refused = refused_by_clients(
+            await cache.generations(passed_over.append), await cache.signers()
+        )
+        signed = await in_thread(
+            cache.signatures.add, key, again=every, dry_run=dry_run, is_refused=is_refused
+        )
+    for error in passed_over:
+        write_error(f"passed over: {error.message}\n  {error.hint}")
     report = upkeep_report.SignReport(
         signed=signed, key=key.public, destination=destination.name, dry_run=dry_run
     )

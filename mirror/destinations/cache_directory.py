@@ -12,6 +12,7 @@
     .prefetch/checksums                 what narinfos and the like were: :mod:`.checksums`
     .prefetch/lock, .prefetch/staging/  one run's; what a killed run left there is removed
     .prefetch/serving                   locked, shared, by each server of the directory
+    .prefetch/served                    changed when a server was last seen: :mod:`.served`
     .prefetch/retired/                  narinfos on their way out: :mod:`.sweep`
 
 What was compressed upstream is kept byte for byte, with upstream's signatures and no other. What
@@ -52,8 +53,9 @@ from mirror.destinations.mending import Mending
 from mirror.destinations.receipt import receipts_in
 from mirror.destinations.room import Room, room_at
 from mirror.destinations.run_record import run_records_in
-from mirror.destinations.signatures import Signatures
-from mirror.destinations.sweep import RETIRED, SERVING
+from mirror.destinations.served import SERVING
+from mirror.destinations.signatures import Signatures, read_public_keys
+from mirror.destinations.sweep import RETIRED
 from mirror.errors import DestinationError, FormatError
 from mirror.formats import cache_info
 from mirror.formats.cache_info import parse_cache_info
@@ -72,7 +74,7 @@ if TYPE_CHECKING:
     from mirror.destinations.run_record import RunRecord
     from mirror.formats.narinfo import NarInfo
     from mirror.formats.path_info import PathInfo
-    from mirror.formats.signing import SecretKey
+    from mirror.formats.signing import PublicKey, SecretKey
     from mirror.formats.store_path import StorePath
     from mirror.formats.verify import Claim
 
@@ -83,6 +85,7 @@ class CacheDirectory:
     """A binary cache directory; :meth:`open` makes one."""
 
     keeps: Literal["compressed", "nar"] = "compressed"
+    is_for_others = True
 
     def __init__(self, path: Path, *, signing_key: SecretKey | None = None) -> None:
         self.path = path.absolute()
@@ -151,6 +154,17 @@ class CacheDirectory:
     def signatures(self) -> Signatures:
         """The mirror's own signatures in it."""
         return Signatures(self.path, temporaries=self._staging, checksums=self._checksums)
+
+    async def signers(self) -> tuple[PublicKey, ...]:
+        """The keys of ``public-keys``."""
+        return tuple(await asyncio.to_thread(read_public_keys, self.path))
+
+    async def sign(self, paths: Collection[StorePath]) -> bool:
+        """Sign paths with the mirror's key, if there is one."""
+        if self._signing_key is None:
+            return False
+        await in_thread(self.signatures.add_to, self._signing_key, paths)
+        return True
 
     async def room(self) -> Room:
         """Look how much more there is room for."""

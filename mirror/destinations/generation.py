@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from mirror.formats.hashes import Hash
+    from mirror.formats.signing import PublicKey
     from mirror.formats.store_path import StorePath
     from mirror.nix.flake_inputs import LockedInput
 
@@ -25,6 +26,10 @@ class Generation:
 
     ``sources`` are those of the paths that are plain files known by their hash, as a hashed mirror
     is asked for them; ``inputs`` are those that are inputs of the target's flake.
+
+    ``outputs`` are what the root derivation makes, whether kept or not; none where its manifest is
+    of before this was recorded. ``vouched`` are the paths that each trusted key had signed when the
+    generation was kept (:mod:`mirror.planning.vouching`); None where that was not recorded.
     """
 
     target: str
@@ -38,3 +43,5 @@ class Generation:
     missing: tuple[StorePath, ...] = ()
     sources: Mapping[StorePath, Hash] = field(default_factory=dict)
     inputs: tuple[LockedInput, ...] = ()
+    outputs: tuple[StorePath, ...] = ()
+    vouched: Mapping[PublicKey, frozenset[StorePath]] | None = None

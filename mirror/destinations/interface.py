@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mirror.destinations.room import Room
     from mirror.destinations.run_record import RunRecord
     from mirror.formats.path_info import PathInfo
+    from mirror.formats.signing import PublicKey
     from mirror.formats.store_path import StorePath
     from mirror.formats.verify import Claim, VerifiedPath
 
@@ -60,6 +61,32 @@ class Destination(Protocol):
     @property
     def keeps(self) -> Literal["compressed", "nar"]:
         """Whether it keeps paths as they arrive, or unpacked."""
+        ...
+
+    @property
+    def is_for_others(self) -> bool:
+        """Whether other machines' clients are given its paths with the signatures that they have.
+
+        A Nix store is its own machine's, and what serves it signs what it gives.
+        """
+        ...
+
+    async def signers(self) -> tuple[PublicKey, ...]:
+        """The keys that sign here what was made here, the newest last.
+
+        Raises:
+            DestinationError: they cannot be read.
+
+        """
+        ...
+
+    async def sign(self, paths: Collection[StorePath]) -> bool:
+        """Sign paths that it holds with the key that it was opened with; False without one.
+
+        Raises:
+            DestinationError: the destination cannot be used.
+
+        """
         ...
 
     async def room(self) -> Room:

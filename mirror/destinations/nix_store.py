@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from mirror.destinations.generation import Generation
     from mirror.destinations.receipt import Receipt
     from mirror.destinations.run_record import RunRecord
+    from mirror.formats.signing import PublicKey
     from mirror.formats.store_path import StorePath
     from mirror.formats.verify import Claim, VerifiedPath
     from mirror.nix.command import Nix
@@ -60,6 +61,7 @@ class NixStore:
     """A Nix store; :meth:`open` makes one."""
 
     keeps: Literal["compressed", "nar"] = "nar"
+    is_for_others = False
 
     def __init__(
         self,
@@ -134,6 +136,14 @@ class NixStore:
         """Directories of links, receipts and run records: they change with what these tell."""
         links = self._links
         return (links.direct, links.indirect, self._receipts.directory, self._runs.directory)
+
+    async def signers(self) -> tuple[PublicKey, ...]:
+        """No key: what serves the store signs what it gives."""
+        return ()
+
+    async def sign(self, paths: Collection[StorePath]) -> bool:  # noqa: ARG002 - as said
+        """Do nothing, for the same reason."""
+        return False
 
     async def room(self) -> Room:
         """Look how much more there is room for."""

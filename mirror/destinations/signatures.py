@@ -4,9 +4,11 @@
 newest last. A key is written there before its first signature is, and is taken from there after its
 last: so whose a signature is can always be told.
 
-A path was *made here* if it has no signature, or only some by those keys. What upstream signed
-keeps its signatures and gets none of ours. Narinfos are replaced whole, and the caller holds the
-directory's lock unless nothing is to change. Blocking, for use off the event loop.
+A path was *made here* if it has no signature, or one by those keys. What upstream signed keeps its
+signatures and gets none of ours, with one exception: a path that every client would refuse, since
+all its signatures are by keys that no sync trusted when it was kept (it came from a cache whose URL
+says ``trusted=true``). It is signed like what was made here. Narinfos are replaced whole, and the
+caller holds the directory's lock unless nothing is to change. Blocking, for use off the event loop.
 """
 
 from __future__ import annotations
@@ -19,17 +21,18 @@ from typing import TYPE_CHECKING, Final
 from mirror.destinations import files
 from mirror.destinations.narinfo_files import narinfo_files
 from mirror.errors import DestinationError, FormatError
-from mirror.formats.narinfo import print_narinfo
+from mirror.formats.narinfo import parse_narinfo, print_narinfo
 from mirror.formats.signing import PublicKey, TrustedKeys, fingerprint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from mirror.destinations.checksums import Checksums
     from mirror.formats.narinfo import NarInfo
     from mirror.formats.path_info import PathInfo
     from mirror.formats.signing import SecretKey
+    from mirror.formats.store_path import StorePath
 
 PUBLIC_KEYS: Final = "public-keys"
 """The file of the mirror's keys, in a cache directory."""
@@ -39,7 +42,7 @@ PUBLIC_KEYS: Final = "public-keys"
 class Signed:
     """What signing did: paths that got a signature, had it already, have only others of ours.
 
-    ``upstream`` counts the paths whose signatures are not ours, which are left as they are.
+    ``upstream`` counts the paths that others vouch for, which are left as they are.
     """
 
     signed: int
@@ -117,8 +120,15 @@ class Signatures:
             self._write_public_keys([*known, key])
             self._record()
 
-    def add(self, key: SecretKey, *, again: bool, dry_run: bool) -> Signed:
-        """Sign what was made here and has no signature.
+    def add(
+        self,
+        key: SecretKey,
+        *,
+        again: bool,
+        dry_run: bool,
+        is_refused: Callable[[PathInfo], bool] = lambda _: False,
+    ) -> Signed:
+        """Sign what was made here and has no signature, and what ``is_refused`` by every client.
 
         With ``again`` also what has signatures of other keys of ours, which it keeps. The key
         is one of ``public-keys`` already, unless this is a ``dry_run``.
@@ -132,18 +142,16 @@ class Signatures:
         count: Counter[str] = Counter()
         rewritten = {}
         for file, narinfo in self._narinfos():
-            signers = _signers(narinfo.info, ours)
-            if None in signers:
-                count["upstream"] += 1
-            elif public in signers:
+            signers = set(_signers(narinfo.info, ours))
+            if public in signers:
                 count["already"] += 1
-            elif signers and not again:
+            elif signers - {None} and not again:
                 count["others"] += 1
+            elif signers == {None} and not is_refused(narinfo.info):
+                count["upstream"] += 1
             else:
                 count["signed"] += 1
-                if not dry_run:
-                    signature = key.sign(fingerprint(narinfo.info))
-                    rewritten[file] = _signed(narinfo, (*narinfo.info.signatures, signature))
+                rewritten[file] = _signed_by(key, narinfo)
         if not dry_run:
             self._rewrite(rewritten)
             self._record()
@@ -154,10 +162,33 @@ class Signatures:
             upstream=count["upstream"],
         )
 
+    def add_to(self, key: SecretKey, paths: Collection[StorePath]) -> None:
+        """Sign these paths, whoever else has; the key is one of ``public-keys`` already.
+
+        What has its signature is left as it is. The narinfos' checksums are recorded when a
+        generation is kept.
+
+        Raises:
+            DestinationError: the directory cannot be read or written.
+
+        """
+        rewritten = {}
+        for path in paths:
+            file = self._directory / f"{path.hash_part}.narinfo"
+            with files.explained(file):
+                data = files.read_plain_file(file)
+            try:
+                narinfo = parse_narinfo(data)
+            except FormatError:
+                continue  # damaged since: whoever keeps it says so
+            if TrustedKeys([key.public]).verify(narinfo.info) is None:
+                rewritten[file] = _signed_by(key, narinfo)
+        self._rewrite(rewritten)
+
     def remove_old(self, *, dry_run: bool) -> Unsigned:
         """Take away the signatures of all keys of ours but the newest; then forget those keys.
 
-        No path is left without any signature: one that has older ones only keeps them.
+        No path is left without one of ours that had one: one that has older ones only keeps them.
 
         Raises:
             DestinationError: the directory cannot be read or written.
@@ -177,9 +208,9 @@ class Signatures:
                 for signature, signer in zip(narinfo.info.signatures, signers, strict=True)
                 if signer not in old
             )
-            if not staying:
+            if old & set(signers) and keys[-1] not in signers:
                 used |= {signer for signer in signers if signer is not None}
-                left += bool(signers)
+                left += 1
             elif len(staying) < len(signers):
                 paths += 1
                 if not dry_run:
@@ -234,6 +265,11 @@ def _signers(info: PathInfo, keys: Iterable[PublicKey]) -> list[PublicKey | None
         )
         for signature in info.signatures
     ]
+
+
+def _signed_by(key: SecretKey, narinfo: NarInfo) -> bytes:
+    signature = key.sign(fingerprint(narinfo.info))
+    return _signed(narinfo, (*narinfo.info.signatures, signature))
 
 
 def _signed(narinfo: NarInfo, signatures: tuple[str, ...]) -> bytes:

@@ -18,7 +18,7 @@ from nacl.signing import SigningKey, VerifyKey
 from mirror.errors import FormatError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from mirror.formats.path_info import PathInfo
 
@@ -121,6 +121,10 @@ class TrustedKeys:
         for key in keys:
             self._keys.setdefault(key.name, []).append(key)
         self._texts = {str(key) for each in self._keys.values() for key in each}
+
+    def __iter__(self) -> Iterator[PublicKey]:
+        """Each of the keys."""
+        return (key for each in self._keys.values() for key in each)
 
     def __contains__(self, key: str) -> bool:
         """Whether a public key, as ``str`` writes it, is one of them."""

@@ -31,8 +31,9 @@ from mirror.errors import (
 from mirror.formats.cache_info import FILE_NAME, parse_cache_info
 from mirror.formats.narinfo import NarInfo, parse_narinfo
 from mirror.formats.signing import TrustedKeys
-from mirror.formats.verify import Claim, matching_content_address
+from mirror.formats.verify import Claim
 from mirror.masking import without_secrets
+from mirror.planning.vouching import follows_from_its_content
 from mirror.sources.http.errors import ChangedError, MissingError
 from mirror.sources.interface import Nar
 from mirror.sources.signature_checks import SignatureChecks
@@ -213,7 +214,7 @@ class BinaryCache:
 
     async def refusal(self, info: PathInfo) -> str | None:
         """Why the path is not believed without knowing its content beforehand; None if it is."""
-        if self.trusted or await self._is_signed(info) or _follows_from_its_content(info):
+        if self.trusted or await self._is_signed(info) or follows_from_its_content(info):
             return None
         signers = sorted({signature.partition(":")[0] for signature in info.signatures})
         by = f"its signatures are by {', '.join(signers)}" if signers else "it has no signature"
@@ -320,13 +321,6 @@ class BinaryCache:
             raise outside
         # In a directory the text is a file's name; over HTTP it is (part of) a URL.
         return f"{self._base}/{quote(narinfo.url) if cache.scheme == 'file' else narinfo.url}"
-
-
-def _follows_from_its_content(info: PathInfo) -> bool:
-    try:
-        return matching_content_address(info) is not None
-    except FormatError:
-        return False
 
 
 def _priority(url: str, asked: str | None, named: int | None) -> int:

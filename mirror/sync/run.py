@@ -14,7 +14,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from mirror.destinations import Generation
+from mirror.destinations.vouched import recorded_keys
 from mirror.errors import Attempt, DestinationError
+from mirror.planning.vouching import vouching
 from mirror.sources import Wanted
 from mirror.sync.build import build_targets
 from mirror.sync.engine import Item, obtain
@@ -25,15 +27,18 @@ from mirror.sync.prepare import evaluate_targets
 from mirror.sync.records import problems, record_run
 from mirror.sync.report import Outcome
 from mirror.sync.room import expect_room, need, telling_what_is_left
+from mirror.threads import in_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from mirror.destinations import Destination
     from mirror.errors import PrefetchError
+    from mirror.formats.signing import PublicKey
     from mirror.formats.store_path import StorePath
     from mirror.planning.plan import Plan, TargetPlan
     from mirror.planning.targets import Target
+    from mirror.planning.vouching import Vouching
     from mirror.planning.wants import Unobtainable
     from mirror.sources.inquiry import Finding
     from mirror.sync.prepare import EvaluatedTargets
@@ -63,7 +68,8 @@ class Synced:
     same; ``outcomes`` are those of the plan's paths, in order. ``only_copies`` are paths that are
     held and that nobody upstream has any more, each with how that is known, told for the first
     time. ``is_refreshed``: something that targets are evaluated from was updated. ``unlisted`` are
-    the targets at the destination that are on no list any more.
+    the targets at the destination that are on no list any more. ``vouching`` says by target who
+    vouches for what its newest generation keeps.
     """
 
     plan: Plan
@@ -73,6 +79,7 @@ class Synced:
     unchanged: tuple[Generation, ...]
     only_copies: Mapping[StorePath, str] = field(default_factory=dict)
     is_refreshed: bool = False
+    vouching: Mapping[str, Vouching] = field(default_factory=dict)
     unlisted: Unlisted = field(default_factory=Unlisted)
 
     @property
@@ -137,7 +144,7 @@ async def sync(
         stored = {path: tried.outcomes[path] for path in tried.stored}
         tried = await attempt(failures=failures)
         tried = replace(tried, outcomes={**stored, **tried.outcomes})
-    kept, unchanged = await _keep(tried, destination)
+    kept, unchanged, vouched = await _keep(tried, workshop.keys, destination)
     if refreshed:
         await refreshed.settle()
 
@@ -171,6 +178,7 @@ async def sync(
             for path in sorted({path for paths in copies.values() for path in paths} - told)
         },
         is_refreshed=refreshed is not None and refreshed.is_update,
+        vouching=vouched,
     )
 
 
@@ -296,29 +304,45 @@ def _items(plan: Plan, evaluated: EvaluatedTargets, workshop: Workshop) -> list[
 
 
 async def _keep(
-    tried: _Tried, destination: Destination
-) -> tuple[tuple[Generation, ...], tuple[Generation, ...]]:
-    """Record a generation for each target whose newest one says something else."""
+    tried: _Tried, trusted: Iterable[PublicKey], destination: Destination
+) -> tuple[tuple[Generation, ...], tuple[Generation, ...], dict[str, Vouching]]:
+    """Record a generation for each target whose newest one says something else.
+
+    The manifest of one that says the same is renewed where it does not say who vouches for what it
+    keeps, or somebody else does by now. Returned are the new ones, the others, and by target who
+    vouches.
+    """
     earlier = await destination.generations()
     there = tried.there
     kept = []
     unchanged = []
+    known = (*trusted, *await destination.signers())
+    recorded = recorded_keys(earlier)
+    found = {}
     for target in tried.plan_now.targets:
         of_target = [each for each in earlier if each.target == target.target.name]
         newest = of_target[-1] if of_target else None
         generation = _generation(target, tried.evaluated, there, newest)
-        if newest is not None and _say_the_same(newest, generation):
-            unchanged.append(newest)
-            continue
         infos = await destination.held(generation.paths)
+        vouched = await in_thread(vouching, infos.values(), known, recorded)
+        if vouched.refused and await destination.sign(vouched.refused.keys()):
+            signed = await destination.held(generation.paths)
+            vouched = await in_thread(vouching, signed.values(), known, recorded)
+        found[generation.target] = vouched
+        if newest is not None and _say_the_same(newest, generation):
+            renewed = replace(newest, outputs=generation.outputs, vouched=vouched.by_key)
+            if renewed != newest:
+                await destination.keep(renewed)
+            unchanged.append(renewed)
+            continue
         size = sum(info.nar_size for info in infos.values())
-        generation = replace(generation, nar_bytes=size)
+        generation = replace(generation, nar_bytes=size, vouched=vouched.by_key)
         await destination.keep(generation)
         if newest is not None and newest.missing:
             # It only bridged the time until this run; nobody could go back to it.
             await destination.forget(newest)
         kept.append(generation)
-    return tuple(kept), tuple(unchanged)
+    return tuple(kept), tuple(unchanged), found
 
 
 def _generation(
@@ -343,6 +367,7 @@ def _generation(
         inputs=tuple(
             each for each in evaluated.needs[plan.target.name].locked if each.path in plan.kept
         ),
+        outputs=tuple(evaluated.graph[plan.root].output_paths()),
     )
 
 

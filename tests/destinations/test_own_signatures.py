@@ -7,10 +7,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from rig.made_paths import Made, input_addressed, put, put_as, text
+from rig.made_paths import Made, generation, input_addressed, put, put_as, text
 
 from mirror.destinations.cache_directory import CacheDirectory
 from mirror.destinations.signatures import PUBLIC_KEYS, Signed, read_public_keys
+from mirror.destinations.vouched import refused_by_clients
 from mirror.errors import DestinationError
 from mirror.formats.narinfo import parse_narinfo
 from mirror.formats.signing import SecretKey, fingerprint
@@ -106,6 +107,32 @@ async def test_old_signatures_go_unless_they_are_the_only_ones(tmp_path: Path) -
     assert (removed.paths, removed.left, removed.forgotten) == (1, 0, (FIRST.public,))
     assert signers(tmp_path, LATER) == ["mirror-2"]
     assert read_public_keys(tmp_path) == [SECOND.public]
+
+
+async def test_what_every_client_would_refuse_is_signed_and_keeps_that_signature(
+    tmp_path: Path,
+) -> None:
+    """It came from a cache that is believed for its URL: no sync trusted who signed it."""
+    kept = replace(generation([THEIRS]), vouched={})
+    for trusted, expected in (({UPSTREAM.public: frozenset({THEIRS.path})}, 0), ({}, 1)):
+        async with CacheDirectory.open(tmp_path, signing_key=FIRST) as cache:
+            await put_theirs(cache)
+            # Of what no manifest judges nothing is known.
+            assert cache.signatures.add(
+                FIRST, again=True, dry_run=True, is_refused=refused_by_clients([], ())
+            ) == Signed(signed=0, already=0, others=0, upstream=1)
+            is_refused = refused_by_clients([replace(kept, vouched=trusted)], [FIRST.public])
+            done = cache.signatures.add(FIRST, again=False, dry_run=False, is_refused=is_refused)
+        assert done == Signed(signed=expected, already=0, others=0, upstream=1 - expected)
+    assert signers(tmp_path, THEIRS) == ["up-1", "mirror-1"]
+    await fill(tmp_path, BUILT, key=SECOND)
+    async with CacheDirectory.open(tmp_path) as cache:
+        assert cache.signatures.remove_old(dry_run=False).left == 1
+    assert await sign(tmp_path, SECOND) == Signed(signed=0, already=1, others=1, upstream=0)
+    await sign(tmp_path, SECOND, again=True)
+    async with CacheDirectory.open(tmp_path) as cache:
+        assert cache.signatures.remove_old(dry_run=False).left == 0
+    assert signers(tmp_path, THEIRS) == ["up-1", "mirror-2"]
 
 
 async def test_a_signature_under_our_name_by_another_key_is_not_ours(tmp_path: Path) -> None:

@@ -1,0 +1,59 @@
+"""Whether a cache directory is served: the lock that servers hold, and when one was last seen.
+
+A server locks :data:`SERVING` for as long as it runs. Whoever prunes cannot tell by the lock alone:
+a server may just be starting anew, its disk may have been away, or it may not be able to lock what
+came back. So :data:`SERVED` says by its time of modification when a server was last there. A server
+that may write here sets it, and so does a prune that finds the lock held.
+
+Blocking, for use off the event loop.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from mirror.destinations import files
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SERVING: Final = ".prefetch/serving"
+"""What every server of the directory locks (``flock``, shared) for as long as it runs."""
+
+SERVED: Final = ".prefetch/served"
+"""An empty file, changed when a server was last seen; missing where none ever was."""
+
+SERVED_LATELY: Final = timedelta(days=30)
+"""For how long after a server was seen a directory counts as one that has clients."""
+
+
+def note_served(directory: Path, now: datetime) -> None:
+    """Say that a server is there at ``now`` (UTC).
+
+    Raises:
+        OSError: this user may not.
+
+    """
+    mark = directory / SERVED
+    if not mark.exists():
+        files.make_file(mark)
+        files.sync_directory(mark.parent)
+    times = (now.timestamp(), now.timestamp())
+    try:
+        os.utime(mark, times, follow_symlinks=False)
+    except PermissionError:
+        # It is another user's, in a directory that is ours.
+        mark.unlink()
+        files.make_file(mark)
+        os.utime(mark, times, follow_symlinks=False)
+
+
+def was_served_lately(directory: Path, now: datetime) -> bool:
+    """Whether a server was seen not long before ``now`` (UTC), or later by another clock."""
+    with contextlib.suppress(OSError):
+        seen = datetime.fromtimestamp((directory / SERVED).lstat().st_mtime, UTC)
+        return now - seen < SERVED_LATELY
+    return False

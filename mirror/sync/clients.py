@@ -1,0 +1,34 @@
+"""Whether other machines' clients take what a destination keeps, and which keys that takes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mirror.destinations.vouched import recorded_keys
+from mirror.planning.vouching import vouching
+from mirror.threads import in_thread
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mirror.destinations import Destination, Generation
+    from mirror.planning.vouching import Vouching
+
+
+async def vouching_of(
+    generations: Sequence[Generation], destination: Destination
+) -> dict[str, Vouching]:
+    """Say by target who vouches now for what its newest generation keeps.
+
+    Raises:
+        DestinationError: the destination cannot be read.
+
+    """
+    known = await destination.signers()
+    recorded = recorded_keys(generations)
+    newest = {each.target: each for each in sorted(generations, key=lambda each: each.number)}
+    found = {}
+    for target, generation in sorted(newest.items()):
+        infos = await destination.held(generation.paths)
+        found[target] = await in_thread(vouching, infos.values(), known, recorded)
+    return found
