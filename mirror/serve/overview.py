@@ -10,6 +10,7 @@ import asyncio
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
 
+from mirror.serve.vouchers import Vouchers
 from mirror.serve.watching import state_of
 from mirror.sync.freshness import rehearsals
 from mirror.sync.listing import removal
@@ -23,22 +24,35 @@ if TYPE_CHECKING:
     from mirror.formats.hashes import Hash
     from mirror.formats.store_path import StorePath
     from mirror.nix.flake_inputs import LockedInput
+    from mirror.planning.vouching import Vouching
     from mirror.serve.library import Library
     from mirror.sync.freshness import Rehearsal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """A generation without what is long about it; ``paths`` counts those that it keeps."""
+    """A generation without what is long about it; ``paths`` counts those that it keeps.
+
+    ``realisable`` is what a client that evaluates nothing asks for to have it: the root derivation
+    if that is kept, else what it makes. None of it may be kept (at level ``runtime`` the manifest
+    of an earlier version does not say what the derivation makes).
+    """
 
     generation: Generation
     paths: int
+    realisable: tuple[StorePath, ...] = ()
 
     @classmethod
     def of(cls, generation: Generation) -> Self:
         """Leave out what is long."""
-        short = replace(generation, paths=(), sources={}, inputs=())
-        return cls(generation=short, paths=len(generation.paths))
+        kept = set(generation.paths)
+        realisable: tuple[StorePath, ...] = ()
+        if generation.root in kept:
+            realisable = (generation.root,)
+        elif kept.issuperset(generation.outputs):
+            realisable = generation.outputs
+        short = replace(generation, paths=(), sources={}, inputs=(), vouched=None)
+        return cls(generation=short, paths=len(generation.paths), realisable=realisable)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,13 +60,16 @@ class Host:
     """A target with all that is kept of it.
 
     ``generations`` go from the newest to the oldest, and may be none where no run has succeeded
-    yet; ``rehearsal`` is of the newest; ``run`` is what the last run came to.
+    yet; ``rehearsal`` is of the newest; ``run`` is what the last run came to. ``vouching`` says who
+    vouches for the paths of the newest, and ``keys`` are those that a client of it has to be told.
     """
 
     name: str
     generations: tuple[Kept, ...] = ()
     rehearsal: Rehearsal | None = None
     run: RunRecord | None = None
+    vouching: Vouching | None = None
+    keys: tuple[str, ...] = ()
 
     @property
     def is_listed(self) -> bool:
@@ -63,6 +80,11 @@ class Host:
     def newest(self) -> Generation | None:
         """The newest generation."""
         return self.generations[0].generation if self.generations else None
+
+    @property
+    def newest_kept(self) -> Kept | None:
+        """The newest generation, with what is counted of it."""
+        return self.generations[0] if self.generations else None
 
     @property
     def refreshed(self) -> datetime | None:
@@ -101,6 +123,7 @@ class Overviews:
         self._log = log
         self._overview = Overview()
         self._receipts: Sequence[Receipt] = ()
+        self._vouchers = Vouchers(library)
         self._states: Sequence[int] | None = None
         self._reading = asyncio.Lock()
 
@@ -117,10 +140,12 @@ class Overviews:
                         self._log(f"left out: {text}")
             return self._overview
 
-    async def with_rehearsals(self) -> Overview:
-        """What is kept now, and whether it was rehearsed."""
+    async def whole(self) -> Overview:
+        """What is kept now, whether it was rehearsed, and who vouches for it."""
         await self.newest()
-        return await asyncio.to_thread(self._with_rehearsals)
+        async with self._reading:
+            overview = await asyncio.to_thread(self._with_rehearsals)
+            return replace(overview, hosts=await self._vouchers.of(overview.hosts))
 
     def _look(self) -> Sequence[int]:
         return [state_of(directory) for directory in self._library.watched()]
@@ -129,6 +154,7 @@ class Overviews:
         destination = self._library.destination
         errors: list[DestinationError] = []
         generations = await destination.generations(errors.append)
+        self._vouchers.read(generations)
         receipts = await destination.receipts(errors.append)
         runs = {each.target: each for each in await destination.run_records(errors.append)}
         of_target: dict[str, list[Kept]] = {name: [] for name in runs}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import UTC, datetime
 from functools import cache
 from html import escape
@@ -13,10 +14,12 @@ from mirror.quantities import age, moment, number, size
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from mirror.serve.client import Client
     from mirror.serve.overview import Host, Kept, Overview
-    from mirror.serve.status import Client
 
 _INPUTS_SHOWN: Final = 40
+_SIGN_CACHE: Final = "prefetch sign"
+_SIGN_STORE: Final = "prefetch serve --store"
 _ORDER: Final = ("bad", "warn", "good", "soft")
 """Of the hosts: those first that somebody should look at."""
 _REHEARSED: Final = {
@@ -34,6 +37,7 @@ def render(overview: Overview, client: Client, name: str, file_bytes: int | None
 
 def _page(overview: Overview, client: Client, name: str, file_bytes: int | None) -> Iterator[str]:
     now = datetime.now(UTC)
+    mending = _SIGN_STORE if file_bytes is None else f"{_SIGN_CACHE} --to {shlex.quote(name)}"
     yield "<!doctype html>"
     yield '<html lang="en"><head><meta charset="utf-8">'
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -55,12 +59,15 @@ def _page(overview: Overview, client: Client, name: str, file_bytes: int | None)
     if overview.hosts:
         yield '<ul class="hosts">'
         for host in sorted(overview.hosts, key=lambda host: _ORDER.index(_state(host)[1])):
-            yield from _host(host, now, overview.removal, is_only=len(overview.hosts) == 1)
+            yield from _host(
+                host, client, now, mending, overview.removal, is_only=len(overview.hosts) == 1
+            )
         yield "</ul>"
     else:
         yield (
             "<p>Nothing is kept here yet. On the machine that has this directory, "
-            f"<code>prefetch sync LIST --to {escape(name)}</code> makes the first generation.</p>"
+            f"<code>prefetch sync LIST --to {escape(shlex.quote(name))}</code> makes the first "
+            "generation.</p>"
         )
     yield from _use(overview, client)
     yield (
@@ -69,7 +76,15 @@ def _page(overview: Overview, client: Client, name: str, file_bytes: int | None)
     )
 
 
-def _host(host: Host, now: datetime, removal: str | None, *, is_only: bool) -> Iterator[str]:
+def _host(
+    host: Host,
+    client: Client,
+    now: datetime,
+    mending: str,
+    removal: str | None,
+    *,
+    is_only: bool,
+) -> Iterator[str]:
     newest = host.newest
     state, kind = _state(host)
     refreshed = age(now - host.refreshed) if host.refreshed else "never"
@@ -96,7 +111,34 @@ def _host(host: Host, now: datetime, removal: str | None, *, is_only: bool) -> I
     if host.generations:
         yield "<h3>Generations</h3>"
         yield from _generations(host.generations)
+    yield from _of_client(host, client, mending)
     yield "</div></details></li>"
+
+
+def _of_client(host: Host, client: Client, mending: str) -> Iterator[str]:
+    """How another machine has this host, and what it would not take."""
+    kept = host.newest_kept
+    if kept is None:
+        return
+    yield "<h3>On another machine, once, without any set-up</h3>"
+    if kept.realisable:
+        yield (
+            "<p>As root, or as one of Nix's <code>trusted-users</code>; Nix passes over a cache "
+            "that anybody else names:</p>"
+        )
+        yield f"<pre>{escape(client.command(kept.realisable, host.keys))}</pre>"
+    else:
+        yield (
+            "<p>Neither its derivation nor all that this makes is kept: the machine evaluates it "
+            "itself, with the lines for <code>nix.conf</code> below. The next sync finds out what "
+            "it makes, if an earlier version kept this.</p>"
+        )
+    problem = host.vouching.problem if host.vouching else None
+    if problem is not None:
+        yield (
+            f'<p class="warn">{escape(problem)}. This signs it: '
+            f"<code>{escape(mending)} --signing-key FILE</code></p>"
+        )
 
 
 def _state(host: Host) -> tuple[str, str]:
@@ -148,16 +190,12 @@ def _use(overview: Overview, client: Client) -> Iterator[str]:
     )
     if not client.public_keys:
         yield (
-            "<p>What was made here is not signed. What upstream signed, and all that is known by "
-            "its content, is accepted without that; for the rest, sync with "
-            "<code>--signing-key</code>.</p>"
+            "<p>What was made here is not signed. What is known by its content is accepted without "
+            "that, and so is what upstream signed, by a client that trusts upstream's keys; for "
+            "the rest, sync with <code>--signing-key</code>.</p>"
         )
     yield f"<h3>nix.conf</h3><pre>{escape(client.nix_conf)}</pre>"
     yield f"<h3>NixOS</h3><pre>{escape(client.nixos_module)}</pre>"
-    roots = [host.newest.root for host in overview.hosts if host.newest is not None]
-    if roots:
-        yield "<h3>Once, without any set-up</h3>"
-        yield f"<pre>{escape(client.command(roots[0]))}</pre>"
     if overview.files:
         yield "<h3>Sources by their hash</h3>"
         yield f"<pre>{escape(client.sources())}</pre>"

@@ -13,9 +13,9 @@ from rig.made_paths import chain, generation
 
 from mirror.destinations import Receipt, RunRecord
 from mirror.serve import metrics, page, status
+from mirror.serve.client import Client
 from mirror.serve.metrics import Counters
 from mirror.serve.overview import Host, Kept, Overview
-from mirror.serve.status import Client
 from mirror.sync.freshness import Rehearsal
 
 if TYPE_CHECKING:
@@ -164,11 +164,13 @@ def test_the_same_for_programs() -> None:
     assert laptop["last_run"]["problems"] == [EVIL]
     assert laptop["refreshed"] == (NOW - timedelta(days=2)).isoformat()
     assert new == {
+        "listed": True,
         "name": "new",
         "refreshed": None,
         "generations": [],
         "rehearsal": None,
         "last_run": None,
+        "client": None,
     }
     text = metrics.render(overview, Counters(), None)
     assert 'prefetch_last_run_complete{target="laptop"} 0\n' in text
