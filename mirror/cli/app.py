@@ -457,9 +457,16 @@ def prune(
         typer.Option(
             "--grace",
             metavar="AGE",
-            help="How long a running server goes on answering what is dropped from a directory.",
+            help="How long a server goes on answering what is dropped from a directory.",
         ),
     ] = "1h",
+    served: Annotated[
+        bool,
+        typer.Option(
+            "--served",
+            help="Heed --grace although no prefetch serve was seen: a web server serves it.",
+        ),
+    ] = False,
     old_signatures: Annotated[
         bool,
         typer.Option(
@@ -482,6 +489,7 @@ def prune(
         keep_within=keep_within,
         removed=removed,
         grace=grace,
+        served=served,
         old_signatures=old_signatures,
         dry_run=dry_run,
     )

@@ -72,6 +72,7 @@ class PruneReport:
                     "paths": held_back.paths,
                     "bytes": held_back.bytes,
                     "until": held_back.until.isoformat(),
+                    "running": held_back.is_running,
                 },
             },
             "collectable": collectable
@@ -99,8 +100,9 @@ class PruneReport:
             )
         if swept is not None and swept.held_back is not None:
             held_back = swept.held_back
+            whose = "the running server" if held_back.is_running else "a server that ran here"
             yield (
-                f"held back for clients of the running server: {number(held_back.paths, 'path')}, "
+                f"held back for clients of {whose}: {number(held_back.paths, 'path')}, "
                 f"{size(held_back.bytes)}; prune again after {moment(held_back.until)}"
             )
         if collectable is not None and self.pruned.selection.dropped:

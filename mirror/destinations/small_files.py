@@ -17,8 +17,9 @@ from mirror.destinations.manifest import MANIFEST
 from mirror.destinations.narinfo_files import NARINFO
 from mirror.destinations.receipt import RECEIPT
 from mirror.destinations.run_record import RUN_RECORD
+from mirror.destinations.served import SERVED, SERVING
 from mirror.destinations.signatures import PUBLIC_KEYS, parse_public_keys
-from mirror.destinations.sweep import RETIRED, SERVING, TEMPORARY
+from mirror.destinations.sweep import RETIRED, TEMPORARY
 from mirror.errors import FormatError
 from mirror.formats import cache_info
 from mirror.formats.cache_info import parse_cache_info
@@ -34,7 +35,9 @@ if TYPE_CHECKING:
 _LOCK: Final = ".prefetch/lock"
 _HOLDER: Final = re.compile(rb"(process [0-9]+ on \S+ since \S+ \S+\n)?")
 _DIRECTORIES: Final = frozenset({".prefetch", "nar", "generations", "receipts", "runs"})
-_HIDDEN: Final = frozenset({_LOCK, SERVING, CHECKSUMS, RETIRED, DAMAGED, ".prefetch/staging"})
+_HIDDEN: Final = frozenset(
+    {_LOCK, SERVING, SERVED, CHECKSUMS, RETIRED, DAMAGED, ".prefetch/staging"}
+)
 _CACHE_INFO_HINT: Final = (
     "`prefetch verify --repair` writes it as `prefetch sync` does; if you changed it yourself, "
     f"remove {CHECKSUMS}, and the next generation kept records it as it is"

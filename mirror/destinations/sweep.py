@@ -7,9 +7,10 @@ steps, each of which leaves a directory that any reader can use, so a sweep may 
 1. Narinfos are *retired*, those that refer to others before these: renamed to
    ``.prefetch/retired/<hash part>.narinfo``, with the time of it as their time of modification. No
    reader of the directory sees them any more; the NARs stay.
-2. A running server (:data:`SERVING` is locked, shared) goes on answering them to clients that
-   already were given a narinfo which leads to them. So they are purged only after a time of grace,
-   unless nobody serves: then this holds :data:`SERVING` exclusively, and all are purged.
+2. A server goes on answering them to clients that were given what leads to them, be it a narinfo
+   that refers to them or a derivation that makes them. So they are purged only after a time of
+   grace, unless nobody serves the directory, nor has done so lately (:mod:`.served`): then this
+   holds the servers' lock exclusively, and all are purged.
 3. NARs that no narinfo names are deleted, be it a published or a retired one: several may name one.
    A narinfo that is a link is left alone, and so is its NAR.
    While one that is marked cannot be read, no NAR is: it may be the one that is named there.
@@ -38,6 +39,7 @@ from mirror.destinations.narinfo_files import (
     referrers_first,
     size_of,
 )
+from mirror.destinations.served import SERVING, note_served, was_served_lately
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -47,11 +49,8 @@ if TYPE_CHECKING:
     from mirror.destinations.narinfo_files import NarinfoFile
     from mirror.formats.store_path import StorePath
 
-SERVING: Final = ".prefetch/serving"
-"""What every server of the directory locks (``flock``, shared) for as long as it runs."""
-
 RETIRED: Final = ".prefetch/retired"
-"""Where narinfos are that only a running server still answers."""
+"""Where narinfos are that only a server still answers."""
 
 NAR: Final = re.compile(r"[0-9abcdfghijklmnpqrsvwxyz]{52}\.nar(\.(xz|zst|bz2|gz|br))?")
 _RECORD: Final = re.compile(r".*\.json")
@@ -63,14 +62,16 @@ _TEMPORARY_LIFE: Final = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldBack:
-    """Retired paths that a running server may still be asked for, and their files' bytes.
+    """Retired paths that a server may still be asked for, and their files' bytes.
 
-    ``until`` is when the last of them can be purged, in UTC.
+    ``until`` is when the last of them can be purged, in UTC. ``is_running``: a server was found to
+    run now; else one ran here lately, or the user says that there is one.
     """
 
     paths: int
     bytes: int
     until: datetime
+    is_running: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,8 +172,10 @@ class Sweep:
             narinfos = [*found.unmarked, *narinfo_files(self._retired).values()]
         return found.swept(narinfos, found.unnamed(()))
 
-    def run(self, *, grace: timedelta) -> Swept:
+    def run(self, *, grace: timedelta, is_served: bool = False) -> Swept:
         """Sweep; what was retired at least ``grace`` ago goes even if somebody serves.
+
+        ``is_served``: somebody does, although nothing shows it, such as another web server.
 
         Raises:
             DestinationError: the directory cannot be read or written.
@@ -185,7 +188,14 @@ class Sweep:
             self._remove_empty_directories()
             self._retire(found.unmarked)
             with _unless_served(self._path / SERVING) as nobody_serves:
-                return self._purge(found, None if nobody_serves else grace)
+                if not nobody_serves:
+                    note_served(self._path, self._now)
+                has_clients = is_served or was_served_lately(self._path, self._now)
+                swept = self._purge(found, grace if has_clients else None)
+        held_back = swept.held_back
+        if held_back is not None:
+            held_back = replace(held_back, is_running=not nobody_serves)
+        return replace(swept, held_back=held_back)
 
     def _survey(self) -> _Survey:
         published = narinfo_files(self._path)

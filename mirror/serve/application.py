@@ -12,6 +12,7 @@ from mirror.errors import DestinationError, FormatError
 from mirror.formats.cache_info import CacheInfo, print_cache_info
 from mirror.serve import metrics, page, status
 from mirror.serve.answers import MISSING, Answer, Made, Refusal, text_answer
+from mirror.serve.client import Client
 from mirror.serve.contents import archive_pieces, archive_size, file_pieces, file_size
 from mirror.serve.overview import Overviews
 from mirror.serve.routes import (
@@ -62,6 +63,8 @@ class Application:
         self._library = library
         self._overviews = Overviews(library, log)
         self._counters = counters
+        self._log = log
+        self._told_absence: str | None = None
         self._priority = priority
         self._cache_info = print_cache_info(CacheInfo(want_mass_query=True, priority=priority))
         self._sizes: dict[tuple[StorePath, int | None], int] = {}
@@ -89,6 +92,8 @@ class Application:
             return _NOT_A_READER
         if ranges is not None and len(ranges) > _LONGEST_RANGE:
             return _TOO_MANY_RANGES
+        if (absence := self._absence()) is not None:
+            return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, absence)
         match asked:
             case NarInfoOf(hash_part):
                 answer = await self._library.narinfo(hash_part)
@@ -103,6 +108,17 @@ class Application:
             case None:
                 answer = _SUSPICIOUS if is_suspicious(target) else MISSING
         return answer
+
+    def _absence(self) -> str | None:
+        """Why nothing can be answered now; the log is told when that changes.
+
+        To say that something is missing would be wrong, and clients remember that for an hour.
+        """
+        absence = self._library.absence()
+        if absence != self._told_absence:
+            self._log(f"not served: {absence}" if absence else "served again")
+            self._told_absence = absence
+        return absence
 
     async def _file(self, digest: Hash) -> Answer | Refusal:
         path = (await self._overviews.newest()).files.get(digest)
@@ -152,17 +168,18 @@ class Application:
     async def _page(self, wanted: Page, host: str | None) -> Answer:
         if wanted is Page.CACHE_INFO:
             return text_answer(self._cache_info, "text/x-nix-cache-info")
-        overview = await self._overviews.with_rehearsals()
+        overview = await self._overviews.whole()
         authority = host if host and _AUTHORITY.fullmatch(host) else None
         public_keys: tuple[str, ...] = ()
         try:
             public_keys = await self._library.public_keys()
         except DestinationError as error:
             overview = replace(overview, unreadable=(*overview.unreadable, error.message))
-        client = status.Client(
+        client = Client(
             url=f"http://{authority or 'localhost'}",
             public_keys=public_keys,
             priority=self._priority,
+            upstream_keys=tuple(dict.fromkeys(key for each in overview.hosts for key in each.keys)),
         )
         stored = await self._library.file_bytes()
         match wanted:

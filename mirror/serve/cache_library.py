@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import os
 import stat
-import time
 from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
@@ -19,13 +18,13 @@ from typing import TYPE_CHECKING, Final
 from mirror.destinations import files
 from mirror.destinations.cache_directory import refuse_other_directories
 from mirror.destinations.signatures import read_public_keys
-from mirror.destinations.sweep import RETIRED, SERVING
+from mirror.destinations.sweep import RETIRED
 from mirror.errors import FormatError
 from mirror.formats.compression import decompressor
 from mirror.formats.narinfo import parse_narinfo
 from mirror.serve.answers import MISSING, Answer, InFile, Refusal
-from mirror.serve.leases import LEASE_SECONDS, Leases
-from mirror.serve.lock import shared_lock
+from mirror.serve.leases import LEASE_SECONDS
+from mirror.serve.lock import Presence
 from mirror.serve.narinfos import (
     SUFFIX,
     Narinfos,
@@ -33,6 +32,7 @@ from mirror.serve.narinfos import (
     narinfo_answer,
     read_narinfo,
 )
+from mirror.serve.retired import Retired
 from mirror.serve.watching import state_of
 from mirror.sources.filesystem import file_contents
 from mirror.threads import in_thread
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     from mirror.destinations import CacheDirectory
     from mirror.formats.narinfo import NarInfo
+    from mirror.formats.path_info import PathInfo
     from mirror.formats.store_path import StorePath
     from mirror.serve.narinfos import GivenNarinfo
 
@@ -55,14 +56,14 @@ _DAMAGED: Final = Refusal(
 class CacheLibrary:
     """A cache directory; :meth:`open` makes one."""
 
-    def __init__(self, directory: CacheDirectory, leases: Leases) -> None:
+    def __init__(self, directory: CacheDirectory, retired: Retired, presence: Presence) -> None:
         self.destination = directory
         self._path = directory.path
         self._nars = f"{directory.path}/nar"
         self._narinfos = Narinfos(directory.path)
-        self._leases = leases
         self._files = _NarFiles((self._path, self._path / RETIRED))
-        self._retired = _Retired(self._path / RETIRED)
+        self._retired = retired
+        self._presence = presence
         self._scanning = asyncio.Lock()
 
     @classmethod
@@ -80,10 +81,15 @@ class CacheLibrary:
 
         """
         await in_thread(refuse_other_directories, directory.path)
-        async with shared_lock(directory.path / SERVING):
-            library = cls(directory, Leases(lease_seconds))
+        retired = Retired(directory.path, lease_seconds)
+        async with Presence.in_directory(directory.path, meanwhile=retired.look) as presence:
+            library = cls(directory, retired, presence)
             await library._scan()
             yield library
+
+    def absence(self) -> str | None:
+        """Why the directory cannot be served now, None if it can: it may be away."""
+        return self._presence.absence()
 
     def watched(self) -> tuple[Path, ...]:
         """The directories of manifests, receipts and records."""
@@ -102,27 +108,30 @@ class CacheLibrary:
         """The keys that signed here."""
         return tuple(map(str, await asyncio.to_thread(read_public_keys, self._path)))
 
+    async def infos(self, paths: Collection[StorePath]) -> Collection[PathInfo]:
+        """What the narinfos say; those that cannot be read are left out."""
+        return await in_thread(self._infos, paths)
+
+    async def signatures_state(self) -> int:
+        """That of the directory of the narinfos."""
+        return await asyncio.to_thread(state_of, self._path)
+
     async def narinfo(self, hash_part: str) -> Answer | Refusal:
-        """The narinfo, also a retired one where an earlier answer led to it.
+        """The narinfo, also a retired one that a client may have been led to.
 
         One whose NAR is damaged is not given: its client then asks its other caches. Led to a file
         that it cannot have, Nix would take the whole cache for broken, and an old one would crash.
         """
-        now = time.monotonic()
         found = self._narinfos.find(hash_part)
         if found is None:
-            referrers = await self._referrers()
-            if hash_part in referrers and self._leases.lead_to(hash_part, referrers, now=now):
-                retired = read_narinfo(f"{self._path}/{RETIRED}/{hash_part}{SUFFIX}")
-                if retired is not None:
-                    return narinfo_answer(retired)
-                # It may have been published anew in between.
-                live = self._narinfos.find(hash_part)
-                return MISSING if live is None else live.answer
-            return MISSING
+            retired = await self._retired.find(hash_part)
+            if retired is not None:
+                return narinfo_answer(retired)
+            # It may have been published anew in between.
+            live = self._narinfos.find(hash_part)
+            return MISSING if live is None else live.answer
         if not self._has_its_file(found):
             return _DAMAGED
-        self._leases.give(hash_part, now=now)
         return found.answer
 
     async def nar(self, name: str) -> Answer | Refusal:
@@ -139,12 +148,14 @@ class CacheLibrary:
         async with self._scanning:
             await in_thread(self._files.scan)
 
-    async def _referrers(self) -> Mapping[str, Collection[str]]:
-        """For each retired path the retired paths that refer to it."""
-        if not self._retired.is_current():
-            async with self._scanning:
-                await in_thread(self._retired.scan)
-        return self._retired.referrers
+    def _infos(self, paths: Collection[StorePath]) -> list[PathInfo]:
+        found = []
+        for path in paths:
+            data = read_narinfo(f"{self._path}/{path.hash_part}{SUFFIX}")
+            with contextlib.suppress(FormatError):
+                if data is not None and (info := parse_narinfo(data).info).path == path:
+                    found.append(info)
+        return found
 
     def _has_its_file(self, narinfo: GivenNarinfo) -> bool:
         """Whether the NAR is there and of the right size."""
@@ -216,38 +227,9 @@ class _NarFiles:
         named[identity] = name
 
 
-class _Retired:
-    """What refers to what among the retired narinfos, by hash part."""
-
-    def __init__(self, directory: Path) -> None:
-        self.referrers: Mapping[str, Collection[str]] = {}
-        self._directory = directory
-        self._state = 0
-
-    def is_current(self) -> bool:
-        """Whether nothing has changed since the last scan."""
-        return state_of(self._directory) == self._state
-
-    def scan(self) -> None:
-        """Read the retired narinfos, if anything has changed; it blocks."""
-        state = state_of(self._directory)
-        if state == self._state:
-            return
-        found: dict[str, set[str]] = {}
-        with contextlib.suppress(FileNotFoundError):
-            for file in self._directory.glob(f"*{SUFFIX}"):
-                with contextlib.suppress(FormatError):
-                    info = parse_narinfo(read_narinfo(str(file)) or b"").info
-                    found.setdefault(info.path.hash_part, set())
-                    for reference in info.references:
-                        found.setdefault(reference.hash_part, set()).add(info.path.hash_part)
-        self.referrers = found
-        self._state = state
-
-
 def _identity(status: os.stat_result) -> int:
     """A number that is another one for another file, and when the file has changed."""
-    return status.st_ino << 64 | status.st_mtime_ns
+    return ((status.st_dev << 64) | status.st_ino) << 64 | status.st_mtime_ns
 
 
 def _nar_name(narinfo: NarInfo) -> str:

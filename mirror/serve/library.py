@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
     from pathlib import Path
 
     from mirror.destinations import Destination
+    from mirror.formats.path_info import PathInfo
     from mirror.formats.store_path import StorePath
     from mirror.serve.answers import Answer, Refusal
 
@@ -21,6 +22,10 @@ class Library(Protocol):
         """Where its generations, receipts and records of runs are."""
         ...
 
+    def absence(self) -> str | None:
+        """Why nothing can be answered now, None if all can."""
+        ...
+
     def watched(self) -> Sequence[Path]:
         """Directories that change when generations, receipts or records of runs do. It blocks."""
         ...
@@ -31,6 +36,20 @@ class Library(Protocol):
 
     async def public_keys(self) -> tuple[str, ...]:
         """The keys that sign what was made here, the newest last."""
+        ...
+
+    async def infos(self, paths: Collection[StorePath]) -> Collection[PathInfo]:
+        """What is given of those of the paths that are there, with all signatures.
+
+        Raises:
+            DestinationError: they cannot be read.
+            ToolError: the store does not answer.
+
+        """
+        ...
+
+    async def signatures_state(self) -> int:
+        """A number that is another one once the signatures that are given may be others."""
         ...
 
     async def narinfo(self, hash_part: str) -> Answer | Refusal:

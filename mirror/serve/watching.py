@@ -18,10 +18,13 @@ def state_of(directory: Path) -> int:
     so until it has settled the number is a new one each time.
     """
     try:
-        changed = directory.stat().st_mtime_ns
+        status = directory.stat()
     except OSError:
         return 0
-    return changed if has_settled(changed) else -time.time_ns()
+    if not has_settled(status.st_mtime_ns):
+        return -time.time_ns()
+    # Another one may have come in its place, with the old one's time.
+    return ((status.st_dev << 64) | status.st_ino) << 64 | status.st_mtime_ns
 
 
 def has_settled(changed: int) -> bool:

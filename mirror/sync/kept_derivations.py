@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mirror.destinations import NixStore
+    from mirror.formats.narinfo import NarInfo
     from mirror.formats.store_path import StorePath
 
 
@@ -48,7 +49,19 @@ def reader(destination: CacheDirectory | NixStore) -> Callable[[StorePath], byte
 
 
 def _read_from_cache(directory: Path, path: StorePath) -> bytes:
-    entry = parse_narinfo(read_plain_file(directory / f"{path.hash_part}.narinfo"))
+    return content_of(
+        directory, parse_narinfo(read_plain_file(directory / f"{path.hash_part}.narinfo"))
+    )
+
+
+def content_of(directory: Path, entry: NarInfo) -> bytes:
+    """The content of a path of a cache that is one file.
+
+    Raises:
+        OSError: its NAR is not there, or cannot be read.
+        FormatError: it is damaged.
+
+    """
     content = _Content()
     parser = NarParser(content)
     stream = decompressor(entry.compression)

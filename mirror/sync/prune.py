@@ -52,12 +52,14 @@ async def prune(
     grace: timedelta,
     now: datetime,
     dry_run: bool,
+    is_served: bool = False,
 ) -> Pruned:
     """Drop the generations that ``retention`` does not keep; change nothing if ``dry_run``.
 
     With ``listed``, the names of targets, others stay as they are, or go whole if ``removed``. A
-    cache directory's lock is held, unless ``dry_run``; what a running server may still be asked
-    for goes after ``grace``. Without ``listed``, no run record goes.
+    cache directory's lock is held, unless ``dry_run``; what a server may still be asked for goes
+    after ``grace``, and ``is_served`` says that there is one, also where none can be seen. Without
+    ``listed``, no run record goes.
 
     Raises:
         DestinationError: the destination cannot be used, or a generation is another user's.
@@ -86,7 +88,9 @@ async def prune(
     if dry_run:
         return Pruned(selection=selection, swept=await asyncio.to_thread(sweep.rehearse))
     await _forget(destination, selection)
-    return Pruned(selection=selection, swept=await in_thread(sweep.run, grace=grace))
+    return Pruned(
+        selection=selection, swept=await in_thread(sweep.run, grace=grace, is_served=is_served)
+    )
 
 
 async def _forget(destination: Destination, selection: Selection[Generation]) -> None:

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Final
 
 from mirror.destinations import CacheDirectory, files
 from mirror.destinations.checksums import CHECKSUMS
-from mirror.destinations.sweep import RETIRED, SERVING
+from mirror.destinations.served import SERVING
+from mirror.destinations.sweep import RETIRED
 from mirror.errors import FormatError
 from mirror.formats import cache_info
 from mirror.formats.narinfo import parse_narinfo

@@ -12,7 +12,8 @@ import pytest
 from rig.made_paths import Made, chain, generation, input_addressed, put, text
 
 from mirror.destinations.cache_directory import CacheDirectory
-from mirror.destinations.sweep import RETIRED, SERVING, Sweep
+from mirror.destinations.served import SERVED, SERVED_LATELY, SERVING
+from mirror.destinations.sweep import RETIRED, Sweep
 from mirror.errors import DestinationError
 from mirror.formats.narinfo import parse_narinfo
 
@@ -97,7 +98,7 @@ async def test_a_nar_that_two_paths_share_goes_with_the_last_of_them(tmp_path: P
         with served(tmp_path):
             sweep(tmp_path, [])
             assert nars(tmp_path) == {nar}, "the retired narinfo names it"
-        sweep(tmp_path, [])
+        sweep(tmp_path, [], now=NOW + HOUR)
         assert not nars(tmp_path)
 
 
@@ -219,14 +220,40 @@ async def test_a_clock_that_is_set_back_holds_nothing_back_for_longer(tmp_path: 
         assert not retired(tmp_path)
 
 
-async def test_once_nobody_serves_any_more_all_of_it_goes_at_once(tmp_path: Path) -> None:
+async def test_a_server_that_is_being_started_anew_has_clients_all_the_same(tmp_path: Path) -> None:
+    """It ran when this was retired, and for its clients it does not matter when it ran last."""
     links = chain(3)
     async with cache_of(tmp_path, *links):
         with served(tmp_path):
-            sweep(tmp_path, links[:1])
+            sweep(tmp_path, links[:2])
+        assert len(retired(tmp_path)) == 1
+        later = NOW + timedelta(minutes=1)
+        between = sweep(tmp_path, links[:1], now=later)
+        assert between.held_back is not None
+        assert (between.held_back.paths, between.held_back.is_running) == (2, False)
         assert len(retired(tmp_path)) == 2
-        assert sweep(tmp_path, links[:1]).files == 4
+        assert sweep(tmp_path, links[:1], now=NOW + HOUR).files == 2
+        assert sweep(tmp_path, links[:1], now=later + HOUR).files == 2
         assert not retired(tmp_path)
+
+
+async def test_what_was_never_served_or_long_ago_goes_at_once(tmp_path: Path) -> None:
+    links = chain(3)
+    async with cache_of(tmp_path, *links):
+        assert sweep(tmp_path, links[:2]).files == 2
+        assert not (tmp_path / SERVED).exists()
+        with served(tmp_path):
+            sweep(tmp_path, links[:2])
+        assert (tmp_path / SERVED).read_bytes() == b""
+        assert sweep(tmp_path, links[:1], now=NOW + SERVED_LATELY).files == 2
+
+
+async def test_a_user_may_say_that_another_server_has_clients(tmp_path: Path) -> None:
+    links = chain(2)
+    async with cache_of(tmp_path, *links):
+        run = Sweep(tmp_path, live={links[0].path}, targets=["pi"], now=NOW).run
+        assert run(grace=HOUR, is_served=True).held_back is not None
+        assert len(retired(tmp_path)) == 1
 
 
 async def test_a_server_cannot_begin_while_it_is_purged(

@@ -114,6 +114,19 @@ def test_nginx_accepts_the_configuration(nginx: str, tmp_path: Path) -> None:
         assert completed.returncode == status, completed.stderr
 
 
+def test_what_was_pruned_is_there_for_clients_in_the_middle_of_a_closure(
+    nginx: str, tmp_path: Path
+) -> None:
+    cache = tmp_path / "cache"
+    retired, gone = (cache / ".prefetch/retired" / f"{digit * 32}.narinfo" for digit in "01")
+    retired.parent.mkdir(parents=True)
+    retired.write_text("retired")
+    with served(nginx, tmp_path / "nginx", cache) as url:
+        assert answer(f"{url}/{retired.name}") == (200, "text/x-nix-narinfo")
+        assert answer(f"{url}/{gone.name}")[0] == 404
+        assert answer(f"{url}/.prefetch/retired/{retired.name}")[0] == 404
+
+
 def test_nix_copies_a_synced_cache_through_nginx(
     nginx: str, shell: Shell, any_nix: Nix, elsewhere: ScratchStore, tmp_path: Path
 ) -> None:

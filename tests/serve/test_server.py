@@ -20,7 +20,7 @@ from rig.made_paths import Made, chain, generation, input_addressed, put, put_as
 from rig.serving import Served, serve_directory
 
 from mirror.destinations import CacheDirectory
-from mirror.destinations.sweep import SERVING
+from mirror.destinations.served import SERVING
 from mirror.errors import DestinationError
 from mirror.formats import nar
 from mirror.formats.content_address import fixed_output_path
@@ -476,21 +476,6 @@ async def test_what_comes_while_it_serves_is_served(served: Served, cache: Path)
 async def test_a_file_that_no_narinfo_names_is_not_served(served: Served, cache: Path) -> None:
     (cache / "nar/stray.nar").write_bytes(b"x")
     assert (await served.ask("/nar/stray.nar")).status == 404
-
-
-async def test_what_is_retired_is_there_for_those_who_were_led_to_it(cache: Path) -> None:
-    """As pruning does it: narinfos out of sight, what refers first; their files stay a while."""
-    library, _, program = LINKS
-    targets = [f"/{made.path.hash_part}.narinfo" for made in (program, LINKS[1], library)]
-    async with serve_directory(cache) as followed, serve_directory(cache) as fresh:
-        assert (await followed.ask(targets[0])).status == 200
-        retired = cache / ".prefetch/retired"
-        retired.mkdir()
-        for target in targets:
-            (cache / target.lstrip("/")).rename(retired / target.lstrip("/"))
-        assert [(await followed.ask(target)).status for target in targets] == [200] * 3
-        assert (await followed.ask(await nar_target(followed, library))).status == 200
-        assert [(await fresh.ask(target)).status for target in targets] == [404] * 3
 
 
 @pytest.mark.parametrize(

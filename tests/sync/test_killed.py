@@ -30,7 +30,8 @@ from rig.killed import INTO_A_PIPE, Launcher
 from rig.running import collect_garbage, run
 from rig.shell import shell
 
-from mirror.destinations.sweep import RETIRED, SERVING
+from mirror.destinations.served import SERVING
+from mirror.destinations.sweep import RETIRED
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
