@@ -243,7 +243,7 @@ async def roots(to: str | None, *, json: bool) -> int:
         receipts = await destination.receipts()
         unreadable: list[DestinationError] = []
         runs = await destination.run_records(unreadable.append)
-        vouching = await vouching_of(generations, destination)
+        vouching = await vouching_of(generations, destination, unreadable.append)
         is_for_others = destination.is_for_others
     for each in unreadable:
         write_error(f"passed over: {each.message}\n  {each.hint}")

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 
 async def key_generate(name: str, file: Path) -> int:
     """``prefetch key generate``."""
+    if "#" in name:
+        raise RequestError(
+            f"a key cannot be called {name!r}: nix.conf takes what follows a # for a comment",
+            hint="a name such as HOST-1",
+        )
     try:
         key = SecretKey.generate(name)
     except FormatError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shlex
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
@@ -100,7 +101,12 @@ async def sign(to: str | None, key_file: Path, *, every: bool, dry_run: bool, js
         cache = _cache_directory(
             destination,
             "sign in",
-            hint=f"nix store sign --store '{destination.name}' --key-file {key_file} --all",
+            hint=shlex.join(
+                [
+                    *("nix", "store", "sign", "--store", destination.name),
+                    *("--key-file", str(key_file), "--all"),
+                ]
+            ),
         )
         passed_over: list[DestinationError] = []
         is_refused = refused_by_clients(

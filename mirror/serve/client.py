@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from mirror.formats.store_path import StorePath
 
+_COMMENT: Final = "#"
+
 CONNECT_SECONDS: Final = 3
 """How long a client waits for a connection; it tries so often as it attempts a download."""
 
@@ -44,6 +46,19 @@ class Client:
     def keys(self) -> tuple[str, ...]:
         """All keys that a client lacks."""
         return tuple(dict.fromkeys((*self.public_keys, *self.upstream_keys)))
+
+    @property
+    def _keys_of_files(self) -> list[str]:
+        """The keys that ``nix.conf`` can have, which takes all after a ``#`` for a comment."""
+        return [each for each in self.keys if _COMMENT not in each]
+
+    @property
+    def _left_out(self) -> list[str]:
+        return [
+            f"# only --option can have this key, for the # in its name: {each}"
+            for each in self.keys
+            if _COMMENT in each
+        ]
 
     def settings(self, keys: Iterable[str]) -> Mapping[str, str]:
         """Settings of Nix, in the order in which they are shown, with these keys to trust.
@@ -74,12 +89,13 @@ class Client:
     @property
     def nix_conf(self) -> str:
         """Lines for ``nix.conf``."""
-        return "\n".join(f"{name} = {value}" for name, value in self.settings(self.keys).items())
+        settings = self.settings(self._keys_of_files).items()
+        return "\n".join([*(f"{name} = {value}" for name, value in settings), *self._left_out])
 
     @property
     def nixos_module(self) -> str:
         """The same as a NixOS module; lists there add to those that NixOS itself has."""
-        keys = "".join(f" {_nix_string(each)}" for each in self.keys)
+        keys = "".join(f" {_nix_string(each)}" for each in self._keys_of_files)
         lines = [f"nix.settings.substituters = [ {_nix_string(self.url)} ];"]
         if keys:
             lines.append(f"nix.settings.trusted-public-keys = [{keys} ];")
@@ -88,6 +104,7 @@ class Client:
             f"nix.settings.connect-timeout = {CONNECT_SECONDS};",
             f"nix.settings.stalled-download-timeout = {STALLED_SECONDS};",
             f"nix.settings.download-attempts = {DOWNLOAD_ATTEMPTS};",
+            *self._left_out,
         ]
         return "\n".join(lines)
 

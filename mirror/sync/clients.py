@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mirror.destinations.documents import telling
 from mirror.destinations.vouched import recorded_keys
 from mirror.planning.vouching import vouching
 from mirror.threads import in_thread
@@ -12,23 +13,26 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mirror.destinations import Destination, Generation
+    from mirror.destinations.documents import Told
+    from mirror.formats.signing import PublicKey
     from mirror.planning.vouching import Vouching
 
 
 async def vouching_of(
-    generations: Sequence[Generation], destination: Destination
+    generations: Sequence[Generation], destination: Destination, unreadable: Told
 ) -> dict[str, Vouching]:
     """Say by target who vouches now for what its newest generation keeps.
 
-    Raises:
-        DestinationError: the destination cannot be read.
-
+    A target of which that cannot be found out is left out, and ``unreadable`` told of it.
     """
-    known = await destination.signers()
+    known: tuple[PublicKey, ...] = ()
+    with telling(unreadable):
+        known = await destination.signers()
     recorded = recorded_keys(generations)
     newest = {each.target: each for each in sorted(generations, key=lambda each: each.number)}
     found = {}
     for target, generation in sorted(newest.items()):
-        infos = await destination.held(generation.paths)
-        found[target] = await in_thread(vouching, infos.values(), known, recorded)
+        with telling(unreadable):
+            infos = await destination.held(generation.paths)
+            found[target] = await in_thread(vouching, infos.values(), known, recorded)
     return found

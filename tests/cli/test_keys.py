@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 async def test_a_name_that_no_key_can_have_is_a_wrong_request(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="cannot be called"):
         await key_generate("two words", tmp_path / "key")
+    with pytest.raises(RequestError, match="comment"):
+        await key_generate("a#b", tmp_path / "key")
     assert not (tmp_path / "key").exists()
 
 

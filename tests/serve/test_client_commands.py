@@ -284,6 +284,14 @@ def test_what_is_pasted_is_quoted() -> None:
     assert r'"a\"\${b}\\c:YWJj"' in client.nixos_module
 
 
+def test_a_key_that_nix_conf_cannot_have_spoils_no_other() -> None:
+    client = Client(url="http://pi", public_keys=("a#b-1:YWJj", "c-1:YWJj"), priority=1)
+    lines = client.nix_conf.splitlines()
+    assert lines[1] == "extra-trusted-public-keys = c-1:YWJj"
+    assert [line for line in lines if "#" in line] == [lines[-1]]
+    assert "a#b-1:YWJj" in client.command([input_addressed("x").path], client.keys)
+
+
 def test_nix_reads_the_lines_of_the_module(nix_stable: Nix) -> None:
     keys = ('a"${b}\\c-1:YWJj', "$plain-1:YWJj")
     client = Client(url="http://[::1]:8080", public_keys=keys, priority=1)
