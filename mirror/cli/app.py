@@ -344,6 +344,13 @@ def serve(
             "--signing-key", metavar="FILE", help="Sign what a served Nix store has with this key."
         ),
     ] = None,
+    all_paths: Annotated[
+        bool,
+        typer.Option(
+            "--all-paths",
+            help="Give any path of a served Nix store to whoever asks, not only what is kept.",
+        ),
+    ] = False,
 ) -> None:
     """Serve a cache to the network: narinfos and NARs, sources by hash, flake inputs, a page."""
     from mirror.cli import serving  # noqa: PLC0415 - start-up time
@@ -355,6 +362,7 @@ def serve(
             listen_at=listen or (),
             priority=priority,
             signing_key=signing_key,
+            all_paths=all_paths,
         )
     )
 

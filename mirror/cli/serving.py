@@ -38,6 +38,7 @@ async def serve(
     listen_at: Sequence[str],
     priority: int,
     signing_key: Path | None,
+    all_paths: bool = False,
 ) -> int:
     """``prefetch serve``."""
     if store == (served is not None):
@@ -51,7 +52,7 @@ async def serve(
     sockets = inherited_sockets(os.environ)
     if not addresses and not sockets:
         addresses = [_LOOPBACK]
-    async with _library(served, key) as library:
+    async with _library(served, key, all_paths=all_paths) as library:
         counters, log = Counters(), write_error
         application = Application(library, priority=priority, counters=counters, log=log)
         listening = listen(application, counters, addresses=addresses, sockets=sockets, log=log)
@@ -68,7 +69,9 @@ async def serve(
 
 
 @contextlib.asynccontextmanager
-async def _library(served: str | None, key: SecretKey | None) -> AsyncIterator[Library]:
+async def _library(
+    served: str | None, key: SecretKey | None, *, all_paths: bool
+) -> AsyncIterator[Library]:
     if served is None:
         # Without Nix there is no store of this machine, and nothing else was asked for.
         await Nix.find()
@@ -79,11 +82,18 @@ async def _library(served: str | None, key: SecretKey | None) -> AsyncIterator[L
                     "a cache directory is served with the signatures that it has",
                     hint="`prefetch sync --signing-key` and `prefetch sign` sign in it",
                 )
+            if all_paths:
+                raise RequestError(
+                    "a cache directory has no other paths than those that are kept in it",
+                    hint="--all-paths is for Nix stores; `public=` in a list says what is given",
+                )
             async with CacheLibrary.open(destination) as library:
                 yield library
         else:
             nix = await Nix.find()
-            async with StoreLibrary.open(destination, nix, signing_key=key) as of_store:
+            async with StoreLibrary.open(
+                destination, nix, signing_key=key, all_paths=all_paths
+            ) as of_store:
                 yield of_store
 
 

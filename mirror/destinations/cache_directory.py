@@ -15,6 +15,8 @@
     .prefetch/served                    changed when a server was last seen: :mod:`.served`
     .prefetch/retired/                  narinfos on their way out: :mod:`.sweep`
 
+What is private is in files that their owner alone can read (:mod:`.restricting`).
+
 What was compressed upstream is kept byte for byte, with upstream's signatures and no other. What
 was made here (:attr:`Claim.made_here`) is compressed with zstd, and signed if there is a key.
 
@@ -48,9 +50,11 @@ from mirror.destinations import documents, files
 from mirror.destinations.cache_staging import CacheStaging, StagedNar
 from mirror.destinations.checksums import CHECKSUMS, Checksums
 from mirror.destinations.damaged_paths import damaged_paths
+from mirror.destinations.generation import claims, private_paths
 from mirror.destinations.manifest import MANIFEST
 from mirror.destinations.mending import Mending
 from mirror.destinations.receipt import receipts_in
+from mirror.destinations.restricting import Restricting
 from mirror.destinations.room import Room, room_at
 from mirror.destinations.run_record import run_records_in
 from mirror.destinations.served import SERVING
@@ -98,6 +102,7 @@ class CacheDirectory:
             self.path, temporaries=self._staging, retired=self.path / RETIRED
         )
         self._known: set[StorePath] = set()
+        self._private: frozenset[StorePath] = frozenset()
         self._read: dict[StorePath, tuple[tuple[int, ...], NarInfo]] = {}
         """The narinfos that were read, each with what :func:`_state` says of its file."""
 
@@ -131,6 +136,8 @@ class CacheDirectory:
                 lock = files.locked(cache.path / ".prefetch/lock", f"the cache {cache.path}")
                 stack.enter_context(lock)
                 await in_thread(cache._prepare)
+                if to_mend:
+                    cache._private = private_paths(claims(await cache.generations(_nobody)))
                 stack.callback(shutil.rmtree, cache._staging, ignore_errors=True)
             yield cache
 
@@ -175,6 +182,10 @@ class CacheDirectory:
         """What it takes to mend it without any source."""
         return Mending(self.path, temporaries=self._staging, checksums=self._checksums)
 
+    @property
+    def _restricting(self) -> Restricting:
+        return Restricting(self.path, self._staging)
+
     async def protect(self, paths: Collection[StorePath]) -> bool:  # noqa: ARG002 - as said
         """Do nothing: only a run that holds the lock removes anything."""
         return False
@@ -187,10 +198,22 @@ class CacheDirectory:
         """Those of ``paths`` whose files are not what was written, as far as it is quickly told."""
         return await asyncio.to_thread(damaged_paths, self.path, paths)
 
+    async def restrict(self, private: Collection[StorePath], given: Collection[StorePath]) -> bool:
+        """Let nobody else read ``private`` paths, also those yet to come; all ``given`` ones."""
+        self._private = frozenset(private)
+        with files.explained(self.path):
+            return await in_thread(self._restricting.restrict, private, given)
+
     @contextlib.asynccontextmanager
     async def stage(self, claim: Claim) -> AsyncIterator[CacheStaging]:
         """Make room for a path, as it arrives."""
-        staging = CacheStaging(claim, temporaries=self._staging, publish=self._publish)
+        is_private = claim.info.path in self._private
+        staging = CacheStaging(
+            claim,
+            temporaries=self._staging,
+            publish=self._publish,
+            mode=files.PRIVATE_MODE if is_private else files.FILE_MODE,
+        )
         try:
             yield staging
         finally:
@@ -307,10 +330,14 @@ class CacheDirectory:
             signature = self._signing_key.sign(fingerprint(entry.info))
             entry = replace(entry, info=replace(entry.info, signatures=(signature,)))
         with files.explained(self.path):
+            is_private = path in self._private
+            if is_private and self._restricting.is_given(entry.url):
+                staged.temporary.chmod(files.FILE_MODE)
             staged.temporary.replace(self.path / entry.url)
             name, data = f"{path.hash_part}.narinfo", print_narinfo(entry)
             self._checksums.announce([(name, data)])
-            files.replace_file(self.path / name, data, temporaries=self._staging)
+            mode = files.PRIVATE_MODE if is_private else files.FILE_MODE
+            files.replace_file(self.path / name, data, temporaries=self._staging, mode=mode)
         self._known.add(path)
 
     def _manifest_path(self, generation: Generation) -> Path:
@@ -345,6 +372,10 @@ class CacheDirectory:
                 files.sync_directory(path.parent)
                 with contextlib.suppress(OSError):  # the target has other generations
                     path.parent.rmdir()
+
+
+def _nobody(error: DestinationError) -> None:
+    """Tell nobody of a manifest that cannot be read: a repair does."""
 
 
 def _state(status: os.stat_result) -> tuple[int, ...]:

@@ -46,14 +46,21 @@ class StagedNar:
 class CacheStaging:
     """The staging of a cache directory; what was not made upstream is compressed on the way.
 
-    ``publish`` gives a staged NAR its name; it blocks, and is called off the event loop.
+    ``publish`` gives a staged NAR its name; it blocks, and is called off the event loop. ``mode``
+    is that of the NAR's file.
     """
 
     keeps: Literal["compressed", "nar"] = "compressed"
 
     def __init__(
-        self, claim: Claim, *, temporaries: Path, publish: Callable[[StagedNar], None]
+        self,
+        claim: Claim,
+        *,
+        temporaries: Path,
+        publish: Callable[[StagedNar], None],
+        mode: int = files.FILE_MODE,
     ) -> None:
+        self._mode = mode
         self._claim = claim
         self._temporaries = temporaries
         self._publish = publish
@@ -106,7 +113,7 @@ class CacheStaging:
             file_hash = Hash("sha256", self._hash.digest())
         with files.explained(self._temporary):
             assert self._file is not None, "every NAR has bytes"
-            files.make_durable(self._file)
+            files.make_durable(self._file, mode=self._mode)
             if self._compressor is not None:
                 file_size = self._file.tell()
         url = f"nar/{file_hash.base32}.nar{_EXTENSIONS[compression]}"

@@ -1,7 +1,8 @@
 """Files of a destination: durable writes, the lock, and what a failure means to the user.
 
 Blocking, for use off the event loop. What is written here can be read by everyone (0644, and
-0755 for directories) whatever the umask is, since other users and web servers read it.
+0755 for directories) whatever the umask is, since other users and web servers read it; but for what
+is given to nobody else (0600).
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 FILE_MODE: Final = 0o644
+PRIVATE_MODE: Final = 0o600
+"""The mode of what only the owner of a destination may read."""
 DIRECTORY_MODE: Final = 0o755
 
 LARGEST_READ: Final = 1 << 28
@@ -89,7 +92,7 @@ def make_file(path: Path) -> None:
 def _modes_may_be_fixed(file: Path | int, mode: int) -> Iterator[None]:
     """Let pass that a mode cannot be set where the file allows as much already.
 
-    On FAT, all files have the mode that they were mounted with.
+    On FAT, all files have the mode that they were mounted with: what should be private is not.
     """
     try:
         yield
@@ -127,44 +130,45 @@ def replace_file(
     temporaries: Path,
     prefix: str | None = None,
     like: Path | None = None,
+    mode: int = FILE_MODE,
 ) -> None:
     """Write a file whole: who reads ``path`` sees the old content, or all of the new.
 
     ``temporaries`` is a directory on the same file system, in which its name begins with
     ``prefix``. The content is durable before it has its name; the name is once ``path``'s directory
     is synced. It has the mode of ``like`` and, where that is allowed, its owner; without such a
-    file all can read it.
+    file it has ``mode``.
     """
     descriptor, name = tempfile.mkstemp(dir=temporaries, prefix=prefix)
     temporary = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
-            make_durable(file, like=like)
+            make_durable(file, like=like, mode=mode)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
 
 
-def make_durable(file: IO[bytes], *, like: Path | None = None) -> None:
-    """Make a temporary file's content last, and readable by all, before it gets its name.
+def make_durable(file: IO[bytes], *, like: Path | None = None, mode: int = FILE_MODE) -> None:
+    """Make a temporary file's content last, with ``mode``, before it gets its name.
 
     ``like`` is a file whose mode and owner it is to have instead, if it is there.
     """
     file.flush()
-    mode = FILE_MODE if like is None else _given_as(file, like)
+    mode = mode if like is None else _given_as(file, like, mode)
     with _modes_may_be_fixed(file.fileno(), mode):
         os.fchmod(file.fileno(), mode)
     os.fsync(file.fileno())
 
 
-def _given_as(file: IO[bytes], like: Path) -> int:
+def _given_as(file: IO[bytes], like: Path, otherwise: int) -> int:
     """Give a file to the owner of another, where that is allowed; the other's mode."""
     try:
         status = like.stat()
     except FileNotFoundError:
-        return FILE_MODE
+        return otherwise
     # Only root can give a file to another user; who else may write it is its owner then.
     with contextlib.suppress(PermissionError):
         os.fchown(file.fileno(), status.st_uid, status.st_gid)

@@ -120,6 +120,17 @@ class Destination(Protocol):
         """
         ...
 
+    async def restrict(self, private: Collection[StorePath], given: Collection[StorePath]) -> bool:
+        """Let nobody else read ``private`` paths, also those yet to come; all ``given`` ones.
+
+        Whether that is possible: False where files cannot be kept from anybody.
+
+        Raises:
+            DestinationError: a file cannot be written.
+
+        """
+        ...
+
     def stage(self, claim: Claim) -> AbstractAsyncContextManager[Staging]:
         """Make room for a path."""
         ...

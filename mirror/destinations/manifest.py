@@ -37,6 +37,7 @@ def _members(generation: Generation) -> dict[str, Any]:
         "inputs": [dataclasses.asdict(each) for each in generation.inputs],
         **({"outputs": generation.outputs} if generation.outputs else {}),
         **({} if generation.vouched is None else {"vouched": _places(generation)}),
+        **({} if generation.private is None else {"private": generation.private}),
     }
 
 
@@ -73,6 +74,7 @@ def _of_ranges(text: str, paths: Sequence[StorePath]) -> frozenset[StorePath]:
 def _generation(document: Mapping[str, Any]) -> Generation:
     paths = tuple(StorePath.parse(path) for path in document["paths"])
     vouched = document.get("vouched")
+    private = document.get("private")
     return Generation(
         target=name(document["target"]),
         number=count(document["number"]),
@@ -91,6 +93,7 @@ def _generation(document: Mapping[str, Any]) -> Generation:
         vouched=None
         if vouched is None
         else {PublicKey.parse(key): _of_ranges(text, paths) for key, text in vouched.items()},
+        private=None if private is None else tuple(StorePath.parse(path) for path in private),
     )
 
 

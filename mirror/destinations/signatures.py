@@ -239,7 +239,7 @@ class Signatures:
         with files.explained(self._directory):
             self._checksums.announce((file.name, data) for file, data in contents.items())
             for file, data in contents.items():
-                files.replace_file(file, data, temporaries=self._temporaries)
+                files.replace_file(file, data, temporaries=self._temporaries, like=file)
             files.sync_directory(self._directory)
 
     def _record(self) -> None:

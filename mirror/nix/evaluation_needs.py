@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from mirror.nix.connection import Connection
     from mirror.nix.evaluate import Evaluated
     from mirror.nix.flake_inputs import LockedInput
+    from mirror.nix.places import Place
     from mirror.nix.stores import StoreLocation
 
 
@@ -42,7 +43,8 @@ class EvaluationNeeds:
     ``references`` are the paths, which the evaluating store holds, with what each refers to (itself
     left out): closed. ``derivations``, which are among them, are to be made ready as the target's
     own is: those that ``nix develop`` builds. ``locked``, ``registry`` and ``lock_hash`` are as
-    :class:`~mirror.nix.flake_inputs.FlakeInputs` has them. ``notices`` are for the user.
+    :class:`~mirror.nix.flake_inputs.FlakeInputs` has them, and so are ``names`` and ``places``;
+    those of a file are of its search path. ``notices`` are for the user.
     """
 
     references: Mapping[StorePath, tuple[StorePath, ...]] = field(default_factory=dict)
@@ -51,6 +53,8 @@ class EvaluationNeeds:
     registry: Mapping[str, str] = field(default_factory=dict)
     lock_hash: str | None = None
     notices: tuple[str, ...] = ()
+    names: Mapping[str, StorePath] = field(default_factory=dict)
+    places: Mapping[StorePath, frozenset[Place]] = field(default_factory=dict)
 
     @property
     def paths(self) -> frozenset[StorePath]:
@@ -117,6 +121,8 @@ class _Needs:
             registry=inputs.registry,
             lock_hash=inputs.lock_hash,
             notices=tuple(notices),
+            names=inputs.names,
+            places=inputs.places,
         )
 
     async def of_file(self, installable: FileInstallable) -> EvaluationNeeds:
@@ -126,6 +132,7 @@ class _Needs:
         references = await self._closure({*inputs, *touched.paths, *outputs})
         return EvaluationNeeds(
             references=references,
+            names={name: path for path, name in inputs.items()},
             notices=tuple(
                 f"{name} leads to {path}, which the store {self.store.url} does not have"
                 for path, name in inputs.items()

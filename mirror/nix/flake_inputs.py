@@ -16,12 +16,16 @@ from mirror.errors import EvaluationError
 from mirror.formats.content_address import fixed_output_path
 from mirror.formats.hashes import Hash
 from mirror.formats.store_path import STORE_DIRECTORY, StorePath
+from mirror.masking import has_secrets
+from mirror.nix.places import place_of
+from mirror.planning.sharing import SELF
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from mirror.nix.command import Nix
+    from mirror.nix.places import Place
     from mirror.nix.stores import StoreLocation
 
 
@@ -47,7 +51,9 @@ class FlakeInputs:
     that have a source of their own. ``registry`` maps an indirect
     reference (``flake:nixpkgs``) to the locked one that it stands for; it is empty for others.
     ``lock_hash`` is the SHA-256 of the lock file's bytes, None where there is none; ``unlocked``
-    are the inputs of the flake itself that the lock file does not have.
+    are the inputs of the flake itself that the lock file does not have. ``names`` has every name
+    that leads to a path, ``self`` for the source; ``places`` where they come from, without those
+    that come from no place that anybody can ask.
     """
 
     source: StorePath
@@ -56,6 +62,8 @@ class FlakeInputs:
     registry: Mapping[str, str]
     lock_hash: str | None
     unlocked: tuple[str, ...]
+    names: Mapping[str, StorePath]
+    places: Mapping[StorePath, frozenset[Place]]
 
 
 async def flake_inputs(nix: Nix, flake: str, *, store: StoreLocation) -> FlakeInputs:
@@ -77,6 +85,11 @@ async def flake_inputs(nix: Nix, flake: str, *, store: StoreLocation) -> FlakeIn
     locked = await asyncio.to_thread(
         lambda: [each for each in every if store.real(each.path).is_dir()]
     )
+    places: dict[StorePath, set[Place]] = {}
+    whole = {source: metadata["locked"]} if not has_secrets(flake) else {}
+    for path, reference in (*whole.items(), *_references(metadata["locks"])):
+        if (place := place_of(reference)) is not None:
+            places.setdefault(path, set()).add(place)
     return FlakeInputs(
         source=source,
         paths=frozenset({source, *(path for _, path in _paths(archive))}),
@@ -84,6 +97,8 @@ async def flake_inputs(nix: Nix, flake: str, *, store: StoreLocation) -> FlakeIn
         registry={metadata["originalUrl"]: metadata["url"]} if indirect else {},
         lock_hash=None if lock is None else Hash.of(lock).base16,
         unlocked=tuple(sorted(_root_inputs(metadata["locks"]) - _locked_inputs(lock))),
+        names={**dict(_paths(archive)), SELF: source},
+        places={path: frozenset(each) for path, each in places.items()},
     )
 
 
@@ -112,18 +127,22 @@ def _locked(
     archive: Mapping[str, Any], source: StorePath, locks: Mapping[str, Any]
 ) -> Iterator[LockedInput]:
     """Each source of the tree but the flake's own, by the first of its shortest names."""
-    modified = {}
-    for node in locks["nodes"].values():
-        locked = node.get("locked", {})
-        if "narHash" in locked:
-            path = fixed_output_path("source", hash=Hash.parse(locked["narHash"]), recursive=True)
-            modified[path] = locked.get("lastModified")
+    modified = {path: locked.get("lastModified") for path, locked in _references(locks)}
     names: dict[StorePath, str] = {}
     for name, path in sorted(_paths(archive), key=lambda each: (each[0].count("/"), each[0])):
         names.setdefault(path, name)
     for path, name in names.items():
         if path != source:
             yield LockedInput(name=name, path=path, last_modified=modified.get(path))
+
+
+def _references(locks: Mapping[str, Any]) -> Iterator[tuple[StorePath, Mapping[str, Any]]]:
+    """What the nodes of a lock file are locked to, with the path of each."""
+    for node in locks["nodes"].values():
+        locked = node.get("locked", {})
+        if "narHash" in locked:
+            digest = Hash.parse(locked["narHash"])
+            yield fixed_output_path("source", hash=digest, recursive=True), locked
 
 
 def _read(file: Path) -> bytes | None:

@@ -27,7 +27,8 @@ class NixSettings:
     """What Nix's settings of the same names say.
 
     ``store`` is the URL of the store that Nix uses by itself. ``always_allow_substitutes`` is
-    False for a Nix that has no such setting (before 2.19). The two times are in seconds.
+    False for a Nix that has no such setting (before 2.19). The two times are in seconds. Of
+    ``access_tokens`` only the names are known here: hosts, or hosts with a path.
     """
 
     substituters: tuple[str, ...]
@@ -41,6 +42,7 @@ class NixSettings:
     store: str
     narinfo_cache_positive_ttl: float
     narinfo_cache_negative_ttl: float
+    access_tokens: frozenset[str] = frozenset()
 
     def unbuildable(self, platform: str) -> str | None:
         """Why this machine does not build for a platform by itself: ``for …``; None if it does."""
@@ -77,6 +79,7 @@ async def read_settings(nix: Nix) -> NixSettings:
             store=settings["store"]["value"],
             narinfo_cache_positive_ttl=settings["narinfo-cache-positive-ttl"]["value"],
             narinfo_cache_negative_ttl=settings["narinfo-cache-negative-ttl"]["value"],
+            access_tokens=frozenset(settings["access-tokens"]["value"]),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise ToolError(

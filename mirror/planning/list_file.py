@@ -148,6 +148,8 @@ class _LineReader:
             raised=self._raised(options),
             edits=self._edits(options["edits"], installable) if "edits" in options else (),
             budget=read_budget(options["budget"], self.place) if "budget" in options else None,
+            private=self._names(options.get("private"), "private", installable),
+            public=self._names(options.get("public"), "public", installable),
         )
         return target, name or installable_word
 
@@ -216,6 +218,21 @@ class _LineReader:
         if isinstance(installable, FileInstallable) and installable.attribute is not None:
             shipped = None
         return read_edits(value, self.place, shipped, self._path)
+
+    def _names(self, value: Word | None, option: str, of: Installable) -> tuple[str, ...]:
+        if value is None:
+            return ()
+        if isinstance(of, PathInstallable):
+            raise self.place.error(
+                f"{option}= does not go with a derivation or a store path, which is not evaluated",
+                value.column,
+                "it with FLAKE#NAME, FILE.nix or FILE.nix#ATTRIBUTE",
+            )
+        parts = list(split_commas(value))
+        for part in parts:
+            if not part.text or part.text != part.text.strip():
+                raise self.place.error(f"{option}= lacks a name", part.column, VALUE_WORDS[option])
+        return tuple(part.text for part in parts)
 
     def _raised(self, options: dict[str, Word]) -> tuple[tuple[str, Level], ...]:
         raised: dict[str, Level] = {}

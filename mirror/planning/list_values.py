@@ -24,6 +24,8 @@ VALUE_WORDS: Final = {
     "edits": "names of edits or files with commas between: edits=NAME,./FILE.nix",
     "full": "package names with commas between: full=NAME,NAME",
     "level": f"one of {', '.join(Level.names())}",
+    "private": "names of a flake's inputs, `self` or `all`, with commas between: private=NAME",
+    "public": "names of a flake's inputs, `self` or `all`, with commas between: public=NAME",
     "sources": "package names with commas between: sources=NAME,NAME",
 }
 """Each option, with what its value may be."""

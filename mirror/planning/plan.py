@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mirror.planning.graph import in_order
+from mirror.planning.sharing import GIVEN
 from mirror.planning.targets import Level
 from mirror.planning.wants import Rules, Unobtainable, Wants
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from mirror.planning.availability import Availability, Offer
     from mirror.planning.fixed_outputs import FixedOutput
     from mirror.planning.graph import Graph
+    from mirror.planning.sharing import Sharing
     from mirror.planning.targets import Target
 
 
@@ -51,6 +53,7 @@ class TargetPlan:
     ``evaluated`` are those that only the evaluating store has, the root ``.drv`` closure with the
     sources that evaluation made, each with the paths that it refers to. ``kept`` are those of them
     all that the target's generation keeps: what only served to fetch a source is left out.
+    ``private`` are those of ``evaluated`` that are given to nobody else.
     """
 
     target: Target
@@ -62,6 +65,7 @@ class TargetPlan:
     build: frozenset[StorePath]
     unobtainable: Mapping[StorePath, Unobtainable]
     kept: frozenset[StorePath]
+    private: frozenset[StorePath] = frozenset()
     edits: tuple[EditPlan, ...] = ()
     notices: tuple[str, ...] = ()
 
@@ -182,6 +186,7 @@ def finish(
     unobtainable: Mapping[StorePath, Unobtainable],
     lasting: Wants,
     evaluated: Mapping[StorePath, tuple[StorePath, ...]],
+    sharing: Sharing = GIVEN,
     edits: tuple[EditPlan, ...] = (),
     notices: Iterable[str] = (),
 ) -> TargetPlan:
@@ -189,7 +194,7 @@ def finish(
 
     ``unobtainable`` are those of the wants, with all that is known of the reasons; ``lasting`` are
     the wants of the same target without fetchers; ``evaluated`` is the root ``.drv`` closure, each
-    path with those that it refers to.
+    path with those that it refers to, and ``sharing`` what of it is given to others.
     """
     level = target.level
     notices = list(notices)
@@ -212,6 +217,7 @@ def finish(
         build=frozenset(wants.build),
         unobtainable=unobtainable,
         kept=frozenset((*lasting.paths, *lasting.fetch, *evaluated)),
+        private=sharing.private & evaluated.keys(),
         edits=edits,
         notices=tuple(notices),
     )

@@ -79,6 +79,8 @@ class Target:
     ``installable_text`` is what the list says, for reports: without the credentials of a URL.
     ``raised`` maps package names to the level that they alone are raised to. The names of ``edits``
     are unique. ``budget`` is in bytes. ``list_file`` is the absolute name of the list that has it.
+    ``private`` and ``public`` are names of what evaluating it reads: what others are not given, or
+    are, other than usual.
     """
 
     name: str
@@ -89,6 +91,8 @@ class Target:
     edits: tuple[Edit, ...] = ()
     budget: int | None = None
     list_file: str | None = None
+    private: tuple[str, ...] = ()
+    public: tuple[str, ...] = ()
 
 
 def split_attribute_path(text: str) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ from mirror.errors import FormatError
 from mirror.formats.compression import decompressor
 from mirror.formats.narinfo import parse_narinfo
 from mirror.serve.answers import MISSING, Answer, InFile, Refusal
+from mirror.serve.given import Given
 from mirror.serve.leases import LEASE_SECONDS
 from mirror.serve.lock import Presence
 from mirror.serve.narinfos import (
@@ -61,6 +62,7 @@ class CacheLibrary:
         self._path = directory.path
         self._nars = f"{directory.path}/nar"
         self._narinfos = Narinfos(directory.path)
+        self._given = Given(directory, self.watched, is_eager=False)
         self._files = _NarFiles((self._path, self._path / RETIRED))
         self._retired = retired
         self._presence = presence
@@ -122,6 +124,8 @@ class CacheLibrary:
         One whose NAR is damaged is not given: its client then asks its other caches. Led to a file
         that it cannot have, Nix would take the whole cache for broken, and an old one would crash.
         """
+        if await self._given.is_private(hash_part):
+            return MISSING
         found = self._narinfos.find(hash_part)
         if found is None:
             retired = await self._retired.find(hash_part)
@@ -169,6 +173,8 @@ class CacheLibrary:
 
     async def unpacked(self, path: StorePath) -> Callable[[], Iterator[bytes]] | None:
         """What decompresses the path's NAR."""
+        if await self._given.is_private(path.hash_part):
+            return None
         data = read_narinfo(f"{self._path}/{path.hash_part}{SUFFIX}")
         try:
             entry = parse_narinfo(data) if data is not None else None

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from mirror.errors import FormatError
+from mirror.formats.cache_info import FILE_NAME as CACHE_INFO
 from mirror.serve.answers import Answer, text_answer
 from mirror.serve.watching import has_settled
 
@@ -124,16 +126,31 @@ def _read(file: str) -> tuple[bytes, _State] | None:
     except OSError:
         return None
     try:
-        state = _state(os.fstat(descriptor))
+        status = os.fstat(descriptor)
+        state, is_for_all = _state(status), _is_for_all(file, status)
         data = os.read(descriptor, _USUAL)
         if len(data) == _USUAL:
             data += os.read(descriptor, _LARGEST + 1 - _USUAL)
     except OSError:
         return None
     else:
-        return (data, state) if len(data) <= _LARGEST else None
+        return (data, state) if len(data) <= _LARGEST and is_for_all else None
     finally:
         os.close(descriptor)
+
+
+def _is_for_all(file: str, status: os.stat_result) -> bool:
+    """Whether everybody may read it: else it is its owner's alone (a private path's).
+
+    Of a directory that its owner alone can read, the modes say nothing.
+    """
+    if status.st_mode & stat.S_IROTH:
+        return True
+    try:
+        about = os.stat(f"{os.path.dirname(file)}/{CACHE_INFO}")  # noqa: PTH116, PTH120 - as text
+    except OSError:
+        return False
+    return not about.st_mode & stat.S_IROTH
 
 
 def _state(status: os.stat_result) -> _State:

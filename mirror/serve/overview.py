@@ -10,6 +10,7 @@ import asyncio
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
 
+from mirror.destinations.generation import claims, private_paths
 from mirror.serve.vouchers import Vouchers
 from mirror.serve.watching import state_of
 from mirror.sync.freshness import rehearsals
@@ -51,7 +52,7 @@ class Kept:
             realisable = (generation.root,)
         elif kept.issuperset(generation.outputs):
             realisable = generation.outputs
-        short = replace(generation, paths=(), sources={}, inputs=(), vouched=None)
+        short = replace(generation, paths=(), sources={}, inputs=(), vouched=None, private=())
         return cls(generation=short, paths=len(generation.paths), realisable=realisable)
 
 
@@ -157,6 +158,7 @@ class Overviews:
         self._vouchers.read(generations)
         receipts = await destination.receipts(errors.append)
         runs = {each.target: each for each in await destination.run_records(errors.append)}
+        private = private_paths(claims(generations))
         of_target: dict[str, list[Kept]] = {name: [] for name in runs}
         for each in sorted(generations, key=lambda each: -each.number):
             of_target.setdefault(each.target, []).append(Kept.of(each))
@@ -165,9 +167,17 @@ class Overviews:
                 Host(name=name, generations=tuple(of_target[name]), run=runs.get(name))
                 for name in sorted(of_target)
             ),
-            files={digest: path for each in generations for path, digest in each.sources.items()},
+            files={
+                digest: path
+                for each in generations
+                for path, digest in each.sources.items()
+                if path not in private
+            },
             inputs={
-                locked.path.hash_part: locked for each in generations for locked in each.inputs
+                locked.path.hash_part: locked
+                for each in generations
+                for locked in each.inputs
+                if locked.path not in private
             },
             paths=len({path for each in generations for path in each.paths}),
             unreadable=tuple(error.message for error in errors),

@@ -1,8 +1,9 @@
 """A Nix store as it is served: NARs are made of its files as they are asked for.
 
-What the store says of a path becomes its narinfo, signed in addition if there is a key; the file
-that it names is the uncompressed NAR. A path that is collected while it is sent is cut short, which
-the client sees.
+Given are the paths that generations keep, but for those that are for nobody else: a store has all
+that its machine ever built or fetched. What the store says of a path becomes its narinfo, signed in
+addition if there is a key; the file that it names is the uncompressed NAR. A path that is collected
+while it is sent is cut short, which the client sees.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from mirror.formats.signing import TrustedKeys, fingerprint
 from mirror.nix import daemon
 from mirror.serve.answers import MISSING, Answer, Made
 from mirror.serve.cache_library import NAR_TYPE
+from mirror.serve.given import Given
 from mirror.serve.narinfos import narinfo_answer
 from mirror.sources import filesystem
 from mirror.threads import in_thread
@@ -47,19 +49,30 @@ _NAME: Final = re.compile(r"([a-z0-9]{32})-([a-z0-9]{52})\.nar")
 class StoreLibrary:
     """A Nix store; :meth:`open` makes one."""
 
-    def __init__(self, store: NixStore, asking: _Asking, signing_key: SecretKey | None) -> None:
+    def __init__(
+        self, store: NixStore, asking: _Asking, signing_key: SecretKey | None, *, all_paths: bool
+    ) -> None:
         self.destination = store
+        self._given = None if all_paths else Given(store, self.watched, is_eager=True)
         self._asking = asking
         self._signing_key = signing_key
 
     @classmethod
     @contextlib.asynccontextmanager
     async def open(
-        cls, store: NixStore, nix: Nix, *, signing_key: SecretKey | None
+        cls,
+        store: NixStore,
+        nix: Nix,
+        *,
+        signing_key: SecretKey | None,
+        all_paths: bool = False,
     ) -> AsyncIterator[StoreLibrary]:
-        """Serve a store, whose paths ``signing_key`` signs where there is one."""
+        """Serve what a store's generations give, or ``all_paths`` that it has.
+
+        ``signing_key`` signs them where there is one.
+        """
         async with _Asking(nix, store) as asking:
-            yield cls(store, asking, signing_key)
+            yield cls(store, asking, signing_key, all_paths=all_paths)
 
     def absence(self) -> None:
         """None: whether the store answers is seen when it is asked."""
@@ -121,6 +134,9 @@ class StoreLibrary:
         return replace(info, signatures=(*info.signatures, key.sign(fingerprint(info))))
 
     async def _info(self, hash_part: str) -> PathInfo | None:
+        if self._given is not None and not await self._given.is_given(hash_part):
+            return None
+
         async def ask(connection: daemon.Connection) -> PathInfo | None:
             path = await connection.query_path_from_hash_part(hash_part)
             return None if path is None else await connection.query_path_info(path)

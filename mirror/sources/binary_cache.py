@@ -70,6 +70,8 @@ class BinaryCache:
     priority: int
     trusted: bool
     wants_mass_queries: bool
+    url: str = field(repr=False)
+    """As it was given, with all that is in it."""
     _base: str = field(repr=False)
     _client: HttpClient = field(repr=False)
     _signatures: SignatureChecks = field(repr=False)
@@ -127,6 +129,7 @@ class BinaryCache:
             priority=_priority(url, parameters.get("priority"), info.priority),
             trusted=parameters.get("trusted", "").lower() in {"1", "true", "yes"},
             wants_mass_queries=info.want_mass_query,
+            url=url,
             _base=base,
             _client=client,
             _signatures=SignatureChecks(keys or TrustedKeys()),

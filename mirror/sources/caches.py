@@ -33,6 +33,11 @@ class Caches:
         """The caches' names, first asked first."""
         return tuple(cache.name for cache in self.all)
 
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """Their URLs as they were given, for Nix: not to be told, they may have passwords."""
+        return tuple(cache.url for cache in self.all)
+
     async def offer(self, path: StorePath, *, is_fixed_output: bool) -> Offer | None:
         """What the first cache that has ``path`` says of it, None if none has it.
 

@@ -16,18 +16,20 @@ from mirror.planning import plan as planning
 from mirror.planning.availability import Availability
 from mirror.planning.graph import in_order
 from mirror.planning.plan import EditPlan
+from mirror.planning.sharing import SELF, share
 from mirror.planning.targets import Level
 from mirror.planning.wants import Rules
 from mirror.quantities import number
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Container, Mapping, Sequence
+    from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 
     from mirror.destinations import Destination
     from mirror.formats.path_info import PathInfo
     from mirror.formats.store_path import StorePath
     from mirror.nix.evaluate import Evaluated
     from mirror.planning.plan import Plan, TargetPlan
+    from mirror.planning.sharing import Sharing
     from mirror.planning.targets import Target
     from mirror.planning.wants import Unobtainable, Wants
     from mirror.sources.caches import Caches
@@ -139,15 +141,29 @@ class _Planner:
         chosen = f"evaluated as {evaluated.chosen}" if evaluated.chosen else None
         unobtainable = {path: self._with_refusal(each) for path, each in wants.unobtainable.items()}
         closure = in_order([root], lambda path: self._references.get(path, ()))
+        read = {**{path: self._references[path] for path in closure}, **needs.references}
+        sharing = share(
+            target,
+            evaluated=read,
+            needed={*wants.paths, *wants.fetch},
+            names=needs.names,
+            fetchable=self._workshop.fetchable(needs.places),
+        )
         return planning.finish(
             target,
             root,
             wants=wants,
             unobtainable=unobtainable,
             lasting=lasting,
-            evaluated={**{path: self._references[path] for path in closure}, **needs.references},
+            evaluated=read,
+            sharing=sharing,
             edits=await self._edits(evaluated),
-            notices=(*((chosen,) if chosen else ()), *needs.notices, *notices),
+            notices=(
+                *((chosen,) if chosen else ()),
+                *needs.notices,
+                *notices,
+                *_who_is_given(sharing, needs.names),
+            ),
         )
 
     async def _wants(
@@ -228,6 +244,23 @@ class _Planner:
                 held=held, offer=offer, damage=self._kept.damaged.get(path)
             )
         return known
+
+
+def _who_is_given(sharing: Sharing, names: Mapping[str, StorePath]) -> Iterator[str]:
+    """What is to be said of that not everybody is given everything."""
+    for name, path in sharing.exposed.items():
+        yield (
+            f"what builds it refers to {path}, which is {_called(name)}: so clients are given it"
+        )
+    if sharing.private:
+        named = {_called(name): path for name, path in names.items() if path in sharing.private}
+        others = len(sharing.private.difference(named.values()))
+        shown = [*named, *([number(others, "other path")] if others else [])]
+        yield f"only evaluation reads these, and clients are not given them: {', '.join(shown)}"
+
+
+def _called(name: str) -> str:
+    return "the flake itself" if name == SELF else name
 
 
 def _tell_of_damage(damaged: Mapping[StorePath, str], observer: Observer) -> None:

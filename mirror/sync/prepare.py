@@ -13,10 +13,11 @@ from mirror.nix.evaluate import Evaluated, evaluate_all
 from mirror.nix.evaluation_needs import EvaluationNeeds, evaluation_needs
 from mirror.planning.fixed_output_index import FixedOutputs
 from mirror.planning.graph import Graph
+from mirror.planning.sharing import ALL, SELF, unknown_names
 from mirror.planning.targets import Level
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from mirror.formats.path_info import PathInfo
     from mirror.formats.store_path import StorePath
@@ -88,6 +89,16 @@ async def evaluate_targets(
         )
     observer.step("reading the build graph")
     needs = {each.target.name: await _needs(each, workshop, observer) for each in evaluated}
+    # Whoever names what is to be private, and names it wrong, must not have it given away.
+    misnamed = {
+        each.target.name: (each.target, EvaluationError(problem, hint=hint))
+        for each in evaluated
+        for problem, hint in _misnamed(each.target, needs[each.target.name])
+    }
+    failures += misnamed.values()
+    evaluated = [each for each in evaluated if each.target.name not in misnamed]
+    needs = {name: each for name, each in needs.items() if name not in misnamed}
+    roots = [root for each in evaluated for root in each.roots]
     roots += [path for each in needs.values() for path in each.derivations]
     graph = Graph(await asyncio.to_thread(read_closure, workshop.store, roots))
     return EvaluatedTargets(
@@ -100,6 +111,15 @@ async def evaluate_targets(
             graph, overrides=workshop.nix.environment, system=workshop.settings.system
         ),
     )
+
+
+def _misnamed(target: Target, needs: EvaluationNeeds) -> Iterator[tuple[str, str]]:
+    """What is wrong with the names of ``private=`` and ``public=``, and what to do about it."""
+    if needs.names and (unknown := unknown_names(target, needs.names)):
+        yield (
+            f"{target.name} has nothing called {', '.join(unknown)}, as private= or public= say",
+            f"it has: {', '.join(sorted({SELF, ALL, *needs.names}))}",
+        )
 
 
 async def _needs(evaluated: Evaluated, workshop: Workshop, observer: Observer) -> EvaluationNeeds:

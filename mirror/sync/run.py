@@ -26,6 +26,7 @@ from mirror.sync.planner import make_plan
 from mirror.sync.prepare import evaluate_targets
 from mirror.sync.records import problems, record_run
 from mirror.sync.report import Outcome
+from mirror.sync.restricting import restrict
 from mirror.sync.room import expect_room, need, telling_what_is_left
 from mirror.threads import in_thread
 
@@ -231,6 +232,7 @@ async def _try(
     evaluated = await evaluate_targets(targets, workshop, observer)
     plan = await _protected_plan(evaluated, workshop, destination, observer)
     await expect_room(plan, destination)
+    await restrict(plan, destination, observer)
     async with telling_what_is_left(plan, destination, observer) as watching:
         outcomes = await obtain(
             _items(plan, evaluated, workshop),
@@ -365,9 +367,12 @@ def _generation(
         missing=tuple(sorted((plan.kept - there) | plan.unobtainable.keys())),
         sources=evaluated.fixed_outputs.flat_hashes(paths),
         inputs=tuple(
-            each for each in evaluated.needs[plan.target.name].locked if each.path in plan.kept
+            each
+            for each in evaluated.needs[plan.target.name].locked
+            if each.path in plan.kept and each.path not in plan.private
         ),
         outputs=tuple(evaluated.graph[plan.root].output_paths()),
+        private=tuple(sorted(plan.private.intersection(paths))),
     )
 
 
@@ -375,7 +380,7 @@ def _say_the_same(one: Generation, other: Generation) -> bool:
     def content(each: Generation) -> tuple[object, ...]:
         return (
             *(each.installable, each.level, each.root),
-            *(each.paths, each.missing, each.sources, each.inputs),
+            *(each.paths, each.missing, each.sources, each.inputs, each.private),
         )
 
     return content(one) == content(other)

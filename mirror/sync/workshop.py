@@ -15,6 +15,7 @@ from mirror.destinations import CacheDirectory
 from mirror.errors import FormatError, PrefetchError, RequestError, SourceError, TransientError
 from mirror.formats.signing import PublicKey, TrustedKeys, shown
 from mirror.nix import daemon
+from mirror.nix.places import credentials
 from mirror.nix.settings import read_settings
 from mirror.nix.stores import locate
 from mirror.sources.archives.tree import Limits
@@ -33,10 +34,12 @@ from mirror.temporaries import remove_left_behind, temporary_directory
 from mirror.threads import in_thread
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 
     from mirror.destinations import Destination
+    from mirror.formats.store_path import StorePath
     from mirror.nix.command import Nix
+    from mirror.nix.places import Credentials, Place
     from mirror.nix.settings import NixSettings
     from mirror.nix.stores import StoreLocation
     from mirror.planning.fixed_outputs import FixedOutput
@@ -86,6 +89,7 @@ class Workshop:
     local: LocalStore
     trusted_keys: tuple[str, ...]
     keys: TrustedKeys
+    credentials: Credentials
     _client: HttpClient
     _origins: Source
     _hashed_mirrors: HashedMirrors
@@ -105,6 +109,14 @@ class Workshop:
             upstream.reverse()
         return (*self.caches.all, *upstream, *self._archives, self._builder)
 
+    def fetchable(self, places: Mapping[StorePath, frozenset[Place]]) -> frozenset[StorePath]:
+        """The paths that come from places which anybody can ask, without credentials."""
+        return frozenset(
+            path
+            for path, each in places.items()
+            if any(not self.credentials.are_for(place) for place in each)
+        )
+
     def builder_refusal(self, fixed_output: FixedOutput) -> str | None:
         """Why a fixed output's builder cannot be run here; None if it can."""
         return self._builder.refusal(fixed_output)
@@ -123,7 +135,7 @@ class Workshop:
     def build_options(self, destination: Destination) -> Iterator[dict[str, str]]:
         """Give settings with which Nix builds what the destination has all inputs of."""
         with contextlib.ExitStack() as stack:
-            caches = list(self.caches.names)
+            caches = list(self.caches.urls)
             if isinstance(destination, CacheDirectory):
                 caches.insert(0, f"file://{stack.enter_context(_plain_name(destination.path))}")
             yield {
@@ -184,6 +196,7 @@ async def open_workshop(
             local=LocalStore(evaluation, store),
             trusted_keys=trusted,
             keys=keys,
+            credentials=await in_thread(credentials, settings.access_tokens, settings.netrc_file),
             _client=client,
             _origins=Origins(client, scratch, limits=options.limits),
             _hashed_mirrors=HashedMirrors(mirrors, client, scratch),

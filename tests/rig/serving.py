@@ -113,11 +113,15 @@ async def serve_directory(
 
 @contextlib.asynccontextmanager
 async def serve_store(
-    nix: Nix, store: StoreLocation, *, signing_key: SecretKey | None = None
+    nix: Nix,
+    store: StoreLocation,
+    *,
+    signing_key: SecretKey | None = None,
+    all_paths: bool = False,
 ) -> AsyncIterator[Served]:
     async with (
         NixStore.open(nix, store, exclusive=False) as opened,
-        StoreLibrary.open(opened, nix, signing_key=signing_key) as library,
+        StoreLibrary.open(opened, nix, signing_key=signing_key, all_paths=all_paths) as library,
         serve_library(library) as served,
     ):
         yield served

@@ -32,7 +32,8 @@ async def test_a_client_builds_from_a_served_store(bench: Bench, any_nix: Nix) -
         status = json.loads((await served.ask("/status.json")).body)
         assert [host["name"] for host in status["hosts"]] == ["laptop"]
         assert status["public_keys"] == [str(key.public)]
-        for path in generation.paths[:20]:
+        given = [each for each in generation.paths if each not in (generation.private or ())]
+        for path in given[:20]:
             entry = parse_narinfo((await served.ask(f"/{path.hash_part}.narinfo")).body)
             assert TrustedKeys([key.public]).verify(entry.info) == key.public
             reply = await served.ask(f"/{entry.url}")
@@ -83,7 +84,7 @@ async def test_files_that_are_gone_end_the_connection(bench: Bench, any_nix: Nix
     file = bench.directory / "large"
     file.write_bytes(b"x" * 2_000_000)
     path = run(any_nix, "nix-store", "--add", str(file), store=store).stdout.strip()
-    async with serve_store(any_nix, StoreLocation.parse(store.url)) as served:
+    async with serve_store(any_nix, StoreLocation.parse(store.url), all_paths=True) as served:
         hash_part = path.removeprefix("/nix/store/")[:32]
         entry = parse_narinfo((await served.ask(f"/{hash_part}.narinfo")).body)
         store.real(path).chmod(0o644)

@@ -341,8 +341,11 @@ async def _drain(answer: Answer) -> None:
 
 
 def _credentials(netrc: httpx.NetRCAuth | None, url: str) -> Mapping[str, str]:
-    """The header with what the netrc file has for the URL's host, which may be nothing."""
-    if netrc is None:
+    """The header with what the netrc file has for the URL's host, which may be nothing.
+
+    What the URL itself has comes first, as for curl.
+    """
+    if netrc is None or "@" in url.partition("://")[2].partition("/")[0]:
         return {}
     found = next(netrc.auth_flow(httpx.Request("GET", url))).headers.get("authorization")
     return {} if found is None else {"Authorization": found}

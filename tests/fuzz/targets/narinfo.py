@@ -27,6 +27,7 @@ _DIRECTORY: Final = "/srv/cache"
 _CACHES: Final = [
     BinaryCache(
         name=name,
+        url=name,
         _base=name,
         priority=0,
         trusted=False,

@@ -1,0 +1,32 @@
+"""Keeping from others, before the first byte of it arrives, what is for nobody else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mirror.destinations.generation import Claim, claims, private_paths
+
+if TYPE_CHECKING:
+    from mirror.destinations import Destination
+    from mirror.errors import DestinationError
+    from mirror.planning.plan import Plan
+    from mirror.sync.report import Observer
+
+
+async def restrict(plan: Plan, destination: Destination, observer: Observer) -> None:
+    """Have nobody else given what the plan keeps private, also of what is there already.
+
+    Raises:
+        DestinationError: the destination cannot be written.
+
+    """
+    unreadable: list[DestinationError] = []  # keeping a generation says so
+    earlier = claims(await destination.generations(unreadable.append))
+    planned = [Claim(each.target.name, each.paths, each.private) for each in plan.targets]
+    private = private_paths([*earlier, *planned])
+    given = {path for each in planned for path in each.paths} - private
+    if not await destination.restrict(private, given):
+        observer.notice(
+            f"the file system of {destination.name} keeps files from nobody: whoever reads it is "
+            f"given what only evaluation needs, too ({len(private)} paths)"
+        )
