@@ -16,7 +16,7 @@ def refused_lines(vouching: Mapping[str, Vouching], destination: str) -> Iterato
     problems = {target: problem for target, each in vouching.items() if (problem := each.problem)}
     for target, problem in problems.items():
         yield f"{target}: {problem}"
-    if problems:
+    if any(vouching[target].is_recorded for target in problems):
         yield (
             f"  sign what is here: prefetch sign --to {shlex.quote(destination)} --signing-key "
             "FILE; or sync with --signing-key FILE"

@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from mirror.errors import FormatError
+from mirror.errors import FormatError, printable
 from mirror.formats.signing import PublicKey, TrustedKeys
 from mirror.formats.verify import matching_content_address
 
@@ -34,10 +34,13 @@ class Vouching:
     ``by_key`` has the paths that each of the known keys has signed; a path may be with several.
     ``refused`` are those that no client takes, each with the names of the unknown keys that have
     signed it, of which there may be none. What is in neither follows from its content.
+    ``is_recorded``: it was recorded which keys were trusted when the paths were kept, so an unknown
+    key is one that no sync trusted.
     """
 
     by_key: Mapping[PublicKey, frozenset[StorePath]] = field(default_factory=dict)
     refused: Mapping[StorePath, tuple[str, ...]] = field(default_factory=dict)
+    is_recorded: bool = True
 
     @property
     def problem(self) -> str | None:
@@ -46,8 +49,15 @@ class Vouching:
             return None
         example = min(self.refused)
         count = len(self.refused)
+        if not self.is_recorded:
+            what = f"{example} was" if count == 1 else f"{count:,} paths, {example} for one, were"
+            return (
+                f"{what} kept by an earlier version, which did not record whose signatures it "
+                "trusted: the next sync does, and clients can then be told"
+            )
         paths = f"{example} has" if count == 1 else f"{count:,} paths, {example} for one, have"
-        names = sorted({name for each in self.refused.values() for name in each})
+        signers = sorted({name for each in self.refused.values() for name in each})
+        names = [printable(name) for name in signers]
         by = f" (some are signed by {', '.join(names)}, which no sync trusted)" if names else ""
         return (
             f"{paths} no signature that a client could be told to trust{by}: clients refuse "

@@ -86,6 +86,16 @@ def _lines(overview: Overview, counters: Counters, file_bytes: int | None) -> It
         ),
     )
     yield from _metric(
+        "refused_by_clients",
+        "gauge",
+        "Paths of a target's newest generation that have no signature which a client can trust.",
+        (
+            ({"target": host.name}, len(host.vouching.refused))
+            for host in listed
+            if host.vouching is not None
+        ),
+    )
+    yield from _metric(
         "refreshed_time_seconds",
         "gauge",
         "When a target was last found to be all there.",

@@ -135,10 +135,9 @@ def _of_client(host: Host, client: Client, mending: str) -> Iterator[str]:
         )
     problem = host.vouching.problem if host.vouching else None
     if problem is not None:
-        yield (
-            f'<p class="warn">{escape(problem)}. This signs it: '
-            f"<code>{escape(mending)} --signing-key FILE</code></p>"
-        )
+        signing = f" This signs it: <code>{escape(mending)} --signing-key FILE</code>"
+        is_recorded = host.vouching is None or host.vouching.is_recorded
+        yield f'<p class="warn">{escape(problem)}.{signing if is_recorded else ""}</p>'
 
 
 def _state(host: Host) -> tuple[str, str]:
@@ -151,6 +150,8 @@ def _state(host: Host) -> tuple[str, str]:
         return f"{number(len(host.newest.missing), 'path')} missing", "bad"
     if host.run is not None and not host.run.is_complete:
         return "complete, last run failed", "warn"
+    if host.vouching is not None and host.vouching.refused:
+        return f"complete, clients refuse {number(len(host.vouching.refused), 'path')}", "warn"
     return _REHEARSED[host.rehearsal.state if host.rehearsal else None]
 
 

@@ -33,6 +33,7 @@ class Vouchers:
         self._library = library
         self._newest: Mapping[str, tuple[StorePath, ...]] = {}
         self._recorded: Mapping[PublicKey, Collection[StorePath]] = {}
+        self._unrecorded: Collection[str] = ()
         self._state: object = None
         self._found: Mapping[str, Vouching] = {}
 
@@ -40,6 +41,8 @@ class Vouchers:
         """Take note of all generations that there are."""
         in_turn = sorted(generations, key=lambda each: each.number)
         newest = {each.target: each.paths for each in in_turn}
+        recorded = {each.target: each.vouched is not None for each in in_turn}
+        self._unrecorded = {target for target, is_recorded in recorded.items() if not is_recorded}
         # Most paths are those of many targets: each is remembered once.
         once = {path: path for paths in newest.values() for path in paths}
         self._newest = {
@@ -63,7 +66,10 @@ class Vouchers:
         state = (await self._library.signatures_state(), ours)
         if state != self._state:
             self._found = {
-                name: await self._look_at(each, ours) for name, each in self._newest.items()
+                name: replace(
+                    await self._look_at(each, ours), is_recorded=name not in self._unrecorded
+                )
+                for name, each in self._newest.items()
             }
             self._state = state
         return tuple(

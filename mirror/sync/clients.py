@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mirror.destinations.documents import telling
@@ -34,5 +35,6 @@ async def vouching_of(
     for target, generation in sorted(newest.items()):
         with telling(unreadable):
             infos = await destination.held(generation.paths)
-            found[target] = await in_thread(vouching, infos.values(), known, recorded)
+            vouched = await in_thread(vouching, infos.values(), known, recorded)
+            found[target] = replace(vouched, is_recorded=generation.vouched is not None)
     return found

@@ -211,6 +211,10 @@ async def test_each_host_has_its_own_keys_and_the_lines_have_all(two_hosts: Path
         assert (b["keys"], b["refused"]) == ([str(OTHER.public)], [])
         assert str(UP.public) not in b["command"]
         assert set(document["client"]["keys"]) == set(a["keys"])
+        page = (await served.ask("/")).body.decode()
+        assert page.count("complete, clients refuse 1 path<") == 1
+        metrics = (await served.ask("/metrics")).body.decode()
+        assert 'prefetch_refused_by_clients{target="a"} 1\n' in metrics
         for lines in (document["client"]["nix_conf"], document["client"]["nixos"]):
             assert all(key in lines for key in a["keys"])
         assert served.log == []
@@ -230,6 +234,9 @@ async def test_a_manifest_of_an_earlier_version_is_judged_by_the_keys_that_other
         assert client["keys"] == [str(OTHER.public)]
         refused = sorted(each.path for each in map(input_addressed, ("one", "three")))
         assert client["refused"] == refused
+        page = (await served.ask("/")).body.decode()
+        assert "did not record whose signatures it trusted" in page
+        assert "This signs it" not in page
 
 
 def test_a_manifest_says_in_few_bytes_who_vouched() -> None:
