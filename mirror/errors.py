@@ -64,7 +64,14 @@ class ListError(RequestError):
 
 
 class EvaluationError(PrefetchError):
-    """Nix could not evaluate a target; ``message`` ends with Nix's own words."""
+    """Nix could not evaluate a target; ``message`` ends with Nix's own words.
+
+    ``edit`` is the edit that it failed with, None if that is the target itself.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None, edit: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.edit = edit
 
 
 class ArgumentError(EvaluationError):

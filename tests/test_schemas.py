@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 from pathlib import Path
@@ -12,6 +13,7 @@ from jsonschema import Draft202012Validator
 from rig.compared.sitecustomize import compared
 
 from mirror import schemas
+from mirror.cli.app import app
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,18 +79,38 @@ def test_what_two_of_them_define_is_the_same() -> None:
 
 def test_a_sync_has_what_a_plan_has() -> None:
     planned, synced = schema("plan")["properties"], schema("sync")["properties"]
+    del planned["room"]  # a sync that has none ends with an error
     assert planned.items() <= synced.items()
 
 
 def test_an_unannounced_member_fails() -> None:
     """This is what every document that any test makes goes through, in whatever process."""
-    members = {"target": "laptop", "paths": []}
-    assert json.loads(schemas.encode("why", members)) == {"version": 1, **members}
+    members = {"name": "a-1", "public_key": "a-1:…"}
+    assert json.loads(schemas.encode("key", members)) == {"version": 1, **members}
     with pytest.raises(AssertionError, match="'more' was unexpected"):
-        schemas.encode("why", {**members, "more": 1})
-    with pytest.raises(AssertionError, match="'paths' is a required property"):
-        schemas.encode("why", {"target": "laptop"})
+        schemas.encode("key", {**members, "more": 1})
+    with pytest.raises(AssertionError, match="'public_key' is a required property"):
+        schemas.encode("key", {"name": "a-1"})
     assert schemas.encode is compared
+
+
+def test_the_page_lists_each() -> None:
+    page = (PROJECT / "docs/json.md").read_text()
+    link = r"\[\1\.json\]\(\.\./(mirror/schemas/\1\.json)\)"
+    rows = re.findall(rf"^\| (\w+) \| .+ \| {link} \|$", page, re.MULTILINE)
+    assert sorted(name for name, _ in rows) == schemas.names()
+    assert all((PROJECT / file).is_file() for _, file in rows)
+
+
+def test_each_command_that_reports_has_a_document() -> None:
+    silent: set[str] = set()
+    reporting: set[str] = set()
+    for command in app.registered_commands:
+        assert command.callback is not None
+        options = inspect.signature(command.callback).parameters
+        (reporting if "json" in options else silent).add(command.callback.__name__)
+    assert silent == {"serve", "demo", "schema"}
+    assert reporting <= {*schemas.names()}
 
 
 def test_no_document_is_written_elsewhere() -> None:

@@ -6,11 +6,13 @@ Only what parsing needs is imported here, so that ``prefetch --help`` answers at
 from __future__ import annotations
 
 import enum
+import sys
 from pathlib import Path  # noqa: TC003 - typer reads annotations
-from typing import Annotated
+from typing import Annotated, Final, cast
 
 import typer
 
+from mirror.cli import INTERRUPTED
 from mirror.cli.options import (
     Json,
     Level,
@@ -23,7 +25,10 @@ from mirror.cli.options import (
     TrustedKeys,
     given,
 )
-from mirror.cli.running import run
+from mirror.cli.running import print_error_document, run
+
+_UsageError: Final = cast("type[typer.BadParameter]", typer.BadParameter.__base__)
+"""What typer raises for options that cannot be understood; it has no public name for it."""
 
 app = typer.Typer(
     name="prefetch",
@@ -89,7 +94,7 @@ def plan(
         builder=not no_builder,
         archives=not no_archives,
     )
-    run(commands.plan(request, json=json))
+    run(commands.plan(request, json=json), json=json)
 
 
 @app.command()
@@ -185,7 +190,7 @@ def sync(
         signing_key=signing_key,
     )
     if dry_run:
-        run(commands.plan(request, json=json))
+        run(commands.plan(request, json=json), json=json)
     manner = commands.SyncManner(
         jobs=jobs,
         keep_going=keep_going,
@@ -197,7 +202,7 @@ def sync(
         skip_if_running=skip_if_running,
         on_change=on_change,
     )
-    run(commands.sync(request, manner))
+    run(commands.sync(request, manner), json=json)
 
 
 @app.command()
@@ -221,7 +226,7 @@ def check(
     from mirror.cli.request import Request  # noqa: PLC0415 - start-up time
 
     request = Request(lists=tuple(lists), to=to, store=store)
-    run(commands.check(request, valid_paths, json=json))
+    run(commands.check(request, valid_paths, json=json), json=json)
 
 
 @app.command()
@@ -230,7 +235,7 @@ def rehearse(lists: Lists, *, to: To = None, store: Store = None, json: Json = F
     from mirror.cli import commands  # noqa: PLC0415 - start-up time
     from mirror.cli.request import Request  # noqa: PLC0415 - start-up time
 
-    run(commands.rehearse(Request(lists=tuple(lists), to=to, store=store), json=json))
+    run(commands.rehearse(Request(lists=tuple(lists), to=to, store=store), json=json), json=json)
 
 
 @app.command()
@@ -264,7 +269,7 @@ def why(
 
     lists = () if list_file is None else (list_file,)
     request = Request(lists=lists, to=to, store=store)
-    run(commands.why(request, target, path, every=every, json=json))
+    run(commands.why(request, target, path, every=every, json=json), json=json)
 
 
 @app.command()
@@ -272,19 +277,22 @@ def export(
     lists: Lists,
     *,
     form: Annotated[
-        ExportForm,
+        ExportForm | None,
         typer.Option(
             "--format",
             help="closure-info: a Nix expression of the root paths, for rootPaths of closureInfo; "
-            "paths: all store paths, one a line; dot: the graph, for Graphviz.",
+            "paths (where nothing is named): all store paths, one a line; dot: the graph, for "
+            "Graphviz.",
+            show_default=False,
         ),
-    ] = ExportForm.PATHS,
+    ] = None,
     level: Level = None,
     store: Store = None,
     substituter: Substituters = None,
     trusted_key: TrustedKeys = None,
     no_builder: NoBuilder = False,
     no_archives: NoArchives = False,
+    json: Json = False,
 ) -> None:
     """Print what a hermetic test must hold, so that the targets can be rebuilt in it."""
     from mirror.cli import commands  # noqa: PLC0415 - start-up time
@@ -300,7 +308,7 @@ def export(
         builder=not no_builder,
         archives=not no_archives,
     )
-    run(commands.export(request, form=form.value))
+    run(commands.export(request, form=form and form.value, json=json), json=json)
 
 
 @app.command()
@@ -308,7 +316,7 @@ def roots(*, to: To = None, json: Json = False) -> None:
     """List what is kept: for which target, since when, how big."""
     from mirror.cli import commands  # noqa: PLC0415 - start-up time
 
-    run(commands.roots(to, json=json))
+    run(commands.roots(to, json=json), json=json)
 
 
 @app.command()
@@ -422,7 +430,10 @@ def verify(
         builder=False,
         archives=not no_archives,
     )
-    run(verifying.verify(request, directory, jobs=jobs, repair=repair, quiet=quiet, json=json))
+    run(
+        verifying.verify(request, directory, jobs=jobs, repair=repair, quiet=quiet, json=json),
+        json=json,
+    )
 
 
 @app.command()
@@ -501,7 +512,7 @@ def prune(
         old_signatures=old_signatures,
         dry_run=dry_run,
     )
-    run(upkeep.prune(request, json=json))
+    run(upkeep.prune(request, json=json), json=json)
 
 
 @app.command()
@@ -530,7 +541,7 @@ def sign(
     """Sign what was made here and has no signature, in a cache directory."""
     from mirror.cli import upkeep  # noqa: PLC0415 - start-up time
 
-    run(upkeep.sign(to, signing_key, every=every, dry_run=dry_run, json=json))
+    run(upkeep.sign(to, signing_key, every=every, dry_run=dry_run, json=json), json=json)
 
 
 @key_app.command("generate")
@@ -541,21 +552,25 @@ def key_generate(
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help="Where to write the secret key; must not exist.")
     ],
+    *,
+    json: Json = False,
 ) -> None:
     """Make a key pair: the secret to FILE, the public one is printed."""
     from mirror.cli import keys  # noqa: PLC0415 - start-up time
 
-    run(keys.key_generate(name, file))
+    run(keys.key_generate(name, file, json=json), json=json)
 
 
 @key_app.command("show")
 def key_show(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A secret key.")],
+    *,
+    json: Json = False,
 ) -> None:
     """Print the public key of a secret one."""
     from mirror.cli import keys  # noqa: PLC0415 - start-up time
 
-    run(keys.key_show(file))
+    run(keys.key_show(file, json=json), json=json)
 
 
 @app.command()
@@ -572,6 +587,30 @@ def demo(
     run(commands.demo(keep))
 
 
+@app.command()
+def schema(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="NAME", help="A document; without it, all are listed.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Print the JSON Schema of a document that --json, or a server, gives."""
+    from mirror.cli import commands  # noqa: PLC0415 - start-up time
+
+    run(commands.schema(name))
+
+
 def main() -> None:
-    """Run the program."""
-    app()
+    """Run the program; with --json, options that cannot be understood are a document, too."""
+    try:
+        code = app(standalone_mode=False)
+    except _UsageError as error:
+        error.show()
+        code = error.exit_code
+        if "--json" in sys.argv:
+            print_error_document(error.format_message(), None, code)
+    except typer.Abort:
+        code = INTERRUPTED
+    sys.exit(code)

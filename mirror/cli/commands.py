@@ -7,11 +7,12 @@ import contextlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from mirror import schemas
 from mirror.cli import documents, render
 from mirror.cli.clients_report import refused_lines
 from mirror.cli.keys import read_key
-from mirror.cli.on_change import run_on_change
-from mirror.cli.progress import QuietObserver, observer
+from mirror.cli.on_change import OnChange, run_on_change
+from mirror.cli.progress import Noting, QuietObserver, observer
 from mirror.cli.request import (
     list_name,
     named_target,
@@ -24,6 +25,7 @@ from mirror.errors import (
     DestinationError,
     LockedError,
     PrefetchError,
+    RequestError,
 )
 from mirror.nix.command import Nix
 from mirror.planning.export import closure_info_lines, dot_lines
@@ -41,7 +43,7 @@ from mirror.sync.unsettled import put_back_interrupted
 from mirror.sync.workshop import open_workshop
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from mirror.cli.request import Request
@@ -69,14 +71,15 @@ async def plan(request: Request, *, json: bool) -> int:
     """``prefetch plan``."""
     targets = await read_lists(request)
     options = request.options()
-    shown = observer()
+    shown = Noting(observer())
     async with (
         open_destination(request.to, exclusive=False) as destination,
         open_workshop(await Nix.find(), options, shown) as workshop,
     ):
         planned = await pipeline.plan(targets, workshop, destination, shown)
     if json:
-        print_document("plan", documents.plan_document(planned.plan))
+        members = documents.plan_document(planned.plan, planned.failures, shown, destination.name)
+        print_document("plan", {**members, "room": documents.room(planned.need)})
     else:
         _Show().plan(planned)
     _explain_failures(planned.failures)
@@ -87,13 +90,14 @@ async def sync(request: Request, manner: SyncManner) -> int:
     """``prefetch sync``."""
     targets = await read_lists(request)
     quiet = QuietObserver() if manner.quiet else None
+    shown = Noting(quiet or observer())
     try:
-        synced, destination, is_for_others = await _sync(
-            targets, request, manner, quiet or observer()
-        )
+        synced, destination, is_for_others = await _sync(targets, request, manner, shown)
     except LockedError as error:
         if not manner.skip_if_running:
             raise
+        if manner.json:
+            print_document("skipped", {"skipped": error.message})
         write_error(f"skipped: {error.message}")
         return 0
     except PrefetchError:
@@ -104,15 +108,31 @@ async def sync(request: Request, manner: SyncManner) -> int:
         return 0
     if quiet:
         quiet.release()
-    if manner.json:
-        print_document("sync", documents.sync_document(synced))
-    else:
+    refused = refused_lines(synced.vouching, destination) if is_for_others else ()
+    return await _tell_of_sync(synced, destination, manner, shown, refused)
+
+
+async def _tell_of_sync(
+    synced: Synced,
+    destination: str,
+    manner: SyncManner,
+    shown: Noting,
+    refused: Iterable[str],
+) -> int:
+    """Say what was synced and what clients refuse, run the user's own command; the exit code."""
+    if not manner.json:
         _Show().synced(synced, destination)
-        if is_for_others:
-            write_lines(refused_lines(synced.vouching, destination))
+        write_lines(refused)
     _explain_failures(synced.failures)
-    if manner.on_change:
-        await run_on_change(manner.on_change, synced, destination)
+    ran = OnChange()
+    try:
+        if manner.on_change:
+            await run_on_change(manner.on_change, synced, destination, ran)
+    finally:
+        # What came of the command is in the document, also if it failed or was interrupted.
+        if manner.json:
+            members = documents.sync_document(synced, shown, destination)
+            print_document("sync", {**members, "on_change": ran.document()})
     return 0 if synced.is_complete else 1
 
 
@@ -154,7 +174,7 @@ async def check(request: Request, valid_paths: Path | None, *, json: bool) -> in
     """``prefetch check``."""
     targets = await read_lists(request)
     nix = await Nix.find()
-    shown = observer()
+    shown = Noting(observer())
     if valid_paths is not None:
         valid = await read_valid_paths(valid_paths)
         checked = await checking.check(
@@ -165,11 +185,12 @@ async def check(request: Request, valid_paths: Path | None, *, json: bool) -> in
             checked = await checking.check(
                 targets, nix, shown, store=request.store, destination=destination
             )
+    # A sync brings nothing into a store that is known by its list of paths alone.
+    mending = request.mending if valid_paths is None else None
     if json:
-        print_document("check", documents.check_document(checked))
+        print_document("check", documents.check_document(checked, shown, mending))
     else:
-        # A sync brings nothing into a store that is known by its list of paths alone.
-        _Show().checked(checked, request.mending if valid_paths is None else None)
+        _Show().checked(checked, mending)
     return 0 if all(each.is_ready for each in checked) else 1
 
 
@@ -177,12 +198,12 @@ async def rehearse(request: Request, *, json: bool) -> int:
     """``prefetch rehearse``."""
     targets = await read_lists(request)
     nix = await Nix.find()
+    shown = Noting(observer())
     async with open_destination(request.to, exclusive=False) as destination:
-        rehearsed = await rehearsing.rehearse(
-            targets, nix, observer(), destination, store=request.store
-        )
+        rehearsed = await rehearsing.rehearse(targets, nix, shown, destination, store=request.store)
     if json:
-        print_document("rehearse", documents.rehearsal_document(rehearsed))
+        members = documents.rehearsal_document(rehearsed, shown, destination.name)
+        print_document("rehearse", members)
     else:
         write_lines(render.rehearsal_lines(rehearsed))
     for each in rehearsed:
@@ -194,12 +215,13 @@ async def rehearse(request: Request, *, json: bool) -> int:
 async def why(request: Request, name: str, path: str, *, every: bool, json: bool) -> int:
     """``prefetch why``."""
     target = await named_target(request, name)
+    shown = Noting(observer())
     async with open_destination(request.to, exclusive=False) as destination:
         reasons = await explaining.why(
             target,
             path,
             await Nix.find(),
-            observer(),
+            shown,
             store=request.store,
             destination=destination,
         )
@@ -207,7 +229,10 @@ async def why(request: Request, name: str, path: str, *, every: bool, json: bool
     if not every:
         reasons = [replace(each, ways=each.ways[:1]) for each in reasons[:1]]
     if json:
-        print_document("why", documents.why_document(target, reasons))
+        members = documents.why_document(
+            target, reasons, asked=path, noting=shown, destination=place
+        )
+        print_document("why", members)
     elif reasons:
         write_lines(line for each in reasons for line in render.why_lines(target, each, place))
     else:
@@ -215,17 +240,24 @@ async def why(request: Request, name: str, path: str, *, every: bool, json: bool
     return 0 if reasons else 1
 
 
-async def export(request: Request, *, form: Literal["closure-info", "paths", "dot"]) -> int:
+async def export(
+    request: Request, *, form: Literal["closure-info", "paths", "dot"] | None, json: bool
+) -> int:
     """``prefetch export``."""
+    if json and form is not None:
+        raise RequestError("export prints one form, and two are named", hint="--format or --json")
     targets = await read_lists(request)
-    shown = observer()
+    shown = Noting(observer())
     async with open_workshop(await Nix.find(), request.options(), shown) as workshop:
         found = await exporting.export(targets, workshop, shown, named=form == "closure-info")
-    if found.export.plan.targets:
+    if json:
+        members = documents.export_document(found.export, found.failures, shown)
+        print_document("export", members)
+    elif found.export.plan.targets:
         match form:
             case "closure-info":
                 write_lines(closure_info_lines(found.export, found.names))
-            case "paths":
+            case "paths" | None:
                 write_lines(found.export.references)
             case "dot":
                 write_lines(dot_lines(found.export))
@@ -249,12 +281,34 @@ async def roots(to: str | None, *, json: bool) -> int:
         write_error(f"passed over: {each.message}\n  {each.hint}")
     known = await asyncio.to_thread(rehearsals, generations, receipts)
     if json:
-        document = documents.generations_document(generations, known, runs, vouching)
-        print_document("roots", document)
+        members = documents.generations_document(
+            generations,
+            known,
+            runs,
+            vouching,
+            unreadable=unreadable,
+            destination=destination.name,
+        )
+        print_document("roots", members)
     else:
         write_lines(render.generation_lines(generations, destination.name, known, runs))
         if is_for_others:
             write_lines(refused_lines(vouching, destination.name))
+    return 0
+
+
+async def schema(name: str | None) -> int:
+    """``prefetch schema``."""
+    if name is None:
+        write_lines(schemas.names())
+        return 0
+    try:
+        text = schemas.schema_text(name)
+    except KeyError:
+        raise RequestError(
+            f"no document is called {name}", hint=f"one of {', '.join(schemas.names())}"
+        ) from None
+    write_lines(text.splitlines())
     return 0
 
 

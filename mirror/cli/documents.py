@@ -2,37 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from mirror.cli.clients_report import clients_document
+from mirror.errors import EvaluationError, PrefetchError
+from mirror.sync.listing import removal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping, Sequence
 
+    from mirror.cli.progress import Noting
     from mirror.destinations import Generation, RunRecord
-    from mirror.planning.plan import Plan
+    from mirror.errors import Attempt, DestinationError
+    from mirror.planning.export import Export
+    from mirror.planning.plan import Plan, TargetPlan
     from mirror.planning.targets import Target
     from mirror.planning.vouching import Vouching
     from mirror.sync.check import Checked
     from mirror.sync.freshness import Rehearsal
     from mirror.sync.rehearse import Rehearsed
+    from mirror.sync.room import Need
     from mirror.sync.run import Synced
     from mirror.sync.why import Reason
 
 
-def plan_document(plan: Plan) -> dict[str, Any]:
-    """``plan --json``, and the first part of ``sync --json``."""
+Failures = Iterable[tuple["Target", PrefetchError]]
+
+
+def plan_document(
+    plan: Plan, failures: Failures, noting: Noting, destination: str
+) -> dict[str, Any]:
+    """``plan --json`` but for the room, and the first part of ``sync --json``."""
     return {
-        "targets": [
-            {
-                "name": each.target.name,
-                "installable": each.target.installable_text,
-                "level": each.level.word,
-                "root": each.root,
-                "edits": {edit.name: edit.root for edit in each.edits if edit.root is not None},
-            }
-            for each in plan.targets
-        ],
+        "destination": destination,
+        "targets": [_target(each) for each in plan.targets],
+        "problems": [_problem(target, error) for target, error in failures],
+        "notices": noting.notices,
         "build": list(plan.build),
         "substitute": [
             {
@@ -50,14 +56,13 @@ def plan_document(plan: Plan) -> dict[str, Any]:
                 "urls": list(each.origin.urls),
                 "hash": each.hash.sri,
                 "mode": each.mode,
+                "derivation": each.derivation,
             }
             for each in plan.fetch
         ],
+        "copy": list(plan.copy),
         "present": list(plan.present),
-        "unobtainable": [
-            {"path": each.path, "derivation": each.derivation, "reason": each.reason}
-            for each in plan.unobtainable
-        ],
+        "unobtainable": _unobtainable(plan),
         "totals": {
             "paths": plan.missing,
             "download_bytes": plan.download_bytes,
@@ -66,18 +71,89 @@ def plan_document(plan: Plan) -> dict[str, Any]:
     }
 
 
-def sync_document(synced: Synced) -> dict[str, Any]:
-    """``sync --json``."""
+def _target(plan: TargetPlan) -> dict[str, Any]:
     return {
-        **plan_document(synced.plan),
+        "name": plan.target.name,
+        "installable": plan.target.installable_text,
+        "level": plan.level.word,
+        "root": plan.root,
+        "edits": {edit.name: edit.root for edit in plan.edits if edit.root is not None},
+        "edit_costs": [
+            {
+                "edit": edit.name,
+                "applies": edit.is_applicable,
+                "problem": edit.problem,
+                "paths": edit.paths,
+                "nar_bytes": edit.nar_bytes,
+            }
+            for edit in plan.edits
+        ],
+        "left_out": [
+            {"kind": each.kind, "name": each.name, "nar_bytes": each.nar_bytes}
+            for each in plan.left_out
+        ],
+        "notices": list(plan.notices),
+    }
+
+
+def _unobtainable(plan: Plan) -> list[dict[str, Any]]:
+    return [
+        {"path": each.path, "derivation": each.derivation, "reason": each.reason}
+        for each in plan.unobtainable
+    ]
+
+
+def _problem(target: Target, error: PrefetchError) -> dict[str, Any]:
+    """What a target failed of, as every document has it."""
+    return {
+        "name": target.name,
+        "edit": error.edit if isinstance(error, EvaluationError) else None,
+        "message": error.message,
+        "hint": error.hint,
+    }
+
+
+def room(need: Need) -> dict[str, Any]:
+    """What a plan needs of the room that there is."""
+    return {
+        "place": str(need.room.place),
+        "free_bytes": need.room.bytes,
+        "free_files": need.room.files,
+        "needed_bytes": need.bytes,
+        "unknown_sizes": need.unknown,
+        "more_bytes": need.more_bytes,
+        "more_files": need.more_files,
+        "fits": need.fits,
+    }
+
+
+def sync_document(synced: Synced, noting: Noting, destination: str) -> dict[str, Any]:
+    """``sync --json`` but for what became of the command that it ran."""
+    unchanged = {(each.target, each.number) for each in synced.unchanged}
+    return {
+        **plan_document(synced.plan, synced.failures, noting, destination),
+        "complete": synced.is_complete,
+        "generations": [
+            {
+                **generation(each),
+                "missing": list(each.missing),
+                "unchanged": (each.target, each.number) in unchanged,
+            }
+            for each in sorted(
+                (*synced.kept, *synced.unchanged), key=lambda each: (each.target, each.number)
+            )
+        ],
+        "received_bytes": noting.received_bytes,
+        "refreshed": [
+            {"what": each.what, "changes": list(each.changes), "put_back": each.put_back}
+            for each in synced.refreshed
+        ],
         "outcomes": [
             {
                 "path": each.path,
                 "result": each.result,
                 "source": each.source,
-                "attempts": [
-                    {"source": attempt.source, "error": attempt.error} for attempt in each.attempts
-                ],
+                "attempts": attempts(each.attempts),
             }
             for each in synced.outcomes
         ],
@@ -85,23 +161,56 @@ def sync_document(synced: Synced) -> dict[str, Any]:
             {"path": path, "reason": reason} for path, reason in synced.only_copies.items()
         ],
         "unlisted": list(synced.unlisted.names),
+        "removal": synced.unlisted.removal,
         "clients": clients_document(synced.vouching),
     }
 
 
-def check_document(checked: Iterable[Checked]) -> dict[str, Any]:
-    """``check --json``."""
+def attempts(tried: Iterable[Attempt]) -> list[dict[str, Any]]:
+    """Places that were asked for a path and did not give it."""
+    return [
+        {"source": each.source, "error": each.error, "absent": each.is_absence} for each in tried
+    ]
+
+
+def generation(each: Generation) -> dict[str, Any]:
+    """What the documents of what changes generations say of one."""
     return {
+        "target": each.target,
+        "number": each.number,
+        "created": each.created.isoformat(),
+        "paths": len(each.paths),
+        "nar_bytes": each.nar_bytes,
+        "complete": not each.missing,
+    }
+
+
+def check_document(
+    checked: Sequence[Checked], noting: Noting, mending: str | None
+) -> dict[str, Any]:
+    """``check --json``."""
+    is_ready = all(each.is_ready for each in checked)
+    return {
+        "mending": None if is_ready else mending,
+        "notices": noting.notices,
         "targets": [
             {
                 "name": each.target.name,
                 "edit": each.edit,
                 "root": each.root,
                 "ready": each.is_ready,
+                "applies": each.is_applicable,
                 "problem": each.problem.message if each.problem else None,
+                "hint": each.problem.hint if each.problem else None,
+                "build": sorted(each.readiness.build) if each.readiness else [],
                 "missing": [
                     {
                         "path": missing.paths[0],
+                        "paths": [
+                            {"path": path, "attribute": missing.names.get(path)}
+                            for path in missing.paths
+                        ],
+                        "derivation": missing.derivation,
                         "needed_by": list(missing.chain),
                         "cascade": missing.cascade,
                         "attribute": missing.names.get(missing.paths[0]),
@@ -114,10 +223,16 @@ def check_document(checked: Iterable[Checked]) -> dict[str, Any]:
     }
 
 
-def why_document(target: Target, reasons: Iterable[Reason]) -> dict[str, Any]:
+def why_document(
+    target: Target, reasons: Iterable[Reason], *, asked: str, noting: Noting, destination: str
+) -> dict[str, Any]:
     """``why --json``."""
     return {
         "target": target.name,
+        "level": target.level.word,
+        "asked": asked,
+        "destination": destination,
+        "notices": noting.notices,
         "paths": [
             {
                 "path": each.path,
@@ -139,17 +254,23 @@ def why_document(target: Target, reasons: Iterable[Reason]) -> dict[str, Any]:
     }
 
 
-def rehearsal_document(rehearsed: Iterable[Rehearsed]) -> dict[str, Any]:
+def rehearsal_document(
+    rehearsed: Iterable[Rehearsed], noting: Noting, destination: str
+) -> dict[str, Any]:
     """``rehearse --json``."""
     return {
+        "destination": destination,
+        "notices": noting.notices,
         "targets": [
             {
                 "name": each.target.name,
                 "edit": each.edit,
                 "passed": each.has_passed,
                 "applies": each.is_applicable,
+                "possible": each.is_possible,
                 "built": each.built,
                 "problem": each.problem.message if each.problem else None,
+                "hint": each.problem.hint if each.problem else None,
             }
             for each in rehearsed
         ],
@@ -159,11 +280,17 @@ def rehearsal_document(rehearsed: Iterable[Rehearsed]) -> dict[str, Any]:
 def generations_document(
     generations: Iterable[Generation],
     known: Mapping[tuple[str, int], Rehearsal],
-    runs: Iterable[RunRecord],
+    runs: Sequence[RunRecord],
     vouching: Mapping[str, Vouching],
+    *,
+    unreadable: Iterable[DestinationError],
+    destination: str,
 ) -> dict[str, Any]:
     """``roots --json``."""
     return {
+        "destination": destination,
+        "removal": removal(runs, destination),
+        "unreadable": [{"message": each.message, "hint": each.hint} for each in unreadable],
         "generations": [
             {
                 "target": each.target,
@@ -209,4 +336,24 @@ def _receipt(rehearsal: Rehearsal | None) -> dict[str, Any] | None:
         "lock_hash": receipt.lock_hash,
         "problem": receipt.problem,
         "edits": dict(receipt.edits),
+    }
+
+
+def export_document(export: Export, failures: Failures, noting: Noting) -> dict[str, Any]:
+    """``export --json``."""
+    plan = export.plan
+    return {
+        "targets": [
+            {"name": each.target.name, "root": each.root, "notices": list(each.notices)}
+            for each in plan.targets
+        ],
+        "problems": [_problem(target, error) for target, error in failures],
+        "notices": noting.notices,
+        "paths": [
+            {"path": path, "references": list(references)}
+            for path, references in export.references.items()
+        ],
+        "roots": list(export.roots),
+        "build": list(plan.build),
+        "unobtainable": _unobtainable(plan),
     }

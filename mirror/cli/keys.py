@@ -6,7 +6,7 @@ import asyncio
 import os
 from typing import TYPE_CHECKING
 
-from mirror.cli.running import write_lines
+from mirror.cli.running import print_document, write_lines
 from mirror.errors import DestinationError, FormatError, RequestError
 from mirror.formats.signing import SecretKey
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-async def key_generate(name: str, file: Path) -> int:
+async def key_generate(name: str, file: Path, *, json: bool = False) -> int:
     """``prefetch key generate``."""
     if "#" in name:
         raise RequestError(
@@ -26,15 +26,21 @@ async def key_generate(name: str, file: Path) -> int:
     except FormatError as error:
         raise RequestError(error.message, hint="a name such as HOST-1, without spaces") from error
     _write_key(file, key)
-    write_lines([str(key.public)])
+    _show(key, json=json)
     return 0
 
 
-async def key_show(file: Path) -> int:
+async def key_show(file: Path, *, json: bool = False) -> int:
     """``prefetch key show``."""
-    key = await asyncio.to_thread(read_key, file)
-    write_lines([str(key.public)])
+    _show(await asyncio.to_thread(read_key, file), json=json)
     return 0
+
+
+def _show(key: SecretKey, *, json: bool) -> None:
+    if json:
+        print_document("key", {"name": key.public.name, "public_key": str(key.public)})
+    else:
+        write_lines([str(key.public)])
 
 
 def read_key(file: Path) -> SecretKey:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 from asyncio.subprocess import DEVNULL
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from mirror.errors import CommandError
@@ -17,8 +18,24 @@ if TYPE_CHECKING:
 _SHELL: Final = "/bin/sh"
 
 
-async def run_on_change(command: str, synced: Synced, destination: str) -> None:
+@dataclass(slots=True)
+class OnChange:
+    """What became of the command: None while it was not run; ``problem`` until it ended well."""
+
+    command: str | None = None
+    problem: str | None = None
+
+    def document(self) -> dict[str, str | None] | None:
+        """As a document has it."""
+        if self.command is None:
+            return None
+        return {"command": self.command, "problem": self.problem}
+
+
+async def run_on_change(command: str, synced: Synced, destination: str, ran: OnChange) -> None:
     """Run the command by the shell, unless nothing changed; only an interruption ends it early.
+
+    ``ran`` has what became of it, however this ends.
 
     It is told what changed by ``PREFETCH_DESTINATION``, ``PREFETCH_TARGETS`` (names, a space
     between) and ``PREFETCH_RESULT`` (``complete`` or ``incomplete``) in its environment. What it
@@ -30,6 +47,16 @@ async def run_on_change(command: str, synced: Synced, destination: str) -> None:
     """
     if not synced.kept:
         return
+    ran.command, ran.problem = command, "interrupted"
+    try:
+        await _run(command, synced, destination)
+    except CommandError as error:
+        ran.problem = error.message
+        raise
+    ran.problem = None
+
+
+async def _run(command: str, synced: Synced, destination: str) -> None:
     environment = {
         **os.environ,
         "PREFETCH_DESTINATION": destination,

@@ -80,6 +80,34 @@ class QuietObserver(LineObserver):
         self._held_back.clear()
 
 
+class Noting:
+    """Passes all on to another observer, and keeps what a document tells of it.
+
+    ``notices`` are texts, ``received_bytes`` what came from sources of every kind.
+    """
+
+    def __init__(self, observer: Observer) -> None:
+        self.notices: list[str] = []
+        self.received_bytes = 0
+        self._notice = observer.notice
+        self._received = observer.received
+        self.step = observer.step
+        self.transfer_begins = observer.transfer_begins
+        self.started = observer.started
+        self.finished = observer.finished
+        self.transfer_ends = observer.transfer_ends
+
+    def notice(self, text: str) -> None:
+        """Keep the notice."""
+        self.notices.append(text)
+        self._notice(text)
+
+    def received(self, amount: int) -> None:
+        """Count what came."""
+        self.received_bytes += amount
+        self._received(amount)
+
+
 class TerminalObserver:
     """For a person who watches: the step, then a bar with paths, bytes, rate, what is going on."""
 

@@ -29,13 +29,15 @@ _OPEN_FILES: Final = 1 << 16
 """More than paths can be waiting for others at once, each with its NAR in an open file."""
 
 
-def run(command: Coroutine[None, None, int]) -> None:
+def run(command: Coroutine[None, None, int], *, json: bool = False) -> None:
     """Run a command to its end and exit with its code.
 
     An error of prefetch is printed with its hint; an interruption (Ctrl-C, SIGTERM) lets
     everything that is open be closed in order first. By now all is imported, and garbage is
-    searched for from here on, in what is made from here on.
+    searched for from here on, in what is made from here on. With ``json``, what ends the command
+    before it has printed its document is a document, too.
     """
+    _Output.has_document = False
     gc.freeze()
     gc.enable()
     _supply_closed_streams()
@@ -49,9 +51,14 @@ def run(command: Coroutine[None, None, int]) -> None:
     except PrefetchError as error:
         explain(error)
         code = error.exit_code
+        if json:
+            print_error_document(error.message, error.hint, code)
     except (KeyboardInterrupt, asyncio.CancelledError):
-        write_error("interrupted: nothing half-done is visible; run it again to go on from here")
+        said = "interrupted: nothing half-done is visible; run it again to go on from here"
+        write_error(said)
         code = INTERRUPTED
+        if json:
+            print_error_document(said, None, code)
     except BrokenPipeError:
         # Whoever read our output has gone.
         _drop_output()
@@ -94,6 +101,12 @@ def _write(lines: Iterable[str]) -> None:
         ) from error
 
 
+class _Output:
+    """What went to standard output: a program that reads it expects one document."""
+
+    has_document = False
+
+
 def print_document(name: str, members: Mapping[str, Any]) -> None:
     """Print the JSON document of which ``name`` names the schema.
 
@@ -102,7 +115,20 @@ def print_document(name: str, members: Mapping[str, Any]) -> None:
         BrokenPipeError: nobody reads it any more.
 
     """
-    _write([schemas.encode(name, members)])
+    text = schemas.encode(name, members)
+    _Output.has_document = True
+    _write([text])
+
+
+def print_error_document(message: str, hint: str | None, exit_code: int) -> None:
+    """Print the document of a command that an error ended, unless it has printed its own.
+
+    Where standard output takes none, standard error has said it.
+    """
+    if not _Output.has_document:
+        error = {"message": message, "hint": hint, "exit_code": exit_code}
+        with contextlib.suppress(DestinationError, BrokenPipeError):
+            print_document("error", {"error": error})
 
 
 def write_error(text: str) -> None:

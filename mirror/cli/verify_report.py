@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mirror.cli.documents import attempts
 from mirror.quantities import number, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from mirror.errors import PrefetchError
     from mirror.sync.verified import Mended, Verified
 
 
@@ -17,13 +19,16 @@ if TYPE_CHECKING:
 class VerifyReport:
     """What the verification of ``destination`` found, and what became of it, if it was ``mended``.
 
-    ``mending`` is the command that has it mended.
+    ``mending`` is the command that has it mended; ``problem`` is what ended the repair,
+    and ``told`` are its notices.
     """
 
     verified: Verified
     mended: Sequence[Mended]
     destination: str
     mending: str | None
+    problem: PrefetchError | None = None
+    told: Sequence[str] = ()
 
     @property
     def is_news(self) -> bool:
@@ -34,6 +39,11 @@ class VerifyReport:
     def is_well(self) -> bool:
         """Whether everything is as it was written, or is so again."""
         return all(each.is_mended for each in self.mended)
+
+    @property
+    def _mendable(self) -> int:
+        """How many of the damaged files a repair may mend."""
+        return sum(not each.damage.is_mended_by_hand for each in self.mended)
 
     def lines(self) -> Iterator[str]:
         """One line for each damaged file, one for what was read."""
@@ -49,7 +59,7 @@ class VerifyReport:
         there = f"{number(len(self.mended), 'damaged file')} at {self.destination}, of {amount}"
         if self.mending is None:
             yield f"{there}; {sum(each.is_mended for each in self.mended):,} mended"
-        elif mendable := sum(not each.damage.is_mended_by_hand for each in self.mended):
+        elif mendable := self._mendable:
             which = "it" if len(self.mended) == 1 else f"{mendable:,} of them"
             which = "them" if 1 < mendable == len(self.mended) else which
             yield f"{there}; to mend {which}: {self.mending}"
@@ -81,15 +91,17 @@ class VerifyReport:
                     "problem": each.damage.problem,
                     "repaired": each.is_mended,
                     "source": each.source,
-                    "attempts": [
-                        {"source": attempt.source, "error": attempt.error}
-                        for attempt in each.attempts
-                    ],
+                    "attempts": attempts(each.attempts),
                     "set_aside": each.set_aside,
-                    "hint": each.damage.hint,
+                    "hint": _hint(each),
+                    "by_hand": each.damage.is_mended_by_hand,
                 }
                 for each in self.mended
             ],
+            "mending": self.mending if self._mendable else None,
+            "problem": self.problem
+            and {"message": self.problem.message, "hint": self.problem.hint},
+            "notices": list(self.told),
             "unproven": found.unproven,
             "strays": list(found.strays),
         }
@@ -109,10 +121,15 @@ def _lines(mended: Mended) -> Iterator[str]:
         yield f"  {attempt}"
     if mended.set_aside:
         yield f"  kept from readers, as {mended.set_aside}"
-    if mended.attempts and damage.path is not None and damage.hint is None:
-        if damage.path.is_derivation:
-            yield "  `prefetch sync` of its list makes it again"
-        else:
-            yield "  `prefetch sync` fetches it once somebody has it"
-    if damage.hint:
-        yield f"  {damage.hint}"
+    if hint := _hint(mended):
+        yield f"  {hint}"
+
+
+def _hint(mended: Mended) -> str | None:
+    """What to do about a damage that is still there."""
+    damage = mended.damage
+    if damage.hint or mended.is_mended or not mended.attempts or damage.path is None:
+        return damage.hint
+    if damage.path.is_derivation:
+        return "`prefetch sync` of its list makes it again"
+    return "`prefetch sync` fetches it once somebody has it"

@@ -7,7 +7,7 @@ import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from mirror.cli.progress import observer, reading_progress
+from mirror.cli.progress import Noting, observer, reading_progress
 from mirror.cli.request import open_existing
 from mirror.cli.running import print_document, write_error, write_lines
 from mirror.cli.verify_report import VerifyReport
@@ -44,6 +44,7 @@ async def verify(
             )
         request = replace(request, to=directory)
     jobs = jobs or os.cpu_count() or 1
+    shown = Noting(observer())
     opened = open_existing(request.to, exclusive=repair, to_mend=True)
     async with opened as destination:
         verified = await read_again(destination, reading_progress(), jobs=jobs, is_locked=repair)
@@ -55,11 +56,12 @@ async def verify(
         )
         if repair and verified.damages:
             try:
-                mended = await _repair(verified, destination, request)
-            except PrefetchError:
+                mended = await _repair(verified, destination, request, shown)
+            except PrefetchError as error:
+                report = replace(report, problem=error, told=shown.notices)
                 _tell(report, quiet=quiet, json=json)
                 raise
-            report = replace(report, mended=mended, mending=None)
+            report = replace(report, mended=mended, mending=None, told=shown.notices)
     _tell(report, quiet=quiet, json=json)
     return 0 if report.is_well else 1
 
@@ -78,14 +80,14 @@ def _mending(request: Request) -> str:
 
 
 async def _repair(
-    verified: Verified, destination: CacheDirectory | NixStore, request: Request
+    verified: Verified, destination: CacheDirectory | NixStore, request: Request, shown: Noting
 ) -> Sequence[Mended]:
     """Mend what was found, also where no cache can be asked: origins may be, and this machine."""
     # Reading alone needs neither Nix nor HTTP.
     from mirror.sync.repair import repair as mend  # noqa: PLC0415 - start-up time
     from mirror.sync.workshop import open_workshop  # noqa: PLC0415 - start-up time
 
-    nix, options, shown = await Nix.find(), request.options(), observer()
+    nix, options = await Nix.find(), request.options()
     try:
         async with open_workshop(nix, options, shown) as workshop:
             return await mend(verified, destination, workshop, shown, jobs=_FETCHES)

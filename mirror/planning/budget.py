@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from mirror.planning.graph import in_order, package_name
+from mirror.planning.plan import LeftOut
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -51,7 +52,13 @@ def without_packages(
     others = len(left_out) - len(named)
     more = f" and {others} more packages" if others else ""
     notice = f"left out for the budget of {budget:,} bytes: {', '.join(named)}{more}"
-    return replace(fitting, notices=(*fitting.notices, notice))
+    return replace(
+        fitting,
+        notices=(*fitting.notices, notice),
+        left_out=tuple(
+            LeftOut(kind="package", name=name, nar_bytes=sizes[name]) for name in left_out
+        ),
+    )
 
 
 def dearest(edits: Iterable[EditPlan]) -> EditPlan | None:

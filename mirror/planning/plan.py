@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from mirror.planning.graph import in_order
 from mirror.planning.sharing import GIVEN
@@ -45,6 +45,15 @@ class EditPlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOut:
+    """A package or an edit that does not fit into its target's budget; ``nar_bytes`` it takes."""
+
+    kind: Literal["package", "edit"]
+    name: str
+    nar_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TargetPlan:
     """What one target wants.
 
@@ -52,8 +61,9 @@ class TargetPlan:
     why, and what else its owner should know. ``wanted`` are the held and offered paths;
     ``evaluated`` are those that only the evaluating store has, the root ``.drv`` closure with the
     sources that evaluation made, each with the paths that it refers to. ``kept`` are those of them
-    all that the target's generation keeps: what only served to fetch a source is left out.
-    ``private`` are those of ``evaluated`` that are given to nobody else.
+    all that the target's generation keeps: what only served to fetch a source is not.
+    ``private`` are those of ``evaluated`` that are given to nobody else. ``left_out`` is what the
+    target's budget had no room for, in the order of its leaving.
     """
 
     target: Target
@@ -68,6 +78,7 @@ class TargetPlan:
     private: frozenset[StorePath] = frozenset()
     edits: tuple[EditPlan, ...] = ()
     notices: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
 
     @property
     def paths(self) -> frozenset[StorePath]:

@@ -187,7 +187,8 @@ class Application:
                 text = page.render(overview, client, self._library.destination.name, stored)
                 kind = "text/html; charset=utf-8"
             case Page.STATUS_DOCUMENT:
-                text = status.render(overview, client, stored)
+                name = self._library.destination.name
+                text = status.render(overview, client, name, stored)
                 kind = "application/json"
             case _:
                 text = metrics.render(overview, self._counters, stored)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Literal, Self
 
 from mirror.destinations.generation import claims, private_paths
+from mirror.quantities import number
 from mirror.serve.vouchers import Vouchers
 from mirror.serve.watching import state_of
 from mirror.sync.freshness import rehearsals
@@ -28,6 +29,17 @@ if TYPE_CHECKING:
     from mirror.planning.vouching import Vouching
     from mirror.serve.library import Library
     from mirror.sync.freshness import Rehearsal
+
+
+State = tuple[str, Literal["good", "warn", "bad", "soft"]]
+"""What is to be said of a host in a word or two, and how it is."""
+
+_REHEARSED: Final[Mapping[str | None, State]] = {
+    None: ("complete", "good"),
+    "rehearsed": ("complete, rehearsed", "good"),
+    "failed": ("rehearsal failed", "bad"),
+    "stale": ("complete, rehearsal stale", "warn"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +98,21 @@ class Host:
     def newest_kept(self) -> Kept | None:
         """The newest generation, with what is counted of it."""
         return self.generations[0] if self.generations else None
+
+    @property
+    def state(self) -> State:
+        """What is to be said of it first."""
+        if not self.is_listed:
+            return "on no list any more", "soft"
+        if self.newest is None:
+            return "nothing kept yet", "bad"
+        if self.newest.missing:
+            return f"{number(len(self.newest.missing), 'path')} missing", "bad"
+        if self.run is not None and not self.run.is_complete:
+            return "complete, last run failed", "warn"
+        if self.vouching is not None and self.vouching.refused:
+            return f"complete, clients refuse {number(len(self.vouching.refused), 'path')}", "warn"
+        return _REHEARSED[self.rehearsal.state if self.rehearsal else None]
 
     @property
     def refreshed(self) -> datetime | None:

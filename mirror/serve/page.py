@@ -22,12 +22,6 @@ _SIGN_CACHE: Final = "prefetch sign"
 _SIGN_STORE: Final = "prefetch serve --store"
 _ORDER: Final = ("bad", "warn", "good", "soft")
 """Of the hosts: those first that somebody should look at."""
-_REHEARSED: Final = {
-    None: ("complete", "good"),
-    "rehearsed": ("complete, rehearsed", "good"),
-    "failed": ("rehearsal failed", "bad"),
-    "stale": ("complete, rehearsal stale", "warn"),
-}
 
 
 def render(overview: Overview, client: Client, name: str, file_bytes: int | None) -> str:
@@ -58,7 +52,7 @@ def _page(overview: Overview, client: Client, name: str, file_bytes: int | None)
     yield "<h2>Hosts</h2>"
     if overview.hosts:
         yield '<ul class="hosts">'
-        for host in sorted(overview.hosts, key=lambda host: _ORDER.index(_state(host)[1])):
+        for host in sorted(overview.hosts, key=lambda host: _ORDER.index(host.state[1])):
             yield from _host(
                 host, client, now, mending, overview.removal, is_only=len(overview.hosts) == 1
             )
@@ -86,7 +80,7 @@ def _host(
     is_only: bool,
 ) -> Iterator[str]:
     newest = host.newest
-    state, kind = _state(host)
+    state, kind = host.state
     refreshed = age(now - host.refreshed) if host.refreshed else "never"
     bytes_kept = size(newest.nar_bytes) if newest else ""
     yield f"<li><details{' open' if is_only else ''}><summary>"
@@ -138,21 +132,6 @@ def _of_client(host: Host, client: Client, mending: str) -> Iterator[str]:
         signing = f" This signs it: <code>{escape(mending)} --signing-key FILE</code>"
         is_recorded = host.vouching is None or host.vouching.is_recorded
         yield f'<p class="warn">{escape(problem)}.{signing if is_recorded else ""}</p>'
-
-
-def _state(host: Host) -> tuple[str, str]:
-    """What is to be said of a host in a word or two, and of what kind it is."""
-    if not host.is_listed:
-        return "on no list any more", "soft"
-    if host.newest is None:
-        return "nothing kept yet", "bad"
-    if host.newest.missing:
-        return f"{number(len(host.newest.missing), 'path')} missing", "bad"
-    if host.run is not None and not host.run.is_complete:
-        return "complete, last run failed", "warn"
-    if host.vouching is not None and host.vouching.refused:
-        return f"complete, clients refuse {number(len(host.vouching.refused), 'path')}", "warn"
-    return _REHEARSED[host.rehearsal.state if host.rehearsal else None]
 
 
 def _last_run(host: Host) -> Iterator[str]:

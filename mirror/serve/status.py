@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from mirror import schemas
@@ -11,9 +12,11 @@ if TYPE_CHECKING:
     from mirror.serve.overview import Host, Kept, Overview
 
 
-def render(overview: Overview, client: Client, file_bytes: int | None) -> str:
-    """Write the document."""
+def render(overview: Overview, client: Client, name: str, file_bytes: int | None) -> str:
+    """Write the document; ``name`` is what is served, ``file_bytes`` the size of its NARs."""
     members = {
+        "served": name,
+        "as_of": datetime.now(UTC).isoformat(timespec="seconds"),
         "url": client.url,
         "public_keys": client.public_keys,
         "priority": client.priority,
@@ -21,6 +24,7 @@ def render(overview: Overview, client: Client, file_bytes: int | None) -> str:
         "file_bytes": file_bytes,
         "sources": len(overview.files),
         "hosts": [_host(host, client) for host in overview.hosts],
+        "removal": overview.removal,
         "unreadable": overview.unreadable,
         "inputs": [
             {"name": each.name, "path": each.path, "url": client.input_url(each.path)}
@@ -30,6 +34,9 @@ def render(overview: Overview, client: Client, file_bytes: int | None) -> str:
             "keys": client.keys,
             "nix_conf": client.nix_conf,
             "nixos": client.nixos_module,
+            "hashed_mirrors": client.sources(),
+            "seconds_lost_while_away": client.patience,
+            "seconds_lost_at_a_halt": client.patience_with_a_halt,
         },
     }
     return schemas.encode("status", members) + "\n"
@@ -40,11 +47,19 @@ def _host(host: Host, client: Client) -> dict[str, Any]:
     return {
         "name": host.name,
         "listed": host.is_listed,
+        "state": host.state[0],
+        "severity": host.state[1],
         "refreshed": refreshed.isoformat() if refreshed else None,
         "generations": [_generation(each) for each in host.generations],
         "rehearsal": None
         if rehearsal is None
-        else {"state": rehearsal.state, "created": rehearsal.receipt.created.isoformat()},
+        else {
+            "state": rehearsal.state,
+            "created": rehearsal.receipt.created.isoformat(),
+            "nix_version": rehearsal.receipt.nix_version,
+            "problem": rehearsal.receipt.problem,
+            "edits": dict(rehearsal.receipt.edits),
+        },
         "last_run": None
         if run is None
         else {

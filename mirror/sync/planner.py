@@ -15,7 +15,7 @@ from mirror.planning import budget
 from mirror.planning import plan as planning
 from mirror.planning.availability import Availability
 from mirror.planning.graph import in_order
-from mirror.planning.plan import EditPlan
+from mirror.planning.plan import EditPlan, LeftOut
 from mirror.planning.sharing import SELF, share
 from mirror.planning.targets import Level
 from mirror.planning.wants import Rules
@@ -118,16 +118,17 @@ class _Planner:
         least = replace(evaluated.target, raised=(), level=min(planned.level, Level.REBUILD))
         essential = (await self._whole(replace(evaluated, target=least))).paths
         planned = budget.without_packages(planned, essential, self._graph, limit)
-        notices = planned.notices
+        notices, left_out = planned.notices, planned.left_out
         while budget.nar_bytes(planned) > limit and (dear := budget.dearest(planned.edits)):
             named = f"the edit {dear.name}, which would add {dear.nar_bytes:,} bytes"
             notices += (f"left out for the budget of {limit:,} bytes: {named}",)
+            left_out += (LeftOut(kind="edit", name=dear.name, nar_bytes=dear.nar_bytes),)
             edits = tuple(each for each in evaluated.edits if each.edit.name != dear.name)
             evaluated = replace(evaluated, edits=edits, target=least)
             planned = replace(await self._whole(evaluated), level=planned.level)
         if (size := budget.nar_bytes(planned)) > limit:
             notices += (f"it takes {size:,} bytes, more than the budget of {limit:,}",)
-        return replace(planned, notices=notices)
+        return replace(planned, notices=notices, left_out=left_out)
 
     async def _whole(self, evaluated: Evaluated) -> TargetPlan:
         target, root = evaluated.target, evaluated.root

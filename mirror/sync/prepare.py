@@ -74,7 +74,10 @@ async def evaluate_targets(
     failures += [
         (
             each.target,
-            EvaluationError(f"{each.target.name} with the edit {edit.edit.name}: {edit.problem}"),
+            EvaluationError(
+                f"{each.target.name} with the edit {edit.edit.name}: {edit.problem}",
+                edit=edit.edit.name,
+            ),
         )
         for each in evaluated
         for edit in each.edits

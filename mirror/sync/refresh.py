@@ -8,7 +8,7 @@ that use it are made ready with that: nobody is left with a lock file that takes
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from mirror.destinations.run_record import as_problems
@@ -36,10 +36,23 @@ _TOLD: Final = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Refresh:
+    """Something that was updated: a lock file or the channels, and how each input changed.
+
+    ``put_back`` says that it was put back, or that this failed; None if it stays.
+    """
+
+    what: str
+    changes: tuple[str, ...]
+    put_back: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Update:
     """Something that was updated for good: which, for whom, and how it is put back."""
 
     what: str
+    changes: tuple[str, ...]
     put_back: str
     targets: tuple[Target, ...]
     undo: Callable[[], Awaitable[None]]
@@ -51,8 +64,8 @@ class Refreshed:
 
     def __init__(self, observer: Observer, notes: contextlib.ExitStack) -> None:
         self.failures: Failures = []
-        self.is_update = False
-        """Whether anything is another than before the run, also if only for a while."""
+        self.done: dict[str, Refresh] = {}
+        """What is another than before the run, or was for a while, by what it is."""
         self._observer = observer
         self._notes = notes
         self._updates: list[_Update] = []
@@ -134,7 +147,7 @@ class Refreshed:
             try:
                 await refreshing.update_lock_file(workshop.nix, flake, store=workshop.store)
                 after = await in_thread(lock_files.read, file)
-                changes = input_changes(before, after)
+                changes = tuple(map(str, input_changes(before, after)))
                 await in_thread(note.write, before, after=after)
             except BaseException:
                 # Nix may have written it and failed of what came next.
@@ -160,6 +173,7 @@ class Refreshed:
         self._add(
             _Update(
                 what=str(file),
+                changes=changes,
                 put_back=f"{file} was put back",
                 targets=tuple(users),
                 undo=undo,
@@ -189,9 +203,10 @@ class Refreshed:
         after = await refreshing.channel_places(nix)
         if after == before:
             return
-        for name, place in after.items():
-            if before.get(name) != place:
-                self._observer.notice(f"refreshed {name}: {before.get(name)} → {place}")
+        moved = {name: place for name, place in after.items() if before.get(name) != place}
+        changes = tuple(f"{name}: {before.get(name)} → {place}" for name, place in moved.items())
+        for change in changes:
+            self._observer.notice(f"refreshed {change}")
 
         async def undo() -> None:
             await refreshing.roll_back_channels(nix)
@@ -199,6 +214,7 @@ class Refreshed:
         self._add(
             _Update(
                 what="the channels",
+                changes=changes,
                 put_back="the channels were put back",
                 targets=tuple(users),
                 undo=undo,
@@ -206,7 +222,7 @@ class Refreshed:
         )
 
     def _add(self, update: _Update) -> None:
-        self.is_update = True
+        self.done[update.what] = Refresh(what=update.what, changes=update.changes)
         self._updates.append(update)
 
     @contextlib.asynccontextmanager
@@ -217,11 +233,13 @@ class Refreshed:
             self.failures += [(target, error) for target in users]
 
     async def _undo(self, update: _Update) -> str:
+        said = update.put_back
         try:
             await update.undo()
         except (PrefetchError, OSError) as error:
-            return f"putting back {update.what} failed: {error}"
-        return update.put_back
+            said = f"putting back {update.what} failed: {error}"
+        self.done[update.what] = replace(self.done[update.what], put_back=said)
+        return said
 
 
 @contextlib.asynccontextmanager

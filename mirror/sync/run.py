@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from mirror.sources.inquiry import Finding
     from mirror.sync.prepare import EvaluatedTargets
     from mirror.sync.records import Failures
-    from mirror.sync.refresh import Refreshed
+    from mirror.sync.refresh import Refresh, Refreshed
     from mirror.sync.report import Observer
     from mirror.sync.room import Need
     from mirror.sync.workshop import Workshop
@@ -68,8 +68,8 @@ class Synced:
     ``kept`` are the generations that this run recorded, ``unchanged`` those that already said the
     same; ``outcomes`` are those of the plan's paths, in order. ``only_copies`` are paths that are
     held and that nobody upstream has any more, each with how that is known, told for the first
-    time. ``is_refreshed``: something that targets are evaluated from was updated. ``unlisted`` are
-    the targets at the destination that are on no list any more. ``vouching`` says by target who
+    time. ``refreshed`` is what targets are evaluated from and was updated. ``unlisted`` are the
+    targets at the destination that are on no list any more. ``vouching`` says by target who
     vouches for what its newest generation keeps.
     """
 
@@ -79,7 +79,7 @@ class Synced:
     kept: tuple[Generation, ...]
     unchanged: tuple[Generation, ...]
     only_copies: Mapping[StorePath, str] = field(default_factory=dict)
-    is_refreshed: bool = False
+    refreshed: tuple[Refresh, ...] = ()
     vouching: Mapping[str, Vouching] = field(default_factory=dict)
     unlisted: Unlisted = field(default_factory=Unlisted)
 
@@ -101,7 +101,7 @@ class Synced:
     @property
     def is_news(self) -> bool:
         """Whether anything is new, or anything is not as it should be."""
-        new = self.kept or self.only_copies or self.is_refreshed or self.unlisted.newly
+        new = self.kept or self.only_copies or self.refreshed or self.unlisted.newly
         return bool(new) or not self.is_complete
 
 
@@ -178,7 +178,7 @@ async def sync(
             path: findings[path].reason
             for path in sorted({path for paths in copies.values() for path in paths} - told)
         },
-        is_refreshed=refreshed is not None and refreshed.is_update,
+        refreshed=tuple(refreshed.done.values()) if refreshed else (),
         vouching=vouched,
     )
 

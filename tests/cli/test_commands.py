@@ -190,12 +190,16 @@ def test_the_plan_as_json_has_the_promised_shape(shell: Shell) -> None:
     document = shell.json(shell.arguments("plan", "hosts.txt", "--to", "cache", "--json"))
     assert document.keys() == {
         *("version", "targets", "build", "substitute", "fetch", "present", "unobtainable"),
-        "totals",
+        *("totals", "destination", "problems", "notices", "copy", "room"),
     }
     assert [each["name"] for each in document["targets"]] == ["laptop", "ledger"]
-    assert document["targets"][0].keys() == {"name", "installable", "level", "root", "edits"}
+    assert document["targets"][0].keys() == {
+        *("name", "installable", "level", "root", "edits", "edit_costs", "left_out", "notices"),
+    }
     assert document["substitute"][0].keys() == {"path", "from", "download_bytes", "nar_bytes"}
-    assert document["fetch"][0].keys() == {"path", "method", "urls", "hash", "mode"}
+    assert document["fetch"][0].keys() == {
+        *("path", "method", "urls", "hash", "mode", "derivation"),
+    }
     assert {each["method"] for each in document["fetch"]} == {
         *("download", "unpack", "git", "builder")
     }
@@ -225,9 +229,11 @@ def test_sync_then_roots_then_nothing_new(shell: Shell) -> None:
 def test_a_dry_run_is_a_plan(shell: Shell) -> None:
     shell.write_list("ledger = DEMO#ledger")
     options = ("hosts.txt", "--to", "cache", "--json")
-    assert shell.json(shell.arguments("sync", *options, "--dry-run")) == shell.json(
-        shell.arguments("plan", *options)
-    )
+    dry = shell.json(shell.arguments("sync", *options, "--dry-run"))
+    planned = shell.json(shell.arguments("plan", *options))
+    for document in (dry, planned):  # others write meanwhile
+        del document["room"]["free_bytes"], document["room"]["free_files"]
+    assert dry == planned
     assert not (shell.directory / "cache").exists()
 
 
@@ -294,7 +300,7 @@ async def test_an_interrupted_sync_shows_nothing_half_done_and_goes_on(shell: Sh
             stderr=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
         )
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(200):
             while not server.asked(name):  # noqa: ASYNC110 - another process sets it
                 await asyncio.sleep(0.02)
         locked = await _run(shell, arguments)
@@ -339,7 +345,7 @@ def test_an_interruption_while_modules_are_imported_is_no_traceback(shell: Shell
         assert process.stdout is not None
         assert process.stdout.readline() == "importing\n"
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=200)
     assert process.returncode == 130
     assert said == ""
 

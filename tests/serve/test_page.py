@@ -159,13 +159,15 @@ def test_a_client_is_told_what_to_paste() -> None:
 
 def test_the_same_for_programs() -> None:
     overview = Overview(hosts=(host("laptop", failed=True), Host(name="new")), paths=3)
-    document = json.loads(status.render(overview, CLIENT, None))
+    document = json.loads(status.render(overview, CLIENT, "/srv/cache", None))
     laptop, new = document["hosts"]
     assert laptop["last_run"]["problems"] == [EVIL]
     assert laptop["refreshed"] == (NOW - timedelta(days=2)).isoformat()
     assert new == {
         "listed": True,
         "name": "new",
+        "state": "nothing kept yet",
+        "severity": "bad",
         "refreshed": None,
         "generations": [],
         "rehearsal": None,
