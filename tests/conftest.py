@@ -8,6 +8,7 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 from rig.compared.sitecustomize import install
 from rig.generated import Generated, generate
 from rig.nixes import find_newest, find_stable
@@ -32,6 +33,10 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
         report.longrepr = f"skipped, where nothing may be: {report.longrepr}"
     return report
 
+
+# How long an example takes is the machine's business, and it may be busy.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 install()  # whatever document a test makes in this process is compared with its schema
 

@@ -74,7 +74,7 @@ async def test_the_lock_file_of_a_killed_run_is_put_back_by_the_next(shell: Shel
 
 
 def _wait_until_asked(server: Server, path: str) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 200
     while not server.asked(path):
         assert time.monotonic() < deadline
         time.sleep(0.05)

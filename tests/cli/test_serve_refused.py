@@ -34,7 +34,7 @@ def test_what_systemd_cannot_have_meant_is_said(handed: str, said: str) -> None:
             check=False,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=200,
         )
     assert "ToolError: descriptor 3 is " in asked.stderr
     assert said in asked.stderr

@@ -69,13 +69,13 @@ def stopped(process: subprocess.Popen[str], number: int = signal.SIGTERM) -> Ite
         yield said
     finally:
         process.send_signal(number)
-        _, rest = process.communicate(timeout=90)
+        _, rest = process.communicate(timeout=200)
         said += rest.splitlines()
     assert process.returncode == 0, said
 
 
 def ask(url: str) -> bytes:
-    with urllib.request.urlopen(url, timeout=30) as response:
+    with urllib.request.urlopen(url, timeout=200) as response:
         return bytes(response.read())
 
 
@@ -92,7 +92,7 @@ def test_it_says_where_it_serves_and_stops_when_told(cache: Path, number: int) -
 
 def test_systemd_hands_it_a_socket_and_hears_how_it_goes(cache: Path, tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
-        systemd.settimeout(60)
+        systemd.settimeout(200)
         # Its path is short, as the kernel wants it, whatever the test's directory is called.
         address = f"\0prefetch-test-{os.getpid()}-{tmp_path.name}"
         systemd.bind(address)
@@ -143,7 +143,7 @@ def test_more_connections_than_files_may_be_open_are_told_of_once(cache: Path) -
         address = ("127.0.0.1", int(url.rpartition(":")[2]))
         with contextlib.ExitStack() as stack:
             for _ in range(60):
-                stack.enter_context(socket.create_connection(address, timeout=60))
+                stack.enter_context(socket.create_connection(address, timeout=200))
             assert "Too many open files" in process.stderr.readline()
         assert b"StoreDir" in ask(f"{url}/nix-cache-info")
     assert said == ["stopping: what is on its way is finished first"]
@@ -168,7 +168,7 @@ def test_what_cannot_be_served_is_said(
         port = taken.getsockname()[1]
         named = {"DIR": str(cache), "TAKEN": f"127.0.0.1:{port}", "KEY": str(cache / "KEY")}
         process = start(*SERVE, *(named.get(word, word) for word in words))
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=200)
     assert process.returncode == code, said
     assert expected in said
     assert "Traceback" not in said

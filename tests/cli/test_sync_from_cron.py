@@ -101,13 +101,13 @@ def test_an_interruption_ends_the_command_too(shell: Shell) -> None:
     _wait_for(shell.directory / "started", process)
     process.send_signal(signal.SIGINT)
     # The command has the pipes, too: they are at their end once it has ended.
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=200)
     assert process.returncode == 130, said
     assert "Traceback" not in said
 
 
 def _wait_for(file: Path, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 200
     while not file.exists():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline

@@ -97,7 +97,7 @@ def served(nginx: str, directory: Path, root: Path) -> Iterator[str]:
 def answer(url: str) -> tuple[int, str | None]:
     """The status and the content type."""
     try:
-        with urllib.request.urlopen(url, timeout=30) as response:
+        with urllib.request.urlopen(url, timeout=200) as response:
             return response.status, response.headers["Content-Type"]
     except urllib.error.HTTPError as error:
         with error:

@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from mirror.sync.report import Outcome
 
 QUICK = HttpSettings(
-    attempts=2, first_pause=0.01, silence_seconds=1, speed_seconds=1, connect_seconds=2
+    attempts=2, first_pause=0.01, silence_seconds=5, speed_seconds=5, connect_seconds=20
 )
+"""It asks servers of its own process, which answer late while a busy machine plans, or hashes."""
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""An HTTP client for tests: it gives up soon, and its pauses take no time."""
+"""HTTP clients for tests, of much patience and of little; their pauses take no time."""
 
 from __future__ import annotations
 
@@ -7,9 +7,15 @@ from typing import Final
 
 from mirror.sources.http import HttpSettings
 
+PATIENT: Final = HttpSettings(
+    connect_seconds=60, silence_seconds=60, answer_seconds=60, speed_seconds=60
+)
+"""For all that is not about time: it never gives up since the machine is busy."""
+
 QUICK: Final = HttpSettings(
     connect_seconds=2, silence_seconds=0.3, speed_seconds=0.3, least_bytes_per_second=100_000
 )
+"""For servers that let a client wait: what comes of it is expected, however late it comes."""
 
 
 class Pauses:

@@ -40,12 +40,12 @@ class Reply:
     """An answer, and how it goes wrong.
 
     ``length``: announce a Content-Length (of the whole body, whatever is sent). ``cut_after``:
-    close after that many bytes of the body (``reset``: with a TCP reset). ``pause``: between pieces
-    of ``piece`` bytes. ``hang``: send the headers and half of the body, then nothing (nothing at
-    all, if ``hang_first``). ``ranges``: honour Range, if If-Range still matches ``etag`` or
-    Last-Modified. ``endless``: send the body again and again. ``raw``: send these bytes instead of
-    an HTTP answer; with ``endless``, the body after them. ``close``: and then the connection,
-    without having said so.
+    close after that many bytes of the body (``reset``: with a TCP reset; ``until``: not before that
+    is set). ``pause``: between pieces of ``piece`` bytes. ``hang``: send the headers and half of
+    the body, then nothing (nothing at all, if ``hang_first``). ``ranges``: honour Range, if
+    If-Range still matches ``etag`` or Last-Modified. ``endless``: send the body again and again.
+    ``raw``: send these bytes instead of an HTTP answer; with ``endless``, the body after them.
+    ``close``: and then the connection, without having said so.
     """
 
     body: bytes | memoryview = b""
@@ -55,6 +55,7 @@ class Reply:
     length: bool = True
     cut_after: int | None = None
     reset: bool = False
+    until: asyncio.Event | None = None
     piece: int | None = None
     pause: float = 0.0
     hang: bool = False
@@ -202,11 +203,17 @@ class Server:
             await self._send(sent, reply, writer)
         while reply.endless:
             await self._send(sent, reply, writer)
-        if reply.reset:
+        await self._end(reply, writer)
+        return reply.length and reply.cut_after is None and not reply.close
+
+    async def _end(self, reply: Reply, writer: asyncio.StreamWriter) -> None:
+        if reply.until is not None:
+            await reply.until.wait()
+        elif reply.reset:
             # Give the client time to read what was sent: a reset throws away what is on its way.
             await asyncio.sleep(0.1)
+        if reply.reset:
             writer.transport.abort()
-        return reply.length and reply.cut_after is None and not reply.close
 
     async def _send_raw(self, raw: bytes, reply: Reply, writer: asyncio.StreamWriter) -> None:
         writer.write(raw)

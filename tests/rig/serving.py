@@ -61,12 +61,12 @@ class Served:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         return await asyncio.to_thread(self._ask, target, method, named)
 
-    async def say(self, data: bytes, *, patience: float = 30) -> bytes:
+    async def say(self, data: bytes, *, patience: float = 200) -> bytes:
         """Send bytes, and read all that comes until the server hangs up, or is silent so long."""
         return await asyncio.to_thread(self._say, data, patience)
 
     def _ask(self, target: str, method: str, headers: Mapping[str, str]) -> Reply:
-        connection = http.client.HTTPConnection(*self.address, timeout=30)
+        connection = http.client.HTTPConnection(*self.address, timeout=200)
         with contextlib.closing(connection):
             connection.putrequest(method, target, skip_host="Host" in headers)
             for name, value in headers.items():

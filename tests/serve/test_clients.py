@@ -55,7 +55,7 @@ def serving(cache: Path, lan: Lan) -> Iterator[str]:
         yield f"http://{MIRROR}:{PORT}"
     finally:
         process.send_signal(signal.SIGTERM)
-        said = process.communicate(timeout=90)[1]
+        said = process.communicate(timeout=200)[1]
     assert process.returncode == 0, said
     assert said == "stopping: what is on its way is finished first\n"
 

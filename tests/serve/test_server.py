@@ -390,7 +390,7 @@ def fuzzed(tmp_path: Path) -> Iterator[Fuzzed]:
 async def test_a_connection_serves_many_requests(served: Served) -> None:
     def talk() -> list[int]:
         statuses = []
-        with socket.create_connection(served.address, timeout=30) as connection:
+        with socket.create_connection(served.address, timeout=200) as connection:
             stream = connection.makefile("rb")
             for _ in range(50):
                 connection.sendall(b"GET /nix-cache-info HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -432,7 +432,7 @@ async def test_stopping_finishes_what_is_on_its_way(cache: Path) -> None:
 async def test_stopping_waits_no_longer_than_it_says_for_whoever_reads_no_more(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    patience = 4.0
+    patience = 6.0
     monkeypatch.setattr("mirror.serve.server.STOP_SECONDS", patience)
     async with serve_directory(cache) as served:
         target = await nar_target(served, LARGE_PATH)
@@ -443,7 +443,8 @@ async def test_stopping_waits_no_longer_than_it_says_for_whoever_reads_no_more(
             await asyncio.to_thread(client.recv, 1)
             begun = asyncio.get_running_loop().time()
             await served.server.stop()
-            assert 0.9 * patience < asyncio.get_running_loop().time() - begun < 1.9 * patience
+            # Twice as long would be for two waits; what is between is for a busy machine.
+            assert 0.9 * patience < asyncio.get_running_loop().time() - begun < 2 * patience
 
 
 async def test_a_client_that_goes_away_is_no_news(served: Served) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from rig.patience import QUICK, Pauses
+from rig.patience import PATIENT, QUICK, Pauses
 from rig.servers import Server
 
 from mirror.sources.http import HttpClient
@@ -25,5 +25,12 @@ def pauses() -> Pauses:
 
 @pytest.fixture
 async def client(pauses: Pauses) -> AsyncIterator[HttpClient]:
+    async with HttpClient(PATIENT, sleep=pauses, jitter=lambda: 1.0) as client:
+        yield client
+
+
+@pytest.fixture
+async def quick_client(pauses: Pauses) -> AsyncIterator[HttpClient]:
+    """For tests of what lets a client wait."""
     async with HttpClient(QUICK, sleep=pauses, jitter=lambda: 1.0) as client:
         yield client

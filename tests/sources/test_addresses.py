@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from rig.patience import QUICK
+from rig.patience import PATIENT
 from rig.servers import Reply, Server
 
 from mirror.errors import NotAvailableError
@@ -59,7 +59,7 @@ async def inside() -> AsyncIterator[Server]:
 
 @pytest.fixture
 async def client() -> AsyncIterator[HttpClient]:
-    settings = replace(QUICK, is_public=lambda address: address == PUBLIC)
+    settings = replace(PATIENT, is_public=lambda address: address == PUBLIC)
     async with HttpClient(settings) as client:
         yield client
 
@@ -108,7 +108,7 @@ async def test_nor_by_way_of_another_public_address(
 async def test_a_name_that_means_an_address_inside_leads_nowhere(
     server: Server, inside: Server
 ) -> None:
-    settings = replace(QUICK, is_public=lambda address: address == INSIDE)
+    settings = replace(PATIENT, is_public=lambda address: address == INSIDE)
     url = inside.on("/a", moved(f"{server.url}/b".replace(PUBLIC, "localhost")))
     server.on("/b", Reply(body=b"secret"))
     async with HttpClient(settings) as client:

@@ -6,7 +6,6 @@ import hashlib
 import os
 import ssl
 import subprocess
-import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -15,8 +14,8 @@ import aiohttp
 import httpx
 import pytest
 from aiohttp import http_exceptions
-from rig.patience import QUICK, Pauses
-from rig.servers import Reply, Server
+from rig.patience import PATIENT, QUICK, Pauses
+from rig.servers import RANGE, Reply, Request, Server
 
 from mirror.errors import (
     IntegrityError,
@@ -37,9 +36,21 @@ if TYPE_CHECKING:
 BODY = os.urandom(3 * CHUNK_SIZE + 12345)
 
 
-async def read(client: HttpClient, url: str, expected_size: int | None = None) -> bytes:
+async def read(
+    client: HttpClient,
+    url: str,
+    expected_size: int | None = None,
+    *,
+    begun: asyncio.Event | None = None,
+) -> bytes:
+    """All of a body; ``begun`` is set once the first chunk of it is there."""
+    read = b""
     async with client.stream(url, expected_size=expected_size) as chunks:
-        return b"".join([chunk async for chunk in chunks])
+        async for chunk in chunks:
+            read += chunk
+            if begun is not None:
+                begun.set()
+    return read
 
 
 async def test_a_body_arrives_whole_in_large_chunks(client: HttpClient, server: Server) -> None:
@@ -103,7 +114,7 @@ async def test_retry_after_is_honoured_in_seconds_and_as_a_date(
         Reply(status=503, headers={"Retry-After": "Thu, 01 Jan 2026 00:01:30 GMT"}),
         Reply(body=b"ok"),
     )
-    async with HttpClient(QUICK, sleep=pauses, now=lambda: now) as client:
+    async with HttpClient(PATIENT, sleep=pauses, now=lambda: now) as client:
         assert await client.get_small(url, cap=100) == b"ok"
     assert pauses.seconds == [7, 90]
 
@@ -123,10 +134,10 @@ async def test_a_retry_after_of_a_day_is_a_failure_that_says_so(
 async def test_a_cut_download_goes_on_where_it_was_cut(
     client: HttpClient, server: Server, *, reset: bool, validator: Reply
 ) -> None:
-    whole = replace(validator, body=BODY)
-    cut = replace(whole, cut_after=2_000_000, reset=reset)
+    whole, begun = replace(validator, body=BODY), asyncio.Event()
+    cut = replace(whole, cut_after=2_000_000, reset=reset, until=begun)
     url = server.on("/a", cut, whole)
-    assert await read(client, url, len(BODY)) == BODY
+    assert await read(client, url, len(BODY), begun=begun) == BODY
     assert server.requests[1].headers["range"].startswith("bytes=")
     assert server.requests[1].headers["if-range"] in {'"v1"', "now"}
 
@@ -147,13 +158,35 @@ async def test_a_cut_without_a_validator_starts_again_without_doubling(
     assert "range" not in server.requests[1].headers
 
 
+@pytest.mark.parametrize("place", [0, CHUNK_SIZE // 2, CHUNK_SIZE - 1])
 async def test_a_file_that_changed_is_noticed_also_without_a_validator(
-    client: HttpClient, server: Server
+    client: HttpClient, server: Server, place: int
 ) -> None:
-    for again in (BODY[::-1], b"x" + BODY[1:], BODY[:1_999_999] + b"x" + BODY[2_000_000:]):
-        url = server.on("/a", Reply(body=BODY, cut_after=2_000_000), Reply(body=again))
-        with pytest.raises(TransientError, match="changed while"):
-            await read(client, url)
+    """Of what was handed on before the cut: the first chunk is, before the server cuts."""
+    begun = asyncio.Event()
+    cut = Reply(body=BODY, cut_after=2_000_000, until=begun)
+    url = server.on("/a", cut, Reply(body=changed(BODY, place)))
+    with pytest.raises(TransientError, match="changed while"):
+        await read(client, url, begun=begun)
+
+
+@pytest.mark.parametrize("place", [CHUNK_SIZE, 1_999_999, 2_000_000])
+async def test_what_was_not_handed_on_may_change(
+    client: HttpClient, server: Server, place: int
+) -> None:
+    """Not all that comes before a cut is: then it is the new file, and never one of both."""
+    begun, again = asyncio.Event(), changed(BODY, place)
+    cut = Reply(body=BODY, cut_after=2_000_000, until=begun)
+    url = server.on("/a", cut, Reply(body=again))
+    try:
+        assert await read(client, url, begun=begun) == again
+    except TransientError as error:
+        assert "changed while" in error.message  # noqa: PT017 - either of both is right
+
+
+def changed(body: bytes, place: int) -> bytes:
+    """The body with one byte of it changed."""
+    return body[:place] + bytes([body[place] ^ 1]) + body[place + 1 :]
 
 
 async def test_all_of_it_again_and_again_ends(client: HttpClient, server: Server) -> None:
@@ -168,28 +201,31 @@ async def test_all_of_it_again_and_again_ends(client: HttpClient, server: Server
 async def test_a_file_that_changed_between_the_pieces_is_not_patched_together(
     client: HttpClient, server: Server
 ) -> None:
-    cut = Reply(body=BODY, cut_after=2_000_000, etag='"v1"')
+    begun = asyncio.Event()
+    cut = Reply(body=BODY, cut_after=2_000_000, etag='"v1"', until=begun)
     url = server.on("/a", cut, Reply(body=BODY[::-1], etag='"v2"'))
     with pytest.raises(TransientError, match="changed while"):
-        await read(client, url)
+        await read(client, url, begun=begun)
 
 
 async def test_a_part_of_a_changed_file_is_refused_although_the_server_ignores_if_range(
     client: HttpClient, server: Server
 ) -> None:
-    cut = Reply(body=BODY, cut_after=2_000_000, headers={"ETag": '"v1"'})
-    part = Reply(
-        status=206,
-        body=BODY[2_000_000:],
-        headers={
-            "ETag": '"v2"',
-            "Content-Range": f"bytes 2000000-{len(BODY) - 1}/{len(BODY)}",
-        },
-        ranges=False,
-    )
-    url = server.on("/a", cut, part)
+    def part(request: Request, reply: Reply) -> Reply:
+        asked = RANGE.fullmatch(request.headers.get("range", ""))
+        if asked is None:
+            return reply
+        start = int(asked[1])
+        headers = {"ETag": '"v2"', "Content-Range": f"bytes {start}-{len(BODY) - 1}/{len(BODY)}"}
+        return Reply(status=206, body=BODY[start:], headers=headers, ranges=False)
+
+    begun = asyncio.Event()
+    server.fault = part
+    cut = Reply(body=BODY, cut_after=2_000_000, headers={"ETag": '"v1"'}, until=begun)
+    url = server.on("/a", cut)
     with pytest.raises(TransientError, match="changed while"):
-        await read(client, url)
+        await read(client, url, begun=begun)
+    assert len(server.requests) == 2
 
 
 async def test_a_part_that_nobody_asked_for_is_refused(client: HttpClient, server: Server) -> None:
@@ -247,12 +283,12 @@ async def test_a_cap_bounds_what_is_read(client: HttpClient, server: Server) -> 
 
 
 @pytest.mark.parametrize("reply", [Reply(body=BODY, hang=True), Reply(hang_first=True)])
-async def test_silence_times_out(client: HttpClient, server: Server, reply: Reply) -> None:
+async def test_silence_times_out(quick_client: HttpClient, server: Server, reply: Reply) -> None:
+    """The server never says more: that this ends at all is what shows it."""
     url = server.on("/a", reply)
-    started = time.monotonic()
     with pytest.raises(TransientError, match="timed out"):
-        await read(client, url)
-    assert time.monotonic() - started < 5
+        await read(quick_client, url)
+    assert len(server.requests) == 2  # who has timed out is asked once more
 
 
 @pytest.mark.parametrize("sent", [b"HTTP/1.1 100 Continue\r\n\r\n", b"a"], ids=["interim", "slow"])
@@ -275,19 +311,19 @@ async def test_a_small_answer_is_not_waited_for_as_long_as_its_size_allows(serve
     assert len(server.requests) == 2
 
 
-async def test_a_drip_is_given_up(client: HttpClient, server: Server) -> None:
+async def test_a_drip_is_given_up(quick_client: HttpClient, server: Server) -> None:
     url = server.on("/a", Reply(body=BODY, piece=100, pause=0.05))
     with pytest.raises(TransientError, match="slower than"):
-        await read(client, url)
+        await read(quick_client, url)
 
 
 @pytest.mark.parametrize("begun", [b"5;", b"5\r\nhello\r\n5;", b"0"], ids=["at-once", "later", "0"])
 async def test_what_is_none_of_the_body_is_not_waited_for(
-    client: HttpClient, server: Server, begun: bytes
+    quick_client: HttpClient, server: Server, begun: bytes
 ) -> None:
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     url = server.on("/a", Reply(raw=head + begun, body=b"0" * 99, endless=True, pause=0.05))
-    for asking in (client.get_small(url, cap=100), read(client, url)):
+    for asking in (quick_client.get_small(url, cap=100), read(quick_client, url)):
         with pytest.raises(TransientError, match="slower than"):
             await asking
 
@@ -335,13 +371,11 @@ async def test_redirects_are_followed(client: HttpClient, server: Server) -> Non
 async def test_an_unwanted_answer_in_drips_is_not_waited_for(
     client: HttpClient, server: Server
 ) -> None:
-    drips = Reply(status=404, body=bytes(100), piece=1, pause=0.5)
+    drips = Reply(status=404, body=bytes(100), piece=1, pause=3600)
     absent = server.on("/absent", drips)
     moved = server.on("/moved", replace(drips, status=302, headers={"Location": absent}))
-    started = time.monotonic()
     with pytest.raises(MissingError):
         await client.get_small(moved, cap=9)
-    assert time.monotonic() - started < 15
 
 
 async def test_cookies_are_not_kept(client: HttpClient, server: Server) -> None:
@@ -422,7 +456,7 @@ async def test_the_proxy_of_the_environment_is_used(
     monkeypatch.setenv("http_proxy", server.url)
     monkeypatch.delenv("no_proxy", raising=False)
     server.on("http://cache.invalid/a", Reply(body=b"through the proxy"))
-    async with HttpClient(QUICK) as client:
+    async with HttpClient(PATIENT) as client:
         assert await client.get_small("http://cache.invalid/a", cap=100) == b"through the proxy"
 
 
@@ -434,7 +468,7 @@ async def test_the_proxy_of_one_host_is_not_that_of_another(
     # The one URL has no path: it begins as the other host's URLs do.
     for url in ("http://cache.invalids", "http://cache.invalids/", "http://cache.invalid/a"):
         server.on(url, Reply(body=b"through the proxy"))
-    async with HttpClient(QUICK) as client:
+    async with HttpClient(PATIENT) as client:
         assert await client.get_small("http://cache.invalids", cap=100) == b"through the proxy"
         with pytest.raises(SourceError):
             await client.get_small("http://cache.invalid/a", cap=100)
@@ -464,7 +498,7 @@ async def test_one_rate_holds_for_all_downloads_together(server: Server) -> None
 
     limiter = RateLimiter(1_000_000, clock=lambda: now, sleep=sleep)
     url = server.on("/a", Reply(body=BODY))
-    async with HttpClient(QUICK, limiter=limiter) as client:
+    async with HttpClient(PATIENT, limiter=limiter) as client:
         await read(client, url)
         await read(client, url)
     assert now == pytest.approx(2 * len(BODY) / 1_000_000, rel=0.1)

@@ -52,11 +52,10 @@ def head(size: int, **headers: str) -> Reply:
         (Reply(status=405), "unknown"),
         (Reply(status=503), "unknown"),
         (Reply(raw=b""), "unknown"),
-        (Reply(hang_first=True), "unknown"),
     ],
     ids=[
         *("the same size", "another size", "no size", "an encoding", "404", "410", "403", "405"),
-        *("503", "no answer", "silence"),
+        *("503", "no answer"),
     ],
 )
 async def test_what_a_server_says(
@@ -68,6 +67,13 @@ async def test_what_a_server_says(
     assert (url in found.reason) == (state == "gone")
     if reply.raw is None:  # the library itself asks again over another connection
         assert len(server.asked("/file")) == 1
+
+
+async def test_silence_says_nothing(server: Server, quick_client: HttpClient) -> None:
+    url = server.on("/file", Reply(hang_first=True))
+    found = await ask_urls(quick_client, [url], nar_size=SIZE)
+    assert found.state == "unknown"
+    assert len(server.asked("/file")) == 1
 
 
 async def test_one_place_that_has_it_is_enough_and_one_that_may_have_it_is_too(

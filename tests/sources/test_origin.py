@@ -159,8 +159,9 @@ async def test_an_archive_with_and_without_its_root(
 
 
 async def test_each_url_is_tried_and_each_failure_kept(
-    origins: Origins, server: Server, scratch: Path
+    quick_client: HttpClient, server: Server, scratch: Path
 ) -> None:
+    origins = Origins(quick_client, scratch)
     urls = (
         server.on("/wrong", Reply(body=b"something else")),
         server.on("/missing", Reply(status=404)),
