@@ -42,6 +42,15 @@ class Vouching:
     refused: Mapping[StorePath, tuple[str, ...]] = field(default_factory=dict)
     is_recorded: bool = True
 
+    def without(self, paths: Collection[StorePath]) -> Vouching:
+        """Leave out paths that no client is given."""
+        left = {key: of_key.difference(paths) for key, of_key in self.by_key.items()}
+        return replace(
+            self,
+            by_key={key: of_key for key, of_key in left.items() if of_key},
+            refused={path: names for path, names in self.refused.items() if path not in paths},
+        )
+
     @property
     def problem(self) -> str | None:
         """What is to be said of the refused paths, in a line; None if there are none."""

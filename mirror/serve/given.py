@@ -75,4 +75,6 @@ class Given:
             self._earlier = [each for each in self._earlier if now < each[0]]
             self._earlier.append((now + LEASE_SECONDS, self._kept - kept))
         self._kept = kept
-        self._private = frozenset(path.hash_part for path in private_paths(claims(generations)))
+        private = frozenset(path.hash_part for path in private_paths(claims(generations)))
+        # What was private is not given while it is on its way out, either.
+        self._private = private | (self._private - kept)

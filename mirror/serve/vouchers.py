@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from mirror.destinations.generation import claims, private_paths
 from mirror.destinations.vouched import recorded_keys
 from mirror.errors import DestinationError, FormatError
 from mirror.formats.signing import PublicKey
@@ -40,7 +41,10 @@ class Vouchers:
     def read(self, generations: Sequence[Generation]) -> None:
         """Take note of all generations that there are."""
         in_turn = sorted(generations, key=lambda each: each.number)
-        newest = {each.target: each.paths for each in in_turn}
+        private = private_paths(claims(generations))
+        newest = {
+            each.target: [path for path in each.paths if path not in private] for each in in_turn
+        }
         recorded = {each.target: each.vouched is not None for each in in_turn}
         self._unrecorded = {target for target, is_recorded in recorded.items() if not is_recorded}
         # Most paths are those of many targets: each is remembered once.

@@ -36,5 +36,6 @@ async def vouching_of(
         with telling(unreadable):
             infos = await destination.held(generation.paths)
             vouched = await in_thread(vouching, infos.values(), known, recorded)
+            vouched = vouched.without(generation.private or ())
             found[target] = replace(vouched, is_recorded=generation.vouched is not None)
     return found

@@ -330,7 +330,7 @@ async def _keep(
         if vouched.refused and await destination.sign(vouched.refused.keys()):
             signed = await destination.held(generation.paths)
             vouched = await in_thread(vouching, signed.values(), known, recorded)
-        found[generation.target] = vouched
+        found[generation.target] = vouched.without(generation.private or ())
         if newest is not None and _say_the_same(newest, generation):
             renewed = replace(newest, outputs=generation.outputs, vouched=vouched.by_key)
             if renewed != newest:

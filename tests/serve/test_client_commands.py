@@ -24,6 +24,7 @@ from mirror.nix.stores import StoreLocation
 from mirror.planning.vouching import STOCK_KEY, vouching
 from mirror.serve.client import Client
 from mirror.sync.check import check
+from mirror.sync.clients import vouching_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from rig.running import ScratchStore
     from rig.serving import Served
 
+    from mirror.errors import DestinationError
     from mirror.nix.command import Nix
 
 LINES = """
@@ -218,6 +220,22 @@ async def test_each_host_has_its_own_keys_and_the_lines_have_all(two_hosts: Path
         for lines in (document["client"]["nix_conf"], document["client"]["nixos"]):
             assert all(key in lines for key in a["keys"])
         assert served.log == []
+
+
+async def test_what_no_client_is_given_is_not_what_clients_refuse(two_hosts: Path) -> None:
+    one, three = (input_addressed(name).path for name in ("one", "three"))
+    async with CacheDirectory.open(two_hosts) as cache:
+        for each in await cache.generations():
+            private = (one, three) if each.target == "a" else ()
+            await cache.keep(replace(each, private=private))
+        generations = await cache.generations()
+        unreadable: list[DestinationError] = []
+        told = await vouching_of(generations, cache, unreadable.append)
+    assert (told["a"].client_keys(), told["a"].refused) == ((OTHER.public,), {})
+    async with serve_directory(two_hosts) as served:
+        document = json.loads((await served.ask("/status.json")).body)
+        client = document["hosts"][0]["client"]
+        assert (client["keys"], client["refused"]) == ([str(OTHER.public)], [])
 
 
 async def test_a_manifest_of_an_earlier_version_is_judged_by_the_keys_that_others_record(
