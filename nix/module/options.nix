@@ -147,6 +147,14 @@ in
         default = false;
         description = "Whether targets that left the lists go, too.";
       };
+      served = mkOption {
+        type = types.bool;
+        default = false;
+        description = ''
+          Whether a web server such as nginx serves the destination: what is dropped is then held
+          back for an hour, as it is where `prefetch serve` runs.
+        '';
+      };
       onCalendar = mkOption {
         type = types.str;
         default = "weekly";

@@ -109,7 +109,8 @@ in
               ([ "prune" ] ++ command.lists ++ command.to
                 ++ valued "--keep" cfg.prune.keep
                 ++ valued "--keep-within" cfg.prune.keepWithin
-                ++ optional cfg.prune.removed "--removed")
+                ++ optional cfg.prune.removed "--removed"
+                ++ optional cfg.prune.served "--served")
               null;
             PrivateNetwork = true;
             RestrictAddressFamilies = "AF_UNIX";

@@ -168,6 +168,11 @@ def test_the_machines_own_store_is_a_destination_too(module: Module) -> None:
         assert command(system, service) == words
 
 
+def test_a_prune_can_be_told_of_a_web_servers_clients(module: Module) -> None:
+    system = module.system(prefetch("prune = { enable = true; served = true; };"))
+    assert command(system, "prefetch-prune").endswith(" --keep-within 30d --served")
+
+
 def test_the_lan_is_served_where_that_is_asked_for(module: Module) -> None:
     system = module.system(
         prefetch(
