@@ -58,7 +58,7 @@ def builds(bench: Bench, nix: Nix, client: ScratchStore, root: StorePath) -> boo
     return built.returncode == 0
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 async def test_with_edits_on_the_list_each_edited_system_is_ready_and_builds(
     bench: Bench, any_nix: Nix
 ) -> None:
@@ -76,7 +76,7 @@ async def test_with_edits_on_the_list_each_edited_system_is_ready_and_builds(
         assert builds(bench, any_nix, client, root), name
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 async def test_without_them_exactly_the_edits_that_are_denied_fail(
     bench: Bench, any_nix: Nix
 ) -> None:

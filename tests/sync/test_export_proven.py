@@ -49,7 +49,7 @@ async def fill(
     )
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 async def test_the_root_paths_alone_make_the_system_build_offline(
     bench: Bench, any_nix: Nix
 ) -> None:
@@ -101,7 +101,7 @@ async def rehearsed_with(
     return {each.edit: each.has_passed for each in found}
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 async def test_closure_info_evaluates_to_paths_that_make_the_rehearsal_pass(
     bench: Bench, any_nix: Nix
 ) -> None:

@@ -93,7 +93,7 @@ class Store:
 
 
 @pytest.mark.parametrize("kind", [Cache, Store])
-@pytest.mark.timeout(300 + 10 * KILLS)
+@pytest.mark.timeout(900 + 30 * KILLS)
 def test_sync_can_be_killed_at_any_time(shell: Shell, kind: type[Cache | Store]) -> None:
     attribute = "packages.x86_64-linux.curl"
     derivation = instantiate(

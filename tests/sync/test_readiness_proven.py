@@ -288,13 +288,13 @@ def prove(nix: Nix, upstream: Upstream, directory: Path, tally: Tally) -> None:
     assert tally.is_enough
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_what_is_claimed_of_any_system_and_edit_is_what_nix_does(
     nix_stable: Nix, upstream: Upstream, tmp_path: Path
 ) -> None:
     prove(nix_stable, upstream, tmp_path, Tally(least=52, least_of_each=18))
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_so_it_is_with_another_version(nix_newest: Nix, upstream: Upstream, tmp_path: Path) -> None:
     prove(nix_newest, upstream, tmp_path, Tally(least=6, least_of_each=2))

@@ -86,7 +86,7 @@ async def state(nix: Nix, to: Path | ScratchStore) -> Rehearsal:
     return rehearsal
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("kind", ["cache", "store"])
 async def test_what_was_synced_with_its_edits_is_built_from_what_was_kept_alone(
     bench: Bench, any_nix: Nix, kind: str
@@ -109,7 +109,7 @@ async def test_what_was_synced_with_its_edits_is_built_from_what_was_kept_alone(
     assert str(rehearsal.receipt.edits["wireguard"]).startswith("does not apply: ")
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 async def test_an_edit_that_was_not_on_the_list_fails_in_nix_s_own_words(
     bench: Bench, any_nix: Nix
 ) -> None:
