@@ -87,12 +87,13 @@ class Attempt:
     """A place that was asked for a path and did not give it.
 
     ``is_absence``: it merely does not have the path, which is nothing out of the ordinary where
-    another place has it.
+    another place has it. ``is_refusal``: it has the path, and what it gives is not believed.
     """
 
     source: str
     error: str
     is_absence: bool = False
+    is_refusal: bool = False
 
     def __str__(self) -> str:
         return self.error if self.source in self.error else f"{self.source}: {self.error}"

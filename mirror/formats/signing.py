@@ -130,6 +130,11 @@ class TrustedKeys:
         """Whether a public key, as ``str`` writes it, is one of them."""
         return key in self._texts
 
+    @property
+    def names(self) -> frozenset[str]:
+        """What they are called."""
+        return frozenset(self._keys)
+
     def verify(self, info: PathInfo) -> PublicKey | None:
         """The first key whose signature of ``info`` verifies, None if none does.
 

@@ -39,7 +39,8 @@ class Claim:
 
     ``compression`` is how the bytes arrive (``none``, ``xz``, …); ``file_hash`` and ``file_size``
     are of the bytes as they arrive, where known. ``made_here``: nobody upstream compressed it, so
-    a destination may compress it as it likes.
+    a destination may compress it as it likes. ``is_signed``: somebody who is trusted vouches for
+    the NAR's size.
     """
 
     info: PathInfo
@@ -47,6 +48,7 @@ class Claim:
     file_hash: Hash | None = None
     file_size: int | None = None
     made_here: bool = False
+    is_signed: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 The order is fixed: whole packages of the raised levels first, the largest first, then edits from
 the dearest, never the base. Sizes are those of uncompressed NARs, as far as they are known before
-the download; that of a source at its origin is not.
+the download: neither that of a source at its origin, nor what a cache says and nobody signed.
 """
 
 from __future__ import annotations
@@ -89,8 +89,7 @@ def _without(plan: TargetPlan, dropped: Collection[StorePath]) -> TargetPlan:
 
 def _size(plan: TargetPlan, path: StorePath) -> int:
     availability = plan.wanted.get(path)
-    info = availability.info if availability is not None else None
-    return info.nar_size if info is not None else 0
+    return 0 if availability is None else availability.nar_bytes
 
 
 def _package(path: StorePath, graph: Graph) -> str:

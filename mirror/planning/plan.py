@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from mirror.planning.graph import in_order
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mirror.planning.availability import Availability, Offer
     from mirror.planning.fixed_outputs import FixedOutput
     from mirror.planning.graph import Graph
+    from mirror.planning.refusals import Refusal
     from mirror.planning.sharing import Sharing
     from mirror.planning.targets import Target
 
@@ -64,6 +65,10 @@ class TargetPlan:
     all that the target's generation keeps: what only served to fetch a source is not.
     ``private`` are those of ``evaluated`` that are given to nobody else. ``left_out`` is what the
     target's budget had no room for, in the order of its leaving.
+
+    ``refused`` is what caches have of it and is not believed, and nothing else supplies but a
+    build; ``built_for_refusals`` are those of ``build`` that nobody would build otherwise, and
+    ``lacking`` are the refused paths that the generation would keep.
     """
 
     target: Target
@@ -79,6 +84,9 @@ class TargetPlan:
     edits: tuple[EditPlan, ...] = ()
     notices: tuple[str, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
+    refused: tuple[Refusal, ...] = ()
+    built_for_refusals: frozenset[StorePath] = frozenset()
+    lacking: frozenset[StorePath] = frozenset()
 
     @property
     def paths(self) -> frozenset[StorePath]:
@@ -114,14 +122,27 @@ class Plan:
     damaged: Mapping[StorePath, str] = field(default_factory=dict)
 
     @property
+    def refused(self) -> tuple[Refusal, ...]:
+        """What caches have and is not believed, of all targets, by path."""
+        return tuple(sorted({each for target in self.targets for each in target.refused}))
+
+    @property
+    def built_for_refusals(self) -> tuple[StorePath, ...]:
+        """Those of ``build`` that nobody would build had nothing been refused."""
+        built = {
+            path for target in self.targets for path in target.build - target.built_for_refusals
+        }
+        return tuple(path for path in self.build if path not in built)
+
+    @property
     def download_bytes(self) -> int:
-        """What the caches will send, as far as they say (origins do not)."""
+        """What the caches will send, as far as they vouch for it (origins do not)."""
         return sum(each.offer.download_bytes or 0 for each in self.substitute)
 
     @property
     def nar_bytes(self) -> int:
-        """The size of the substituted paths, uncompressed."""
-        return sum(each.offer.info.nar_size for each in self.substitute)
+        """The size of the substituted paths, uncompressed, as far as somebody vouches for it."""
+        return sum(each.offer.nar_bytes or 0 for each in self.substitute)
 
     @property
     def missing(self) -> int:
@@ -200,20 +221,24 @@ def finish(
     sharing: Sharing = GIVEN,
     edits: tuple[EditPlan, ...] = (),
     notices: Iterable[str] = (),
+    allow_refused: bool = False,
 ) -> TargetPlan:
     """Make a target's plan of wants that have no more questions.
 
     ``unobtainable`` are those of the wants, with all that is known of the reasons; ``lasting`` are
     the wants of the same target without fetchers; ``evaluated`` is the root ``.drv`` closure, each
     path with those that it refers to, and ``sharing`` what of it is given to others.
+    ``allow_refused``: the user goes on without what is refused.
     """
     level = target.level
     notices = list(notices)
+    built_for_refusals = wants.built_for_refusals()
     if level is Level.RUNTIME and root in wants.build:
         level = Level.REBUILD
+        believed = "that is believed " if root in built_for_refusals else ""
         notices.append(
-            "no cache has its outputs, so what it refers to is known only once it is built: "
-            "planned for level rebuild instead of runtime"
+            f"no cache {believed}has its outputs, so what it refers to is known only once it is "
+            "built: planned for level rebuild instead of runtime"
         )
     if level is Level.RUNTIME:
         needed = in_order(wants.evaluated, lambda path: evaluated.get(path, ()))
@@ -231,6 +256,13 @@ def finish(
         private=sharing.private & evaluated.keys(),
         edits=edits,
         notices=tuple(notices),
+        refused=tuple(
+            replace(each, allowed=allow_refused)
+            for path in sorted(wants.refused)
+            for each in wants.refused[path]
+        ),
+        built_for_refusals=built_for_refusals,
+        lacking=frozenset(lasting.refused),
     )
 
 

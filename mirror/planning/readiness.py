@@ -77,6 +77,10 @@ class Offline:
     local: Collection[StorePath] = frozenset()
     evaluated: Container[StorePath] = frozenset()
 
+    def believing(self, paths: Collection[StorePath]) -> Offline:
+        """The same as if ``paths`` were there, too."""
+        return replace(self, valid=_Either(self.valid, paths))
+
     def would_build(self, derivation: StorePath, outputs: Iterable[str]) -> set[StorePath]:
         """The derivations that Nix would build for outputs of one."""
         build: set[StorePath] = set()

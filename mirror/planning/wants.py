@@ -16,6 +16,7 @@ No I/O happens here. :meth:`Wants.questions` are the paths that somebody must lo
 
 from __future__ import annotations
 
+import operator
 from collections import deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from mirror.formats.store_path import StorePath
     from mirror.planning.fixed_outputs import FixedOutput
     from mirror.planning.graph import Graph
+    from mirror.planning.refusals import Refusal
 
 
 _NOWHERE: Final = Availability()
@@ -98,29 +100,60 @@ class Wants:
         """The paths that only evaluation made: they are copied from where it put them."""
         self.unobtainable: dict[StorePath, Unobtainable] = {}
         """What nothing can supply."""
+        self.refused: dict[StorePath, tuple[Refusal, ...]] = {}
+        """What caches have and is not believed, and nothing else supplies but a build."""
         self.wants_fetchers = False
         """Whether any of it is wanted, or would be, for a builder that fetches a source."""
+        self._fetchers: dict[StorePath, StorePath] = {}
+        """The derivations whose builders fetch sources, by these."""
+        self._roots: list[tuple[StorePath, tuple[str, ...]]] = []
+        """The outputs that were asked for from outside."""
 
     def want_outputs(self, derivation: StorePath, outputs: Iterable[str]) -> None:
         """Want outputs of a derivation, however they come about."""
-        names = tuple(outputs)
-        if len(names) > 1:
-            names = tuple(sorted(names))
+        want = (derivation, _sorted(outputs))
+        self._roots.append(want)
+        self._want(*want)
+
+    def _want(self, derivation: StorePath, names: tuple[str, ...]) -> None:
         want = (derivation, names)
-        if want in self._seen:
-            return
-        self._seen.add(want)
+        if want not in self._seen:
+            self._seen.add(want)
+            self._todo.append(self._outputs(derivation, names))
+
+    def _outputs(self, derivation: StorePath, names: tuple[str, ...]) -> _Outputs:
         made = self._graph[derivation]
         paths = tuple(made.output_paths(names))
-        self._todo.append(
-            _Outputs(
-                derivation=derivation,
-                paths=paths,
-                whole=len(paths) == len(names),
-                substitutes_allowed=self._rules.always_substitute or substitutes_allowed(made),
-                rebuilt_by_edits=not made.is_fixed and is_machine_specific(made),
-            )
+        return _Outputs(
+            derivation=derivation,
+            paths=paths,
+            whole=len(paths) == len(names),
+            substitutes_allowed=self._rules.always_substitute or substitutes_allowed(made),
+            rebuilt_by_edits=not made.is_fixed and is_machine_specific(made),
         )
+
+    def built_for_refusals(self) -> frozenset[StorePath]:
+        """Those of ``build`` that nobody would build had every cache been believed."""
+        if not self.refused:
+            return frozenset()
+        seen: set[tuple[StorePath, tuple[str, ...]]] = set()
+        built: set[StorePath] = set()
+        todo = list(self._roots)
+        while todo:
+            want = todo.pop()
+            if want in seen:
+                continue
+            seen.add(want)
+            outputs = self._outputs(*want)
+            if self._is_supplied(outputs, believing=True):
+                continue
+            built.add(outputs.derivation)
+            # The builder of a source that comes from its origin is not run.
+            maker = self._fetchers.get(outputs.paths[0]) if outputs.paths else None
+            if maker is not None or outputs.derivation in self.build:
+                inputs = self._graph[maker or outputs.derivation].input_derivations
+                todo += [(path, _sorted(names)) for path, names in inputs.items()]
+        return frozenset(self.build - built)
 
     def want_path(self, path: StorePath) -> None:
         """Want a path by its name, however it comes about."""
@@ -167,25 +200,38 @@ class Wants:
         return [path for path in want.paths if path not in known]
 
     def _settle_outputs(self, want: _Outputs) -> None:
-        known = [self._known.get(path, _NOWHERE) for path in want.paths]
-        offered = want.substitutes_allowed and all(each.offer for each in known)
-        held = all(each.held for each in known) or (
-            want.substitutes_allowed and all(each.info for each in known)
-        )
-        if want.whole and (offered or (held and not want.rebuilt_by_edits)):
+        if self._is_supplied(want):
             for path in want.paths:
                 self.want_path(path)
         elif self._graph[want.derivation].is_fixed:
             self._want_fetch(want.paths[0])
         else:
             self.build.add(want.derivation)
-            for path, each in zip(want.paths, known, strict=True):
+            for path in want.paths:
+                each = self._known.get(path, _NOWHERE)
+                if want.substitutes_allowed:
+                    self._note_refusal(path)
                 if each.held:
                     self.want_path(path)
                 elif each.damage:
                     # Whoever asks the destination is given what is wrong, and builds nothing.
                     self._give_up(path, want.derivation, "")
             self._want_inputs(want.derivation)
+
+    def _is_supplied(self, want: _Outputs, *, believing: bool = False) -> bool:
+        """Whether the destination or caches supply them; ``believing``: also what was refused."""
+        known = [self._known.get(path, _NOWHERE) for path in want.paths]
+        offered = [bool(each.offer or (believing and each.refused)) for each in known]
+        held = [each.held is not None for each in known]
+        is_offered = want.substitutes_allowed and all(offered)
+        is_held = all(held) or (want.substitutes_allowed and all(map(operator.or_, held, offered)))
+        return want.whole and (is_offered or (is_held and not want.rebuilt_by_edits))
+
+    def _note_refusal(self, path: StorePath) -> None:
+        """Note that caches have a path, and are not believed, if nothing else supplies it."""
+        known = self._known.get(path, _NOWHERE)
+        if known.refused and known.info is None:
+            self.refused[path] = known.refused
 
     def _settle_path(self, path: StorePath) -> None:
         availability = self._known.get(path, _NOWHERE)
@@ -220,6 +266,7 @@ class Wants:
             if builder_refusal is None:
                 self.wants_fetchers = True
                 if self._rules.with_fetchers:
+                    self._fetchers[path] = fixed_output.derivation
                     self._want_inputs(fixed_output.derivation)
             elif origin.attempt is None:
                 refusal = f"{origin.reason}; {builder_refusal}"
@@ -230,6 +277,7 @@ class Wants:
 
     def _give_up(self, path: StorePath, derivation: StorePath | None, why: str) -> None:
         """Say that nothing can supply a path, and first what the destination has of it."""
+        self._note_refusal(path)
         damage = self._known.get(path, _NOWHERE).damage
         reason = f"{damage}; no cache has it" if damage else "no cache has it"
         self.unobtainable[path] = Unobtainable(
@@ -238,4 +286,9 @@ class Wants:
 
     def _want_inputs(self, derivation: StorePath) -> None:
         for path, outputs in self._graph[derivation].input_derivations.items():
-            self.want_outputs(path, outputs)
+            self._want(path, _sorted(outputs))
+
+
+def _sorted(names: Iterable[str]) -> tuple[str, ...]:
+    names = tuple(names)
+    return tuple(sorted(names)) if len(names) > 1 else names

@@ -33,13 +33,15 @@ from mirror.formats.narinfo import NarInfo, parse_narinfo
 from mirror.formats.signing import TrustedKeys
 from mirror.formats.verify import Claim
 from mirror.masking import without_secrets
+from mirror.planning.refusals import WRONG, Refusal
 from mirror.planning.vouching import follows_from_its_content
 from mirror.sources.http.errors import ChangedError, MissingError
 from mirror.sources.interface import Nar
+from mirror.sources.made import DOWNLOAD_CAP
 from mirror.sources.signature_checks import SignatureChecks
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterable
 
     from mirror.formats.path_info import PathInfo
     from mirror.formats.store_path import StorePath
@@ -81,6 +83,8 @@ class BinaryCache:
     """What an earlier run was told, with the key whose signature it found good."""
     _signed: dict[StorePath, PathInfo] = field(repr=False, default_factory=dict)
     """What was found to be signed, as it was then."""
+    _said: dict[StorePath, bytes] = field(repr=False, default_factory=dict)
+    """Answers of this run that are remembered if a signature of them turns out to be good."""
     _failures: list[TransientError | IntegrityError] = field(repr=False, default_factory=list)
 
     @classmethod
@@ -168,13 +172,17 @@ class BinaryCache:
             self._failures.append(error)
             raise
         self._failures.clear()
-        if self._memory is not None:
-            self._memory.note(self.name, path, data)
+        if self._memory is None:
+            return
+        if data is None:
+            self._memory.note(self.name, path, None)
+        else:
+            self._said[path] = data
 
     def _recall(self, path: StorePath) -> bool:
-        """Take an earlier run's word for it, if there is one that makes sense."""
+        """Take an earlier run's word for it, if there is one that makes sense and was signed."""
         said = None if self._memory is None else self._memory.recall(self.name, path)
-        if said is None:
+        if said is None or (said.narinfo is not None and said.signer is None):
             return False
         try:
             narinfo = None if said.narinfo is None else self._parse(path, said.narinfo)
@@ -184,9 +192,20 @@ class BinaryCache:
         self._recalled[path] = said.signer
         return True
 
+    def forget_recalled(self, paths: Iterable[StorePath]) -> bool:
+        """Ask anew for those of ``paths`` of which an earlier run was told; whether there are any.
+
+        Of what is remembered only a part is signed.
+        """
+        recalled = [path for path in paths if path in self._recalled]
+        for path in recalled:
+            self._forget(path)
+        return bool(recalled)
+
     def _forget(self, path: StorePath) -> None:
         """Take nobody's old word for it any more, in this run or the next."""
         self._found.pop(path, None)
+        self._said.pop(path, None)
         self._recalled.pop(path, None)
         if self._memory is not None:
             self._memory.forget(self.name, path)
@@ -217,12 +236,38 @@ class BinaryCache:
 
     async def refusal(self, info: PathInfo) -> str | None:
         """Why the path is not believed without knowing its content beforehand; None if it is."""
-        if self.trusted or await self._is_signed(info) or follows_from_its_content(info):
+        found = await self.objection(info)
+        return None if found is None else f"{info.path} is {found.reason}"
+
+    async def objection(self, info: PathInfo) -> Refusal | None:
+        """The same, with what to do about it."""
+        if await self.is_signed(info) or follows_from_its_content(info):
             return None
-        signers = sorted({signature.partition(":")[0] for signature in info.signatures})
-        by = f"its signatures are by {', '.join(signers)}" if signers else "it has no signature"
-        by = printable(by)
-        return f"{info.path} is signed by none of the trusted keys; {by}"
+        signers = tuple(sorted({printable(_key_name(each)) for each in info.signatures}))
+        trusted = self._signatures.keys.names
+        reason = "signed by none of the trusted keys; "
+        if not signers:
+            reason += "it has no signature"
+            hint = (
+                f"if you trust {self.name} whatever it gives, name it {self.name}?trusted=true; "
+                "else have it sign what it has (nix store sign)"
+            )
+        elif trusted.issuperset(signers):
+            reason += f"its signatures are by {', '.join(signers)}, and not of what it says"
+            hint = WRONG
+        else:
+            reason += f"its signatures are by {', '.join(signers)}"
+            others = [each for each in signers if each not in trusted]
+            keys = " or ".join(f"{each}:…" for each in others)
+            hint = (
+                f"if you trust {' or '.join(others)}, add the public key: --trusted-key {keys} "
+                "beside those trusted now, or trusted-public-keys in nix.conf"
+            )
+        return Refusal(path=info.path, cache=self.name, reason=reason, hint=hint, signers=signers)
+
+    async def is_signed(self, info: PathInfo) -> bool:
+        """Whether somebody who is trusted vouches for all that a signature covers."""
+        return self.trusted or await self._is_signed(info)
 
     async def _is_signed(self, info: PathInfo) -> bool:
         """Whether a trusted key has signed it; found out once for each key."""
@@ -237,6 +282,8 @@ class BinaryCache:
         if signer is not None and said is not None and said.info is info:
             self._signed[path] = info
             if self._memory is not None:
+                if (data := self._said.pop(path, None)) is not None:
+                    self._memory.note(self.name, path, data)
                 self._memory.note_signer(self.name, path, str(signer))
         return signer is not None
 
@@ -275,7 +322,7 @@ class BinaryCache:
         claim = await self._claim(narinfo, wanted)
         url = self._nar_url(narinfo)
         async with self._client.stream(
-            url, expected_size=claim.file_size, cap=_size_cap(narinfo)
+            url, expected_size=claim.file_size, cap=_size_cap(narinfo, is_signed=claim.is_signed)
         ) as chunks:
             yield Nar(claim=claim, chunks=chunks, location=url)
 
@@ -304,6 +351,7 @@ class BinaryCache:
             compression=narinfo.compression,
             file_hash=narinfo.file_hash,
             file_size=size,
+            is_signed=await self.is_signed(narinfo.info),
         )
 
     def _nar_url(self, narinfo: NarInfo) -> str:
@@ -336,7 +384,12 @@ def _priority(url: str, asked: str | None, named: int | None) -> int:
         raise RequestError(f"{url}: priority={asked} is not a number") from error
 
 
-def _size_cap(narinfo: NarInfo) -> int:
+def _size_cap(narinfo: NarInfo, *, is_signed: bool = True) -> int:
     """The most that a compressed NAR of unknown size may have: no method makes it much larger."""
     size = narinfo.info.nar_size
-    return size + size // 8 + (1 << 20)
+    cap = size + size // 8 + (1 << 20)
+    return cap if is_signed else min(cap, DOWNLOAD_CAP)
+
+
+def _key_name(signature: str) -> str:
+    return signature.partition(":")[0]

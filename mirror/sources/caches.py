@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from mirror.errors import SourceError, TransientError
 from mirror.planning.availability import Offer
+from mirror.planning.refusals import WRONG, Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from mirror.formats.store_path import StorePath
     from mirror.sources.binary_cache import BinaryCache
@@ -17,9 +18,9 @@ if TYPE_CHECKING:
 class Caches:
     """Several caches as one; the first that may be believed makes the offer.
 
-    A cache whose answer makes no sense counts as having nothing; :attr:`failures` say why, by
-    cache. An offer that is not believed counts as none; :attr:`refusals` say why, by path.
-    ``is_whole``: none of the caches that there are was left out.
+    An answer that makes no sense is no offer; :attr:`failures` say why, by cache. Nor is one that
+    is not believed; :attr:`refusals` say why, by path. A path that was refused so by every cache
+    that has it is in :attr:`refused`. ``is_whole``: none of the caches that there are was left out.
     """
 
     def __init__(self, caches: Sequence[BinaryCache], *, is_whole: bool = True) -> None:
@@ -27,6 +28,7 @@ class Caches:
         self.all = tuple(sorted(caches, key=lambda cache: cache.priority))
         self.failures: dict[str, str] = {}
         self.refusals: dict[StorePath, str] = {}
+        self.refused: dict[StorePath, tuple[Refusal, ...]] = {}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -49,6 +51,7 @@ class Caches:
 
         """
         unanswered: TransientError | None = None
+        refused: list[Refusal] = []
         for cache in self.all:
             try:
                 narinfo = await cache.lookup(path)
@@ -56,7 +59,7 @@ class Caches:
                 unanswered = error
                 continue
             except SourceError as error:
-                self.failures.setdefault(cache.name, error.message)
+                refused.append(self._failed(cache, path, error.message))
                 continue
             if narinfo is None:
                 continue
@@ -64,15 +67,37 @@ class Caches:
             if is_fixed_output and info.references:
                 # Its references are not part of what its hash decides: nobody may make them up.
                 lie = f"{path} refers to {info.references[0]}; a fixed output refers to nothing"
-                self.failures.setdefault(cache.name, lie)
+                refused.append(self._failed(cache, path, lie))
                 continue
-            refusal = None if is_fixed_output else await cache.refusal(info)
-            if refusal is None:
-                return Offer(source=cache.name, info=info, download_bytes=narinfo.file_size)
-            self.refusals.setdefault(path, f"{cache.name}: {refusal}")
+            objection = None if is_fixed_output else await cache.objection(info)
+            if objection is None:
+                self.refused.pop(path, None)
+                is_signed = await cache.is_signed(info)
+                return Offer(
+                    source=cache.name,
+                    info=info,
+                    download_bytes=narinfo.file_size if is_signed else None,
+                    is_signed=is_signed,
+                )
+            refused.append(objection)
+            self.refusals.setdefault(path, f"{cache.name}: {path} is {objection.reason}")
         if unanswered is not None:
             raise TransientError(
                 f"a cache does not answer any more, and nothing is planned: {unanswered.message}",
                 hint="run it again; what is kept stays as it is",
             ) from unanswered
+        if refused:
+            self.refused[path] = tuple(refused)
         return None
+
+    def forget_recalled(self, paths: Collection[StorePath]) -> bool:
+        """Ask anew for those of ``paths`` of which an earlier run was told; whether there are any.
+
+        What is remembered is signed only in part, and may not be true any more.
+        """
+        found = [cache.forget_recalled(paths) for cache in self.all]
+        return any(found)
+
+    def _failed(self, cache: BinaryCache, path: StorePath, problem: str) -> Refusal:
+        self.failures.setdefault(cache.name, problem)
+        return Refusal(path=path, cache=cache.name, reason=problem, hint=WRONG)

@@ -14,11 +14,12 @@ import contextlib
 import os
 from collections import Counter, deque
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
 
 from mirror.errors import (
     Attempt,
+    FullError,
     IntegrityError,
     NotAvailableError,
     PrefetchError,
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from mirror.destinations import Destination, Staging
     from mirror.formats.path_info import PathInfo
     from mirror.formats.store_path import StorePath
-    from mirror.formats.verify import VerifiedPath
+    from mirror.formats.verify import Claim, VerifiedPath
     from mirror.sources import Nar, Source, Wanted
     from mirror.sync.report import Observer
 
@@ -59,6 +60,10 @@ _INLINE_BYTES: Final = 32 * 1024
 
 _INLINE_NAR_BYTES: Final = 1 << 20
 """If they are of a NAR up to this size: a small chunk may be the compression of much."""
+
+
+_HARMLESS_BYTES: Final = 64 << 20
+"""Up to this size nobody looks for the room that a NAR takes, although nobody vouches for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,46 +188,90 @@ class _Engine:
     async def _obtain(self, item: Item) -> _Staged | None:
         """Ask the item's sources in turn; None if none of them has it.
 
-        A source whose file changed while it came is asked once more: it may be whole now.
+        A source whose file changed while it came is asked once more: it may be whole now. One that
+        says, without a signature, that it sends much is put off until the others were asked.
         """
         attempts: list[Attempt] = []
-        pending, changed = deque(item.sources), set[str]()
+        pending, changed, put_off = deque(item.sources), set[str](), set[str]()
         while pending:
             source = pending.popleft()
             if reason := self._distrusted.get(source.name) or self._given_up(source):
-                attempts.append(Attempt(source=source.name, error=reason))
+                # Whether it has a source, nobody said; of all else, a plan knows who does.
+                is_refusal = source.name in self._distrusted and item.wanted.fixed_output is None
+                attempts.append(Attempt(source=source.name, error=reason, is_refusal=is_refusal))
                 continue
             self._observer.started(item.wanted.path, source.name)
-            async with AsyncExitStack() as stack:
-                try:
-                    nar = await stack.enter_async_context(source.open(item.wanted))
-                    self._check_references(nar.claim.info)
-                    failed = self._failed_reference(nar.claim.info)
-                    if failed is not None:
-                        attempts.append(_refers_to(failed))
-                        break
-                    # The staged NAR outlives the source's context: a stack of its own.
-                    kept = await stack.enter_async_context(AsyncExitStack())
-                    staging = await kept.enter_async_context(self._destination.stage(nar.claim))
-                    verified = await self._transfer(nar, staging, source)
-                except SourceError as error:
-                    attempts.extend(_attempts(source, error))
-                    if isinstance(error, ChangedError) and source.name not in changed:
-                        changed.add(source.name)
-                        pending.appendleft(source)
-                    elif isinstance(error, TransientError):
-                        self._silences[source.name] += 1
-                    continue
+            is_last = not pending or source.name in put_off
+            try:
+                staged = await self._take(item, source, is_last=is_last)
+            except _PutOffError:
+                put_off.add(source.name)
+                pending.append(source)
+            except _HeldUpError as error:
+                attempts.append(_refers_to(error.path))
+                break
+            except SourceError as error:
+                attempts.extend(_attempts(source, error))
+                if isinstance(error, ChangedError) and source.name not in changed:
+                    changed.add(source.name)
+                    pending.appendleft(source)
+                elif isinstance(error, TransientError):
+                    self._silences[source.name] += 1
+            else:
                 self._silences[source.name] = 0
-                return _Staged(
-                    staging=staging,
-                    verified=verified,
-                    source=without_secrets(nar.location),
-                    attempts=(*attempts, *nar.attempts),
-                    stack=kept.pop_all(),
-                )
+                return replace(staged, attempts=(*attempts, *staged.attempts))
         await self._fail(item.wanted.path, tuple(attempts))
         return None
+
+    async def _take(self, item: Item, source: Source, *, is_last: bool) -> _Staged:
+        """Obtain the item from a source, which is told of what is wrong with what it gives.
+
+        Raises:
+            SourceError: it does not give it.
+            _PutOffError: it may be asked last.
+            _HeldUpError: what it refers to was not obtained.
+
+        """
+        async with AsyncExitStack() as stack:
+            nar = await stack.enter_async_context(source.open(item.wanted))
+            self._check_references(nar.claim.info)
+            failed = self._failed_reference(nar.claim.info)
+            if failed is not None:
+                raise _HeldUpError(failed)
+            # The staged NAR outlives the source's context: a stack of its own.
+            kept = await stack.enter_async_context(AsyncExitStack())
+            try:
+                await self._see_room(nar.claim, is_last=is_last)
+                staging = await kept.enter_async_context(self._destination.stage(nar.claim))
+                verified = await self._transfer(nar, staging, source)
+            except FullError as error:
+                if nar.claim.is_signed:
+                    raise
+                raise IntegrityError(_too_large(nar.claim, error)) from error
+            return _Staged(
+                staging=staging,
+                verified=verified,
+                source=without_secrets(nar.location),
+                attempts=nar.attempts,
+                stack=kept.pop_all(),
+            )
+
+    async def _see_room(self, claim: Claim, *, is_last: bool) -> None:
+        """Look whether there is room for what a source claims, if nobody who is trusted does.
+
+        Raises:
+            FullError: there is not.
+            _PutOffError: it would take more than half of the room, and others may have less.
+
+        """
+        size = claim.info.nar_size
+        if claim.is_signed or size <= _HARMLESS_BYTES:
+            return
+        room = (await self._destination.room()).bytes
+        if size > room:
+            raise FullError(f"{room} bytes are free")
+        if size > room // 2 and not is_last:
+            raise _PutOffError
 
     def _given_up(self, source: Source) -> str | None:
         """Why a source is not asked any more: each time that it fails takes its time."""
@@ -334,12 +383,37 @@ class _Engine:
         self._observer.finished(outcome)
 
 
+class _PutOffError(Exception):
+    """A source is to be asked after the others."""
+
+
+class _HeldUpError(Exception):
+    """``path``, to which another refers, was not obtained."""
+
+    def __init__(self, path: StorePath) -> None:
+        super().__init__(path)
+        self.path = path
+
+
+def _too_large(claim: Claim, error: FullError) -> str:
+    return (
+        f"it says that {claim.info.path.name} has {claim.info.nar_size} bytes, which nobody signed "
+        f"and there is no room for: {error.message}"
+    )
+
+
 def _attempts(source: Source, error: SourceError) -> Iterable[Attempt]:
     """What the report says of a source's failure: each place that it tried, else itself."""
     if error.attempts:
         return error.attempts
-    is_absence = isinstance(error, NotAvailableError)
-    return [Attempt(source=source.name, error=error.message, is_absence=is_absence)]
+    return [
+        Attempt(
+            source=source.name,
+            error=error.message,
+            is_absence=isinstance(error, NotAvailableError),
+            is_refusal=isinstance(error, IntegrityError),
+        )
+    ]
 
 
 def _refers_to(path: StorePath) -> Attempt:

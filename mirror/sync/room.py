@@ -3,6 +3,7 @@
 What a plan needs is a lower bound, and is called so: what an origin sends is not known before, and
 a file system needs some room for itself. A cache directory keeps what is downloaded, a Nix store
 what that unpacks to; where the file system may compress that again, only the download is counted.
+What a cache says and nobody signs counts as unknown: it stops no run.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from mirror.destinations import Destination, Room
     from mirror.formats.store_path import StorePath
+    from mirror.planning.availability import Offer
     from mirror.planning.plan import Plan
     from mirror.sync.report import Observer, Outcome
 
@@ -136,7 +138,7 @@ async def _need(plan: Plan, destination: Destination, there: Collection[StorePat
     offers = {
         each.offer.info.nar_hash: each.offer for each in plan.substitute if each.path not in there
     }
-    sizes = [each.info.nar_size if unpacks else each.download_bytes for each in offers.values()]
+    sizes = [each.nar_bytes if unpacks else _download_bytes(each) for each in offers.values()]
     missing = plan.missing_paths - set(there)
     return Need(
         paths=len(missing),
@@ -144,3 +146,10 @@ async def _need(plan: Plan, destination: Destination, there: Collection[StorePat
         unknown=sizes.count(None) + sum(each.path in missing for each in plan.fetch),
         room=room,
     )
+
+
+def _download_bytes(offer: Offer) -> int | None:
+    """What is downloaded at least, no more than what is signed: nobody signs the file's size."""
+    if offer.download_bytes is None or offer.nar_bytes is None:
+        return None
+    return min(offer.download_bytes, offer.nar_bytes)

@@ -473,6 +473,31 @@ async def test_a_nar_that_is_no_longer_where_it_was_is_asked_for_anew(
             assert await gone.lookup(made.path) is None
 
 
+async def test_what_nobody_signed_is_asked_again_in_the_next_run(
+    made: Made, client: HttpClient, cache: Path, tmp_path: Path
+) -> None:
+    change(cache, made.source, signatures=())
+    async with Server(cache) as server:
+        for _ in range(2):
+            with remembering(tmp_path) as memory:
+                asked = await BinaryCache.connect(server.url, client, keys=made.keys, memory=memory)
+                for path in (made.path, made.source):
+                    offer = await Caches([asked]).offer(path, is_fixed_output=path == made.source)
+                    assert offer is not None
+                    assert offer.is_signed == (path == made.path)
+                    assert (offer.nar_bytes is None) == (offer.download_bytes is None)
+                    assert (offer.nar_bytes is None) == (path == made.source)
+        assert len(server.asked(f"/{made.path.hash_part}.narinfo")) == 1
+        assert len(server.asked(f"/{made.source.hash_part}.narinfo")) == 2
+        with remembering(tmp_path) as memory:
+            asked = await BinaryCache.connect(server.url, client, keys=made.keys, memory=memory)
+            await asked.lookup(made.path)
+            # What is signed is not all of it: it is not taken for true where it stops a run.
+            assert Caches([asked]).forget_recalled([made.path, made.source])
+            await asked.lookup(made.path)
+        assert len(server.asked(f"/{made.path.hash_part}.narinfo")) == 2
+
+
 @contextlib.contextmanager
 def remembering(directory: Path) -> Iterator[Memory]:
     with Memory.open(directory / "home", positive_seconds=60, negative_seconds=60) as memory:
