@@ -14,6 +14,7 @@ import typer
 
 from mirror.cli import INTERRUPTED
 from mirror.cli.options import (
+    AllowRefused,
     Json,
     Level,
     Lists,
@@ -78,6 +79,7 @@ def plan(
     trusted_key: TrustedKeys = None,
     no_builder: NoBuilder = False,
     no_archives: NoArchives = False,
+    allow_refused: AllowRefused = False,
     json: Json = False,
 ) -> None:
     """Say what would be fetched, from where and how big; write nothing."""
@@ -93,6 +95,7 @@ def plan(
         trusted_keys=given(trusted_key),
         builder=not no_builder,
         archives=not no_archives,
+        allow_refused=allow_refused,
     )
     run(commands.plan(request, json=json), json=json)
 
@@ -171,6 +174,7 @@ def sync(
     trusted_key: TrustedKeys = None,
     no_builder: NoBuilder = False,
     no_archives: NoArchives = False,
+    allow_refused: AllowRefused = False,
     json: Json = False,
 ) -> None:
     """Fetch what the targets of the lists need, verify it and keep it."""
@@ -188,6 +192,7 @@ def sync(
         archives=not no_archives,
         limit_rate=limit_rate,
         signing_key=signing_key,
+        allow_refused=allow_refused,
     )
     if dry_run:
         run(commands.plan(request, json=json), json=json)

@@ -29,6 +29,7 @@ from mirror.errors import (
 )
 from mirror.nix.command import Nix
 from mirror.planning.export import closure_info_lines, dot_lines
+from mirror.planning.refusals import failing
 from mirror.sync import check as checking
 from mirror.sync import export as exporting
 from mirror.sync import rehearse as rehearsing
@@ -83,7 +84,8 @@ async def plan(request: Request, *, json: bool) -> int:
     else:
         _Show().plan(planned)
     _explain_failures(planned.failures)
-    return 1 if planned.failures or planned.plan.unobtainable else 0
+    plan = planned.plan
+    return 1 if planned.failures or plan.unobtainable or failing(plan.refused) else 0
 
 
 async def sync(request: Request, manner: SyncManner) -> int:
@@ -262,10 +264,13 @@ async def export(
             case "dot":
                 write_lines(dot_lines(found.export))
     _explain_failures(found.failures)
-    unobtainable = found.export.plan.unobtainable
-    for line in render.failure_lines((), found.export.plan):
+    plan = found.export.plan
+    for line in (
+        *render.failure_lines((), plan),
+        *render.refused_lines(plan, can_be_allowed=False),
+    ):
         write_error(line)
-    return 1 if found.failures or unobtainable else 0
+    return 1 if found.failures or plan.unobtainable or plan.refused else 0
 
 
 async def roots(to: str | None, *, json: bool) -> int:
@@ -332,6 +337,8 @@ class _Show:
     def synced(self, synced: Synced, destination: str) -> None:
         write_lines(render.synced_lines(synced, destination))
         for line in render.failure_lines(synced.outcomes, synced.plan):
+            write_error(line)
+        for line in render.refused_lines(synced.plan, synced.refused):
             write_error(line)
 
 

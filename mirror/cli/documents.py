@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mirror.cli.clients_report import clients_document
 from mirror.errors import EvaluationError, PrefetchError
+from mirror.planning.refusals import as_members
 from mirror.sync.listing import removal
 
 if TYPE_CHECKING:
@@ -40,12 +41,13 @@ def plan_document(
         "problems": [_problem(target, error) for target, error in failures],
         "notices": noting.notices,
         "build": list(plan.build),
+        "built_for_refusals": list(plan.built_for_refusals),
         "substitute": [
             {
                 "path": each.path,
                 "from": each.offer.source,
                 "download_bytes": each.offer.download_bytes,
-                "nar_bytes": each.offer.info.nar_size,
+                "nar_bytes": each.offer.nar_bytes,
             }
             for each in plan.substitute
         ],
@@ -63,6 +65,7 @@ def plan_document(
         "copy": list(plan.copy),
         "present": list(plan.present),
         "unobtainable": _unobtainable(plan),
+        "refused": as_members(plan.refused),
         "totals": {
             "paths": plan.missing,
             "download_bytes": plan.download_bytes,
@@ -132,6 +135,7 @@ def sync_document(synced: Synced, noting: Noting, destination: str) -> dict[str,
     unchanged = {(each.target, each.number) for each in synced.unchanged}
     return {
         **plan_document(synced.plan, synced.failures, noting, destination),
+        "refused": as_members(synced.refused),
         "complete": synced.is_complete,
         "generations": [
             {
@@ -203,6 +207,8 @@ def check_document(
                 "problem": each.problem.message if each.problem else None,
                 "hint": each.problem.hint if each.problem else None,
                 "build": sorted(each.readiness.build) if each.readiness else [],
+                "built_for_refusals": sorted(each.built_for_refusals),
+                "refused": as_members(each.refused),
                 "missing": [
                     {
                         "path": missing.paths[0],
@@ -302,6 +308,7 @@ def generations_document(
                 "paths": len(each.paths),
                 "nar_bytes": each.nar_bytes,
                 "missing": list(each.missing),
+                "refused": as_members(each.refused),
                 "receipt": _receipt(known.get((each.target, each.number))),
             }
             for each in generations
@@ -316,6 +323,7 @@ def generations_document(
                 "only_copies": list(each.only_copies),
                 "listed": each.is_listed,
                 "lists": None if each.lists is None else list(each.lists),
+                "refused": as_members(each.refused),
             }
             for each in runs
         ],
@@ -356,4 +364,5 @@ def export_document(export: Export, failures: Failures, noting: Noting) -> dict[
         "roots": list(export.roots),
         "build": list(plan.build),
         "unobtainable": _unobtainable(plan),
+        "refused": as_members(plan.refused),
     }

@@ -57,6 +57,15 @@ NoBuilder = Annotated[
     typer.Option("--no-builder", help="Never run a fetcher's builder: caches and origins only."),
 ]
 
+AllowRefused = Annotated[
+    bool,
+    typer.Option(
+        "--allow-refused",
+        help="Go on without what a cache has and is not believed, such as what a key signed that "
+        "is not trusted: it is built instead. It is said and recorded, and no failure.",
+    ),
+]
+
 NoArchives = Annotated[
     bool,
     typer.Option(

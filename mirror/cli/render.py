@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
+from mirror.planning.refusals import failing, paths, summary
 from mirror.quantities import moment, number, size
 from mirror.sync.listing import removal as removal_command
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from mirror.formats.store_path import StorePath
     from mirror.planning.plan import Plan, TargetPlan
     from mirror.planning.readiness import Missing
+    from mirror.planning.refusals import Refusal
     from mirror.planning.targets import Target
     from mirror.sync.check import Checked
     from mirror.sync.freshness import Rehearsal
@@ -60,18 +62,26 @@ def plan_lines(plan: Plan, need: Need) -> Iterator[str]:
     yield from _where_from(plan)
     if need.paths:
         yield need.text("this")
-    largest = sorted(plan.substitute, key=lambda each: -each.offer.info.nar_size)[:_LARGEST]
+    largest = sorted(plan.substitute, key=lambda each: -(each.offer.nar_bytes or 0))[:_LARGEST]
     if largest:
         yield ""
         yield "largest:"
         yield from table(
-            [("  " + size(each.offer.info.nar_size), each.path.name) for each in largest],
+            [("  " + size(each.offer.nar_bytes or 0), each.path.name) for each in largest],
             right=frozenset({0}),
         )
+    yield from _without_sources(plan)
+
+
+def _without_sources(plan: Plan) -> Iterator[str]:
+    """What no cache gives: what is built instead, what was refused, what cannot be had."""
     if plan.build:
         yield ""
         yield f"would be built on the machine itself: {number(len(plan.build), 'derivation')}"
         yield from _shown([path.name.removesuffix(".drv") for path in plan.build])
+    if plan.refused:
+        yield ""
+        yield from refused_lines(plan)
     if plan.unobtainable:
         yield ""
         yield f"cannot be had: {number(len(plan.unobtainable), 'path')}"
@@ -80,6 +90,26 @@ def plan_lines(plan: Plan, need: Need) -> Iterator[str]:
             if missing.derivation:
                 yield f"    made by {missing.derivation}"
             yield f"    {missing.reason}"
+
+
+def refused_lines(
+    plan: Plan, refused: Iterable[Refusal] | None = None, *, can_be_allowed: bool = True
+) -> Iterator[str]:
+    """What caches have and is not believed, what to do about it, and what is built instead.
+
+    ``can_be_allowed``: the command has an option to go on all the same.
+    """
+    found = plan.refused if refused is None else tuple(refused)
+    for line, hint in summary(found):
+        yield line
+        yield f"  {hint}"
+    if plan.built_for_refusals and found:
+        yield (
+            f"{len(plan.built_for_refusals):,} of the {number(len(plan.build), 'derivation')} to "
+            "build would come from a cache otherwise"
+        )
+    if can_be_allowed and failing(found):
+        yield "  --allow-refused goes on without what is refused"
 
 
 def edit_lines(plan: TargetPlan) -> Iterator[str]:
@@ -97,7 +127,7 @@ def _where_from(plan: Plan) -> Iterator[str]:
         row = sources[each.offer.source]
         row[0] += 1
         row[1] += each.offer.download_bytes or 0
-        row[2] += each.offer.info.nar_size
+        row[2] += each.offer.nar_bytes or 0
     rows = [("from", "paths", "download", "unpacked")]
     rows += [
         (source, f"{paths:,}", size(download), size(unpacked))
@@ -178,6 +208,8 @@ def generation_lines(
         if run.problems:
             yield f"{run.target}: the last run, {moment(run.finished)}, had problems"
             yield from (f"  {problem}" for problem in run.problems)
+        for line, hint in summary(each for each in run.refused if each.allowed):
+            yield f"{run.target}: {line}; {hint}"
         if run.only_copies:
             yield f"{run.target}: you hold the only copy of {number(len(run.only_copies), 'path')}"
             yield from (f"  {path}" for path in run.only_copies)
@@ -199,7 +231,7 @@ def _generation_table(
             each.level,
             f"{len(each.paths):,}",
             size(each.nar_bytes),
-            f"incomplete: {number(len(each.missing), 'path')} missing" if each.missing else "",
+            kept_state(each),
             rehearsal_state(known.get((each.target, each.number))),
         )
         for each in generations
@@ -207,11 +239,20 @@ def _generation_table(
     return table(rows, right=frozenset({1, 5, 6}))
 
 
+def kept_state(generation: Generation) -> str:
+    """What keeps a generation from being whole: ``incomplete: 3 paths missing, 2 refused``."""
+    refused = paths(generation.refused)
+    if generation.missing:
+        missing = number(len(generation.missing), "path")
+        return f"incomplete: {missing} missing" + (f", {refused:,} refused" if refused else "")
+    return f"{number(refused, 'path')} refused, as allowed" if refused else ""
+
+
 def synced_lines(synced: Synced, destination: str) -> Iterator[str]:
     """What a sync ended with: one line a generation, one line if nothing was new."""
     plans = {each.target.name: each for each in synced.plan.targets}
     for each in synced.kept:
-        state = f"{number(len(each.missing), 'path')} missing" if each.missing else "complete"
+        state = kept_state(each) or "complete"
         yield (
             f"{each.target}: generation {each.number} kept at {destination}, "
             f"{number(len(each.paths), 'path')}, {size(each.nar_bytes)}, {state}"
@@ -247,7 +288,7 @@ def checked_lines(checked: Iterable[Checked], mending: str | None) -> Iterator[s
                 yield f"  {each.problem.hint}"
         elif each.readiness is not None and each.readiness.is_ready:
             build = len(each.readiness.build)
-            yield f"{name}: ready, {number(build, 'derivation')} to build"
+            yield f"{name}: ready, {number(build, 'derivation')} to build{_because(each)}"
         elif each.readiness is not None:
             missing = each.readiness.missing
             yield f"{name}: not ready, {number(len(missing), 'cause')}"
@@ -255,6 +296,14 @@ def checked_lines(checked: Iterable[Checked], mending: str | None) -> Iterator[s
         is_ready = is_ready and each.is_ready
     if not is_ready and mending is not None:
         yield f"with a network, this brings what is missing: {mending}"
+
+
+def _because(checked: Checked) -> str:
+    """How many would be built for want of what the last sync refused, and what that was."""
+    if not checked.built_for_refusals:
+        return ""
+    lines = "; ".join(f"{line}; {hint}" for line, hint in summary(checked.refused))
+    return f", {len(checked.built_for_refusals):,} of them because of what was {lines}"
 
 
 def _missing_lines(missing: Sequence[Missing]) -> Iterator[str]:

@@ -50,6 +50,7 @@ class Request:
     archives: bool = True
     limit_rate: str | None = None
     signing_key: Path | None = None
+    allow_refused: bool = False
 
     @property
     def mending(self) -> str:
@@ -74,6 +75,7 @@ class Request:
             builder=self.builder,
             archives=self.archives,
             limit_rate=_read_rate(self.limit_rate) if self.limit_rate else None,
+            allow_refused=self.allow_refused,
         )
 
 

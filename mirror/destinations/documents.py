@@ -22,7 +22,9 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 from mirror.destinations import files
 from mirror.errors import DestinationError, FormatError, printable
 from mirror.formats.hashes import Hash
+from mirror.formats.store_path import StorePath
 from mirror.masking import document_without_secrets
+from mirror.planning.refusals import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -246,6 +248,26 @@ def name(value: object) -> str:
 def text(value: object) -> str:
     """What is to be told, of any number of lines; a terminal is told nothing by it."""
     return printable(str(value))
+
+
+def refused(document: Mapping[str, Any]) -> tuple[Refusal, ...]:
+    """The refusals of a document; one of before they were recorded has none.
+
+    Raises:
+        ValueError, KeyError, TypeError: they are something else.
+
+    """
+    return tuple(
+        Refusal(
+            path=StorePath.parse(each["path"]),
+            cache=text(each["cache"]),
+            reason=text(each["reason"]),
+            hint=text(each["hint"]),
+            signers=tuple(text(signer) for signer in each["signers"]),
+            allowed=bool(each["allowed"]),
+        )
+        for each in document.get("refused", ())
+    )
 
 
 def count(value: object) -> int:

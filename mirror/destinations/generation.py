@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mirror.formats.signing import PublicKey
     from mirror.formats.store_path import StorePath
     from mirror.nix.flake_inputs import LockedInput
+    from mirror.planning.refusals import Refusal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +24,8 @@ class Generation:
     ``paths`` (sorted) are all the paths that the generation keeps, closed under references;
     ``nar_bytes`` is the sum of their NARs' sizes; ``created`` is in UTC. ``missing`` (sorted) are
     the paths that were wanted and could not be had: with any, the generation is incomplete.
+    ``refused`` is what caches had then, was not believed and was had from nobody else; where that
+    was allowed it is not among those missing.
 
     ``sources`` are those of the paths that are plain files known by their hash, as a hashed mirror
     is asked for them; ``inputs`` are those that are inputs of the target's flake, and given to
@@ -43,6 +46,7 @@ class Generation:
     paths: tuple[StorePath, ...]
     nar_bytes: int
     missing: tuple[StorePath, ...] = ()
+    refused: tuple[Refusal, ...] = ()
     sources: Mapping[StorePath, Hash] = field(default_factory=dict)
     inputs: tuple[LockedInput, ...] = ()
     outputs: tuple[StorePath, ...] = ()

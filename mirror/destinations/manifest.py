@@ -11,12 +11,13 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any, Final
 
-from mirror.destinations.documents import Kind, count, moment, name
+from mirror.destinations.documents import Kind, count, moment, name, refused
 from mirror.destinations.generation import Generation
 from mirror.formats.hashes import Hash
 from mirror.formats.signing import PublicKey
 from mirror.formats.store_path import StorePath
 from mirror.nix.flake_inputs import LockedInput
+from mirror.planning import refusals
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -33,6 +34,8 @@ def _members(generation: Generation) -> dict[str, Any]:
         "nar_bytes": generation.nar_bytes,
         "paths": generation.paths,
         "missing": generation.missing,
+        # Documents of before there were refusals are rendered as they were written.
+        **({"refused": refusals.as_members(generation.refused)} if generation.refused else {}),
         "sources": {path: each.sri for path, each in generation.sources.items()},
         "inputs": [dataclasses.asdict(each) for each in generation.inputs],
         **({"outputs": generation.outputs} if generation.outputs else {}),
@@ -85,6 +88,7 @@ def _generation(document: Mapping[str, Any]) -> Generation:
         paths=paths,
         nar_bytes=count(document["nar_bytes"]),
         missing=tuple(StorePath.parse(path) for path in document["missing"]),
+        refused=refused(document),
         sources={
             StorePath.parse(path): Hash.parse(text) for path, text in document["sources"].items()
         },

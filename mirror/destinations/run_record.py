@@ -12,13 +12,16 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from mirror.destinations.documents import Documents, Kind, count, moment, name, text
+from mirror.destinations.documents import Documents, Kind, count, moment, name, refused, text
 from mirror.formats.store_path import StorePath
+from mirror.planning.refusals import as_members
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
     from pathlib import Path
+
+    from mirror.planning.refusals import Refusal
 
 PROBLEMS_KEPT: Final = 20
 """How many problems a record has at most; the last of them then says how many more there were."""
@@ -36,7 +39,8 @@ class RunRecord:
     ``finished`` is in UTC. ``number`` is the target's newest generation at its end, None if there
     is none; ``is_complete``: that generation has all that the target wanted in this run.
     ``problems`` are a line each: the error, or a path with why it was not had. ``only_copies``
-    (sorted) are paths of it that nobody upstream has any more, as far as was asked.
+    (sorted) are paths of it that nobody upstream has any more, as far as was asked. ``refused`` is
+    what caches have of it, is not believed and was had from nobody else, allowed or not.
 
     ``lists`` (sorted) are the lists that have the target, by their absolute names: as far as each
     one's own last run says. None is not known, as of before there was this member. Where none is
@@ -49,6 +53,7 @@ class RunRecord:
     is_complete: bool
     problems: tuple[str, ...] = ()
     only_copies: tuple[StorePath, ...] = ()
+    refused: tuple[Refusal, ...] = ()
     lists: tuple[str, ...] | None = None
     last_list: str | None = None
 
@@ -90,6 +95,8 @@ def _members(record: RunRecord) -> dict[str, Any]:
         "only_copies": record.only_copies,
         **({} if record.lists is None else {"lists": record.lists}),
         **({} if record.last_list is None else {"last_list": record.last_list}),
+        # Documents of before there were refusals are rendered as they were written.
+        **({"refused": as_members(record.refused)} if record.refused else {}),
     }
 
 
@@ -105,6 +112,7 @@ def _record(document: Mapping[str, Any]) -> RunRecord:
         only_copies=tuple(StorePath.parse(path) for path in document["only_copies"]),
         lists=None if lists is None else tuple(name(each) for each in lists),
         last_list=None if last_list is None else name(last_list),
+        refused=refused(document),
     )
 
 

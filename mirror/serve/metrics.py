@@ -7,6 +7,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from mirror.planning.refusals import paths
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
@@ -93,6 +95,16 @@ def _lines(overview: Overview, counters: Counters, file_bytes: int | None) -> It
             ({"target": host.name}, len(host.vouching.refused))
             for host in listed
             if host.vouching is not None
+        ),
+    )
+    yield from _metric(
+        "refused_paths",
+        "gauge",
+        "Paths of the newest generation of a target that caches had and that were not believed.",
+        (
+            ({"target": host.name}, paths(host.newest.refused))
+            for host in listed
+            if host.newest is not None
         ),
     )
     yield from _metric(

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Literal, Self
 
 from mirror.destinations.generation import claims, private_paths
+from mirror.planning.refusals import paths
 from mirror.quantities import number
 from mirror.serve.vouchers import Vouchers
 from mirror.serve.watching import state_of
@@ -107,7 +108,9 @@ class Host:
         if self.newest is None:
             return "nothing kept yet", "bad"
         if self.newest.missing:
-            return f"{number(len(self.newest.missing), 'path')} missing", "bad"
+            refused = paths(self.newest.refused)
+            missing = f"{number(len(self.newest.missing), 'path')} missing"
+            return missing + (f", {refused:,} refused" if refused else ""), "bad"
         if self.run is not None and not self.run.is_complete:
             return "complete, last run failed", "warn"
         if self.vouching is not None and self.vouching.refused:

@@ -9,6 +9,7 @@ from html import escape
 from importlib import resources
 from typing import TYPE_CHECKING, Final
 
+from mirror.planning.refusals import summary
 from mirror.quantities import age, moment, number, size
 
 if TYPE_CHECKING:
@@ -142,6 +143,10 @@ def _last_run(host: Host) -> Iterator[str]:
     outcome = "all is there" if run.is_complete else "not all could be had"
     yield f"<p>{moment(run.finished)}: {outcome}</p>"
     yield from _items(run.problems)
+    # What was not allowed is among the problems.
+    yield from _items(
+        f"{line}; {hint}" for line, hint in summary(each for each in run.refused if each.allowed)
+    )
     if run.only_copies:
         yield "<p>You hold the only copy of these; nobody upstream has them any more:</p>"
         yield from _items(run.only_copies)

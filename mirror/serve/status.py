@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from mirror import schemas
+from mirror.planning.refusals import as_members
 
 if TYPE_CHECKING:
     from mirror.serve.client import Client
@@ -67,6 +68,7 @@ def _host(host: Host, client: Client) -> dict[str, Any]:
             "complete": run.is_complete,
             "problems": run.problems,
             "only_copies": run.only_copies,
+            "refused": as_members(run.refused),
         },
         "client": _of_client(host, client),
     }
@@ -95,4 +97,5 @@ def _generation(kept: Kept) -> dict[str, Any]:
         "paths": kept.paths,
         "nar_bytes": generation.nar_bytes,
         "missing": generation.missing,
+        "refused": as_members(generation.refused),
     }

@@ -19,7 +19,7 @@ from mirror.planning.readiness import Offline
 from mirror.sync.offline import evaluate_offline
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from mirror.destinations import Destination, Generation
     from mirror.errors import PrefetchError
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mirror.nix.command import Nix
     from mirror.planning.graph import Graph
     from mirror.planning.readiness import Readiness
+    from mirror.planning.refusals import Refusal
     from mirror.planning.targets import Target
     from mirror.sync.offline import Evaluation
     from mirror.sync.report import Observer
@@ -37,7 +38,9 @@ class Checked:
     """What is to be said of one target, or of one edit of it.
 
     ``problem`` is why it could not even be evaluated offline, or why the edit does not apply; else
-    there is a ``root``, the derivation that it is evaluated to, and its ``readiness``.
+    there is a ``root``, the derivation that it is evaluated to, and its ``readiness``. ``refused``
+    is what caches had when the target was last synced, and was not believed: what is built for want
+    of that is ``built_for_refusals``.
     """
 
     target: Target
@@ -46,6 +49,8 @@ class Checked:
     readiness: Readiness | None = None
     problem: PrefetchError | None = None
     is_applicable: bool = True
+    refused: tuple[Refusal, ...] = ()
+    built_for_refusals: frozenset[StorePath] = frozenset()
 
     @property
     def is_ready(self) -> bool:
@@ -72,6 +77,7 @@ async def check(
         ToolError: Nix cannot be used, or its network cannot be taken away.
 
     """
+    refused = await _refused(destination)
     evaluation = await evaluate_offline(targets, nix, observer, store=store)
     graph = evaluation.graph
     paths = {*graph.makers, *graph.input_sources}
@@ -102,8 +108,34 @@ async def check(
             )
             for each in result.edits
         ]
+        of_target = [
+            _with_refusals(
+                each,
+                offline if each.edit is None else edited,
+                refused.get(target.name, ()),
+                anew=result.is_dev_shell and each.edit is None,
+            )
+            for each in of_target
+        ]
         checked += await _named(of_target, result, evaluation)
     return checked
+
+
+async def _refused(destination: Destination | None) -> Mapping[str, tuple[Refusal, ...]]:
+    """What was refused of each target when its newest generation was made, by its name."""
+    generations = [] if destination is None else await destination.generations()
+    return {each.target: each.refused for each in generations}
+
+
+def _with_refusals(
+    checked: Checked, offline: Offline, refused: tuple[Refusal, ...], *, anew: bool
+) -> Checked:
+    """Say what would be built for want of what was refused when the target was last synced."""
+    if not refused or checked.root is None or checked.readiness is None:
+        return checked
+    believing = offline.believing({each.path for each in refused})
+    needed = believing.readiness(checked.root, anew=anew).build
+    return replace(checked, refused=refused, built_for_refusals=checked.readiness.build - needed)
 
 
 async def _named(

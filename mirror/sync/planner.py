@@ -16,6 +16,7 @@ from mirror.planning import plan as planning
 from mirror.planning.availability import Availability
 from mirror.planning.graph import in_order
 from mirror.planning.plan import EditPlan, LeftOut
+from mirror.planning.refusals import summary
 from mirror.planning.sharing import SELF, share
 from mirror.planning.targets import Level
 from mirror.planning.wants import Rules
@@ -58,9 +59,10 @@ async def make_plan(
         observer.step(f"asking {', '.join(workshop.caches.names)}")
     planner = _Planner(targets, workshop, kept, held, asked)
     plans = [await planner.plan(each) for each in targets.evaluated]
-    _tell_of_caches(workshop.caches, observer)
+    plan = replace(planning.merge(plans, graph, held), damaged=kept.damaged)
+    _tell_of_caches(plan, workshop.caches, observer)
     _tell_of_damage(kept.damaged, observer)
-    return replace(planning.merge(plans, graph, held), damaged=kept.damaged)
+    return plan
 
 
 class _Kept:
@@ -165,6 +167,7 @@ class _Planner:
                 *notices,
                 *_who_is_given(sharing, needs.names),
             ),
+            allow_refused=self._workshop.allow_refused,
         )
 
     async def _wants(
@@ -187,8 +190,7 @@ class _Planner:
                 roots = [evaluated.root, each.root]
                 wants, _ = await self._wants(evaluated.target, roots, self._rules)
                 added = (wants.paths.keys() - base.paths) | (wants.fetch.keys() - base.fetch)
-                infos = (wants.paths[path].info for path in added & wants.paths.keys())
-                size = sum(info.nar_size for info in infos if info is not None)
+                size = sum(wants.paths[path].nar_bytes for path in added & wants.paths.keys())
             planned.append(
                 EditPlan(
                     name=each.edit.name,
@@ -202,10 +204,11 @@ class _Planner:
         return tuple(planned)
 
     def _with_refusal(self, missing: Unobtainable) -> Unobtainable:
-        refusal = self._workshop.caches.refusals.get(missing.path)
-        if refusal is None:
+        refused = self._workshop.caches.refused.get(missing.path)
+        if not refused:
             return missing
-        return replace(missing, reason=f"{missing.reason} (refused: {refusal})")
+        said = "; ".join(f"{each.cache}: {each.reason}" for each in refused)
+        return replace(missing, reason=f"{missing.reason} (refused: {said})")
 
     async def _answer(self, wants: Wants) -> None:
         """Look up what the wants ask, many paths at once, until they ask no more."""
@@ -242,7 +245,10 @@ class _Planner:
                 path, is_fixed_output=path in self._fixed_outputs
             )
             known = self._availability[path] = Availability(
-                held=held, offer=offer, damage=self._kept.damaged.get(path)
+                held=held,
+                offer=offer,
+                refused=() if offer else self._workshop.caches.refused.get(path, ()),
+                damage=self._kept.damaged.get(path),
             )
         return known
 
@@ -272,12 +278,11 @@ def _tell_of_damage(damaged: Mapping[StorePath, str], observer: Observer) -> Non
         observer.notice(f"{damaged[min(damaged)]}{also}; what is wanted of it is obtained again")
 
 
-def _tell_of_caches(caches: Caches, observer: Observer) -> None:
-    """Say what the caches did that makes the plan larger than it would have to be."""
-    for name, failure in caches.failures.items():
-        observer.notice(f"{name} failed, and counts as having nothing: {failure}")
-    if caches.refusals:
-        path, refusal = min(caches.refusals.items())
-        others = len(caches.refusals) - 1
-        also = f", and so are {others} more paths" if others else ""
-        observer.notice(f"refused: {refusal} ({path.name}{also}); name its key with --trusted-key")
+def _tell_of_caches(plan: Plan, caches: Caches, observer: Observer) -> None:
+    """Say what the caches have that is not believed."""
+    for line, _ in summary(plan.refused):
+        observer.notice(line)
+    told = {each.path for each in plan.refused}
+    elsewhere = [each for path, all_ in caches.refused.items() if path not in told for each in all_]
+    for line, _ in summary(elsewhere):
+        observer.notice(f"{line}; asked for elsewhere, or not needed")

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from mirror.destinations import RunRecord
 from mirror.destinations.run_record import as_problems
 from mirror.errors import DestinationError, IncompleteError, PrefetchError
+from mirror.planning.refusals import WRONG, Refusal, failing, summary
 from mirror.sync.listing import with_list
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 
     from mirror.destinations import Destination
     from mirror.formats.store_path import StorePath
@@ -28,16 +30,31 @@ def problems(
     plan: TargetPlan | None,
     outcomes: Mapping[StorePath, Outcome],
     failures: Failures,
+    refused: Iterable[Refusal] = (),
 ) -> list[str]:
-    """What a target failed of in a run: its errors, then each path with why it was not had."""
+    """What a target failed of in a run: its errors, what was ``refused``, then each path."""
     found: list[str] = []
     for failed, error in failures:
         if failed.name == target.name:
             lists_reasons = isinstance(error, IncompleteError)
             found += error.message.splitlines() if lists_reasons else [error.message]
+    found += [f"{line}; {hint}" for line, hint in summary(failing(refused))]
     if plan is not None:
         found += _path_problems(plan, outcomes)
     return found
+
+
+def refused_downloads(
+    plan: TargetPlan, outcomes: Mapping[StorePath, Outcome], caches: Collection[str]
+) -> tuple[Refusal, ...]:
+    """What the ``caches`` gave of a target that was not what it should be, and nobody else had."""
+    return tuple(
+        Refusal(path=path, cache=attempt.source, reason=attempt.error, hint=WRONG)
+        for path in sorted(plan.paths & outcomes.keys())
+        if outcomes[path].result == "failed"
+        for attempt in outcomes[path].attempts
+        if attempt.is_refusal and attempt.source in caches
+    )
 
 
 def _path_problems(plan: TargetPlan, outcomes: Mapping[StorePath, Outcome]) -> Iterator[str]:
@@ -53,11 +70,12 @@ async def record_run(
     only_copies: Mapping[str, Collection[StorePath]],
     targets: Sequence[Target],
     destination: Destination,
+    refused: Mapping[str, Collection[Refusal]] = MappingProxyType({}),
 ) -> None:
     """Record a run that came to its end.
 
     ``found`` has each of the ``targets`` by name with what it failed of, ``only_copies`` the paths
-    that nobody upstream has any more.
+    that nobody upstream has any more, ``refused`` what was not taken from the caches that have it.
 
     Raises:
         DestinationError: the destination cannot be used.
@@ -80,6 +98,7 @@ async def record_run(
                 problems=as_problems(texts),
                 only_copies=tuple(sorted(only_copies.get(name, ()))),
                 lists=with_list(lists, files[name]),
+                refused=tuple(sorted(refused.get(name, ()))),
             )
         )
 

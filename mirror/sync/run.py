@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from mirror.destinations import Generation
 from mirror.destinations.vouched import recorded_keys
-from mirror.errors import Attempt, DestinationError
+from mirror.errors import Attempt, DestinationError, FullError
+from mirror.planning.refusals import failing
 from mirror.planning.vouching import vouching
 from mirror.sources import Wanted
 from mirror.sync.build import build_targets
@@ -24,20 +25,21 @@ from mirror.sync.listing import Unlisted
 from mirror.sync.only_copies import ask_upstream, only_copies
 from mirror.sync.planner import make_plan
 from mirror.sync.prepare import evaluate_targets
-from mirror.sync.records import problems, record_run
+from mirror.sync.records import problems, record_run, refused_downloads
 from mirror.sync.report import Outcome
 from mirror.sync.restricting import restrict
 from mirror.sync.room import expect_room, need, telling_what_is_left
 from mirror.threads import in_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from mirror.destinations import Destination
     from mirror.errors import PrefetchError
     from mirror.formats.signing import PublicKey
     from mirror.formats.store_path import StorePath
     from mirror.planning.plan import Plan, TargetPlan
+    from mirror.planning.refusals import Refusal
     from mirror.planning.targets import Target
     from mirror.planning.vouching import Vouching
     from mirror.planning.wants import Unobtainable
@@ -68,7 +70,8 @@ class Synced:
     ``kept`` are the generations that this run recorded, ``unchanged`` those that already said the
     same; ``outcomes`` are those of the plan's paths, in order. ``only_copies`` are paths that are
     held and that nobody upstream has any more, each with how that is known, told for the first
-    time. ``refreshed`` is what targets are evaluated from and was updated. ``unlisted`` are the
+    time. ``refused`` is what caches have and what was not taken from them, nor had elsewhere but by
+    a build. ``refreshed`` is what targets are evaluated from and was updated. ``unlisted`` are the
     targets at the destination that are on no list any more. ``vouching`` says by target who
     vouches for what its newest generation keeps.
     """
@@ -79,6 +82,7 @@ class Synced:
     kept: tuple[Generation, ...]
     unchanged: tuple[Generation, ...]
     only_copies: Mapping[StorePath, str] = field(default_factory=dict)
+    refused: tuple[Refusal, ...] = ()
     refreshed: tuple[Refresh, ...] = ()
     vouching: Mapping[str, Vouching] = field(default_factory=dict)
     unlisted: Unlisted = field(default_factory=Unlisted)
@@ -91,10 +95,11 @@ class Synced:
 
     @property
     def is_complete(self) -> bool:
-        """Whether everything that was asked for is there."""
+        """Whether everything that was asked for is there, and nothing of it was refused."""
         return (
             not self.failures
             and not self.unobtainable
+            and not failing(self.refused)
             and all(outcome.result != "failed" for outcome in self.outcomes)
         )
 
@@ -159,7 +164,8 @@ async def sync(
         evaluated, plan = tried.evaluated, tried.plan
         findings = await ask_upstream(plan, evaluated, workshop, destination, observer)
     copies = only_copies(tried.plan, findings, before)
-    await record_run(tried.problems, copies, targets, destination)
+    refused = tried.refused
+    await record_run(tried.problems, copies, targets, destination, refused)
     told = {path for paths in before.values() for path in paths}
     return Synced(
         plan=tried.plan,
@@ -178,6 +184,7 @@ async def sync(
             path: findings[path].reason
             for path in sorted({path for paths in copies.values() for path in paths} - told)
         },
+        refused=tuple(sorted({each for found in refused.values() for each in found})),
         refreshed=tuple(refreshed.done.values()) if refreshed else (),
         vouching=vouched,
     )
@@ -192,7 +199,10 @@ class _Manner:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Tried:
-    """What a try came to, before anything is kept; ``plan_now`` also knows what was built."""
+    """What a try came to, before anything is kept; ``plan_now`` also knows what was built.
+
+    ``caches`` are the names of those that were asked.
+    """
 
     targets: Sequence[Target]
     evaluated: EvaluatedTargets
@@ -200,6 +210,7 @@ class _Tried:
     plan_now: Plan
     outcomes: Mapping[StorePath, Outcome]
     failures: Failures
+    caches: Collection[str]
 
     @property
     def stored(self) -> set[StorePath]:
@@ -213,9 +224,24 @@ class _Tried:
     def problems(self) -> dict[str, list[str]]:
         """What each target failed of, by its name."""
         planned = {each.target.name: each for each in self.plan_now.targets}
+        refused = self.refused
         return {
-            each.name: problems(each, planned.get(each.name), self.outcomes, self.failures)
+            each.name: problems(
+                each,
+                planned.get(each.name),
+                self.outcomes,
+                self.failures,
+                refused.get(each.name, ()),
+            )
             for each in self.targets
+        }
+
+    @property
+    def refused(self) -> dict[str, tuple[Refusal, ...]]:
+        """What was refused of each target that could be planned, by its name."""
+        return {
+            each.target.name: (*each.refused, *refused_downloads(each, self.outcomes, self.caches))
+            for each in self.plan.targets
         }
 
 
@@ -231,7 +257,14 @@ async def _try(
     """Evaluate, plan, obtain and perhaps build; ``failures`` are those of before."""
     evaluated = await evaluate_targets(targets, workshop, observer)
     plan = await _protected_plan(evaluated, workshop, destination, observer)
-    await expect_room(plan, destination)
+    try:
+        await expect_room(plan, destination)
+    except FullError:
+        # Caches may have said so of their files in an earlier run, and not any more.
+        if not workshop.caches.forget_recalled([each.path for each in plan.substitute]):
+            raise
+        plan = await _protected_plan(evaluated, workshop, destination, observer)
+        await expect_room(plan, destination)
     await restrict(plan, destination, observer)
     async with telling_what_is_left(plan, destination, observer) as watching:
         outcomes = await obtain(
@@ -260,6 +293,7 @@ async def _try(
         plan_now=plan_now,
         outcomes=outcomes,
         failures=failures,
+        caches=workshop.caches.names,
     )
 
 
@@ -324,7 +358,13 @@ async def _keep(
     for target in tried.plan_now.targets:
         of_target = [each for each in earlier if each.target == target.target.name]
         newest = of_target[-1] if of_target else None
-        generation = _generation(target, tried.evaluated, there, newest)
+        wanted = target.paths | target.lacking
+        refused = tuple(
+            each
+            for each in tried.refused[target.target.name]
+            if each.path in wanted and each.path not in there
+        )
+        generation = _generation(target, tried.evaluated, there, refused, newest)
         infos = await destination.held(generation.paths)
         vouched = await in_thread(vouching, infos.values(), known, recorded)
         if vouched.refused and await destination.sign(vouched.refused.keys()):
@@ -351,6 +391,7 @@ def _generation(
     plan: TargetPlan,
     evaluated: EvaluatedTargets,
     there: set[StorePath],
+    refused: tuple[Refusal, ...],
     newest: Generation | None,
 ) -> Generation:
     """What the target's next generation is; how large it is has to be asked yet."""
@@ -364,7 +405,14 @@ def _generation(
         created=datetime.now(UTC).replace(microsecond=0),
         paths=paths,
         nar_bytes=0,
-        missing=tuple(sorted((plan.kept - there) | plan.unobtainable.keys())),
+        missing=tuple(
+            sorted(
+                (plan.kept - there)
+                | plan.unobtainable.keys()
+                | {each.path for each in failing(refused)}
+            )
+        ),
+        refused=refused,
         sources=evaluated.fixed_outputs.flat_hashes(paths),
         inputs=tuple(
             each
@@ -380,7 +428,7 @@ def _say_the_same(one: Generation, other: Generation) -> bool:
     def content(each: Generation) -> tuple[object, ...]:
         return (
             *(each.installable, each.level, each.root),
-            *(each.paths, each.missing, each.sources, each.inputs, each.private),
+            *(each.paths, each.missing, each.refused, each.sources, each.inputs, each.private),
         )
 
     return content(one) == content(other)

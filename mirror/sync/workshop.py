@@ -60,7 +60,7 @@ class WorkshopOptions:
     ``builder`` says whether fixed outputs may be built as a last resort, ``archives`` whether the
     public archives (:data:`TARBALLS`, Software Heritage) may be asked for sources by their hash.
     ``http`` is how patient downloads are; credentials come from Nix's netrc file. ``limits`` is how
-    large sources may be.
+    large sources may be. ``allow_refused``: go on without what caches have and is not believed.
     """
 
     store: str | None = None
@@ -71,6 +71,7 @@ class WorkshopOptions:
     limit_rate: int | None = None
     http: HttpSettings = field(default_factory=HttpSettings)
     limits: Limits = field(default_factory=Limits)
+    allow_refused: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +79,8 @@ class Workshop:
     """All that a run works with, open; made by :func:`open_workshop`.
 
     ``store`` is where targets are evaluated and ``evaluation`` the connection to it; ``local``
-    offers that store's paths. ``keys`` are the ``trusted_keys``.
+    offers that store's paths. ``keys`` are the ``trusted_keys``. ``allow_refused``: what caches
+    have and is not believed is no failure.
     """
 
     nix: Nix
@@ -95,6 +97,7 @@ class Workshop:
     _hashed_mirrors: HashedMirrors
     _archives: tuple[Source, ...]
     _builder: Builder
+    allow_refused: bool = False
 
     def sources(self, wanted: Wanted) -> Sequence[Source]:
         """Where a path may be had from, in the order in which it is tried."""
@@ -211,6 +214,7 @@ async def open_workshop(
                 },
                 enabled=options.builder,
             ),
+            allow_refused=options.allow_refused,
         )
 
 

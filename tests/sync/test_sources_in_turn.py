@@ -136,6 +136,9 @@ async def test_a_nar_that_is_not_what_was_signed_is_refused_and_its_cache_with_i
     (outcome,) = [each for each in synced.outcomes if each.path == made.path]
     assert outcome.result == "failed"
     assert str(nar) in outcome.attempts[0].error
+    refused = {each.path: each for each in synced.refused}
+    assert refused[made.path].cache == made.url
+    assert "expected sha256-" in refused[made.path].reason
     assert made.hash_part not in published(cache)
     # What refers to it is not there either: a reader sees complete closures only.
     held = published(cache)
@@ -162,6 +165,31 @@ async def test_the_next_cache_gives_what_the_first_one_damaged(
     assert outcome.source is not None
     assert outcome.source.startswith(bench.upstream.cache_url)
     assert made.url in outcome.attempts[0].source
+    assert not synced.refused
+
+
+async def test_what_is_refused_fails_the_targets_that_want_it_alone(
+    bench: Bench, nix_stable: Nix
+) -> None:
+    made = await tampered(bench, nix_stable, "gettext-0.21")
+    (made.directory / f"{made.hash_part}.narinfo").write_text("<html>")
+    caches, cache = (f"{made.url}?priority=1",), bench.directory / "cache"
+    lines = "laptop = DEMO#laptop\nledger = DEMO#ledger"
+    synced = await bench.sync(nix_stable, lines, cache, substituters=caches)
+    (refused,) = synced.refused
+    assert (refused.path, refused.cache, refused.allowed) == (made.path, made.url, False)
+    async with bench.destination(nix_stable, cache) as destination:
+        records = {each.target: each for each in await destination.run_records()}
+        generations = {each.target: each for each in await destination.generations()}
+    assert [records[name].is_complete for name in ("laptop", "ledger")] == [False, True]
+    assert generations["laptop"].missing == (made.path,)
+    assert generations["laptop"].refused == records["laptop"].refused == (refused,)
+    assert not generations["ledger"].missing
+    assert not records["ledger"].refused
+    both = (*caches, bench.upstream.cache_url)
+    again = await bench.sync(nix_stable, lines, cache, substituters=both)
+    assert again.is_complete
+    assert not again.refused
 
 
 async def test_a_cache_whose_key_is_not_trusted_gives_nothing(
@@ -178,6 +206,9 @@ async def test_a_cache_whose_key_is_not_trusted_gives_nothing(
         if parse_narinfo(each.read_bytes()).info.content_address is None
     ]
     assert believed_by_signature == []
+    assert not synced.is_complete
+    assert not [each for each in synced.refused if each.signers != ("demo-upstream-1",)]
+    assert all("--trusted-key demo-upstream-1:" in each.hint for each in synced.refused)
     # What it has is built here instead: the plan says so.
     assert any(path.name == "compiler-3.1.drv" for path in synced.plan.build)
     assert any("signed by none of the trusted keys" in each for each in bench.recorder.notices)
