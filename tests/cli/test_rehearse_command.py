@@ -43,6 +43,9 @@ def test_what_fails_is_told_in_nix_s_words_and_exits_with_1(shell: Shell) -> Non
     base, edit = json.loads(failed.stdout)["targets"]
     assert base["passed"]
     assert not edit["passed"]
+    assert edit["possible"]
+    assert edit["problem"] in failed.stderr
+    assert (edit["hint"] or "") in failed.stderr
     assert "laptop with dnsmasq" in failed.stderr
     assert "rehearsal failed" in shell.run([*shell.command, "roots", "--to", "cache"]).stdout
 

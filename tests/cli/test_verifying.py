@@ -53,6 +53,8 @@ def test_damage_is_named_mended_and_gone(shell: Shell) -> None:
     assert document["checked"]["bytes"] > len(whole)
     assert document["checked"]["paths"] == len(list(cache.glob("*.narinfo")))
     assert document["strays"] == ["notes.txt"]
+    assert document["mending"] == "prefetch verify cache --repair"
+    assert document["problem"] is None
     ((damage),) = document["damaged"]
     assert damage["file"] == file
     assert "hello" in damage["path"]
@@ -61,10 +63,13 @@ def test_damage_is_named_mended_and_gone(shell: Shell) -> None:
     repair = shell.arguments("verify", "--to", "cache", "--repair")
     nowhere = [*repair, "--json", "--jobs", "1"]
     nowhere[nowhere.index(shell.upstream.cache_url)] = "http://127.0.0.1:9/cache"
-    ((damage),) = shell.json(nowhere, expect=1)["damaged"]
+    document = shell.json(nowhere, expect=1)
+    assert document["mending"] is None
+    ((damage),) = document["damaged"]
     assert damage["repaired"] is False
     assert damage["set_aside"] == f".prefetch/damaged/{nar.name}"
     assert damage["attempts"][0]["source"] == "caches"
+    assert damage["hint"] == "`prefetch sync` fetches it once somebody has it"
     assert not nar.exists()
     mended = shell.run(repair)
     assert mended.stdout.startswith(f"mended: {file}: it is missing")

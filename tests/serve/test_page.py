@@ -121,7 +121,13 @@ def test_one_host_is_shown_with_all_that_is_known_of_it() -> None:
     ],
 )
 def test_the_state_of_a_host(shown: Host, expected: str) -> None:
-    assert f" {expected} " in read(Overview(hosts=(shown,))).text
+    overview = Overview(hosts=(shown,))
+    assert f" {expected} " in read(overview).text
+    (told,) = json.loads(status.render(overview, CLIENT, "/srv/cache", None))["hosts"]
+    assert told["state"] == expected
+    if shown.rehearsal is not None:
+        assert told["rehearsal"]["nix_version"] == shown.rehearsal.receipt.nix_version
+        assert told["rehearsal"]["problem"] == shown.rehearsal.receipt.problem
 
 
 def test_troubled_hosts_come_first_among_many() -> None:
@@ -162,6 +168,10 @@ def test_the_same_for_programs() -> None:
     document = json.loads(status.render(overview, CLIENT, "/srv/cache", None))
     laptop, new = document["hosts"]
     assert laptop["last_run"]["problems"] == [EVIL]
+    assert document["served"] == "/srv/cache"
+    shown = read(overview).text
+    for member in ("seconds_lost_while_away", "seconds_lost_at_a_halt"):
+        assert f"some {document['client'][member]}" in shown
     assert laptop["refreshed"] == (NOW - timedelta(days=2)).isoformat()
     assert new == {
         "listed": True,
