@@ -21,6 +21,7 @@ from mirror.planning import plan as planning
 from mirror.planning.availability import Availability, Offer
 from mirror.planning.fixed_output_index import FixedOutputs
 from mirror.planning.graph import Graph
+from mirror.planning.presence import Presence
 from mirror.planning.targets import Level, PathInstallable, Target
 from mirror.planning.wants import Rules, Wants
 
@@ -59,7 +60,7 @@ def plan(store: StoreLocation, root: StorePath, level: Level) -> tuple[Graph, pl
         lasting=every,
         evaluated={},
     )
-    return graph, planning.merge([planned], graph, {})
+    return graph, planning.merge([planned], graph, Presence())
 
 
 def main(store: str, root: str, level: str) -> None:

@@ -36,6 +36,7 @@ from mirror.sync import rehearse as rehearsing
 from mirror.sync import run as pipeline
 from mirror.sync import why as explaining
 from mirror.sync.clients import vouching_of
+from mirror.sync.completeness import as_they_are
 from mirror.sync.freshness import rehearsals
 from mirror.sync.listing import mark_unlisted, unlisted
 from mirror.sync.records import failures_recorded
@@ -74,7 +75,7 @@ async def plan(request: Request, *, json: bool) -> int:
     options = request.options()
     shown = Noting(observer())
     async with (
-        open_destination(request.to, exclusive=False) as destination,
+        open_destination(request.to, exclusive=False, reads_contents=True) as destination,
         open_workshop(await Nix.find(), options, shown) as workshop,
     ):
         planned = await pipeline.plan(targets, workshop, destination, shown)
@@ -145,7 +146,7 @@ async def _sync(
     options = request.options()
     signing_key = read_key(request.signing_key) if request.signing_key else None
     async with (
-        open_destination(request.to, signing_key=signing_key) as destination,
+        open_destination(request.to, signing_key=signing_key, reads_contents=True) as destination,
         failures_recorded(targets, destination),
         contextlib.AsyncExitStack() as stack,
     ):
@@ -183,7 +184,9 @@ async def check(request: Request, valid_paths: Path | None, *, json: bool) -> in
             targets, nix, shown, store=request.store, destination=None, valid_paths=valid
         )
     else:
-        async with open_destination(request.to, exclusive=False) as destination:
+        async with open_destination(
+            request.to, exclusive=False, reads_contents=True, remembers=True
+        ) as destination:
             checked = await checking.check(
                 targets, nix, shown, store=request.store, destination=destination
             )
@@ -276,7 +279,7 @@ async def export(
 async def roots(to: str | None, *, json: bool) -> int:
     """``prefetch roots``."""
     async with open_destination(to, exclusive=False) as destination:
-        generations = await destination.generations()
+        generations = await as_they_are(await destination.generations(), destination)
         receipts = await destination.receipts()
         unreadable: list[DestinationError] = []
         runs = await destination.run_records(unreadable.append)

@@ -64,6 +64,9 @@ def plan_document(
         ],
         "copy": list(plan.copy),
         "present": list(plan.present),
+        "incomplete": [
+            {"path": path, "lacks": list(lacks)} for path, lacks in plan.incomplete.items()
+        ],
         "unobtainable": _unobtainable(plan),
         "refused": as_members(plan.refused),
         "totals": {
@@ -213,7 +216,12 @@ def check_document(
                     {
                         "path": missing.paths[0],
                         "paths": [
-                            {"path": path, "attribute": missing.names.get(path)}
+                            {
+                                "path": path,
+                                "attribute": missing.names.get(path),
+                                "referrer": missing.referrers.get(path),
+                                "problem": missing.problems.get(path),
+                            }
                             for path in missing.paths
                         ],
                         "derivation": missing.derivation,

@@ -143,6 +143,9 @@ def _where_from(plan: Plan) -> Iterator[str]:
         rows.append(("this machine (evaluation)", f"{len(plan.copy):,}", "-", "-"))
     if len(rows) > 1:
         yield from table(rows, right=frozenset({1, 2, 3}))
+    if plan.incomplete:
+        lacking = number(len(plan.incomplete), "path")
+        yield f"kept, but lacking something that they refer to: {lacking}"
     there = number(len(plan.present), "path")
     if plan.missing == 0:
         yield f"nothing to fetch: all {there} are there"
@@ -312,6 +315,10 @@ def _missing_lines(missing: Sequence[Missing]) -> Iterator[str]:
     for each in ordered[:_SHOWN]:
         for path in each.paths:
             yield f"  {path}" + (f" ({each.names[path]})" if path in each.names else "")
+            if path in each.problems:
+                yield f"    {each.problems[path]}"
+            if path in each.referrers:
+                yield f"    {each.referrers[path]} refers to it"
         needed = " > ".join(path.name.removesuffix(".drv") for path in each.chain)
         yield f"    needed by {needed}" if needed else "    it is the target itself"
         if each.cascade > 1:

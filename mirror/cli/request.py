@@ -185,8 +185,12 @@ async def open_destination(
     exclusive: bool = True,
     signing_key: SecretKey | None = None,
     to_mend: bool = False,
+    reads_contents: bool = False,
+    remembers: bool = False,
 ) -> AsyncIterator[CacheDirectory | NixStore]:
     """Open what ``--to`` names; without it, this machine's store if it has Nix.
+
+    The options are those of :meth:`.CacheDirectory.open`.
 
     Raises:
         RequestError: nothing that can be a destination is named so.
@@ -202,7 +206,12 @@ async def open_destination(
             yield nix_store
     else:
         opened = CacheDirectory.open(
-            directory, exclusive=exclusive, signing_key=signing_key, to_mend=to_mend
+            directory,
+            exclusive=exclusive,
+            signing_key=signing_key,
+            to_mend=to_mend,
+            reads_contents=reads_contents,
+            remembers=remembers,
         )
         async with opened as cache_directory:
             yield cache_directory

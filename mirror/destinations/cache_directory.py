@@ -10,6 +10,7 @@
     runs/<target>.json                  what the last syncs came to
     public-keys                         the keys that signed here, the newest last
     .prefetch/checksums                 what narinfos and the like were: :mod:`.checksums`
+    .prefetch/contents                  which NARs were read, and had what: :mod:`.contents`
     .prefetch/lock, .prefetch/staging/  one run's; what a killed run left there is removed
     .prefetch/serving                   locked, shared, by each server of the directory
     .prefetch/served                    changed when a server was last seen: :mod:`.served`
@@ -41,7 +42,6 @@ import asyncio
 import contextlib
 import os
 import shutil
-import stat
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Literal, Self
 
@@ -49,8 +49,9 @@ from mirror.allocation import without_collections
 from mirror.destinations import documents, files
 from mirror.destinations.cache_staging import CacheStaging, StagedNar
 from mirror.destinations.checksums import CHECKSUMS, Checksums
-from mirror.destinations.damaged_paths import damaged_paths
+from mirror.destinations.contents import TEMPORARY_PREFIX, Contents
 from mirror.destinations.generation import claims, private_paths
+from mirror.destinations.inspection import Inspection, Unread
 from mirror.destinations.manifest import MANIFEST
 from mirror.destinations.mending import Mending
 from mirror.destinations.receipt import receipts_in
@@ -60,29 +61,31 @@ from mirror.destinations.run_record import run_records_in
 from mirror.destinations.served import SERVING
 from mirror.destinations.signatures import Signatures, read_public_keys
 from mirror.destinations.sweep import RETIRED
+from mirror.destinations.vouched import recorded_keys
 from mirror.errors import DestinationError, FormatError
 from mirror.formats import cache_info
 from mirror.formats.cache_info import parse_cache_info
-from mirror.formats.narinfo import parse_narinfo, print_narinfo
-from mirror.formats.signing import fingerprint
+from mirror.formats.narinfo import print_narinfo
+from mirror.formats.signing import PublicKey, TrustedKeys, fingerprint
+from mirror.planning.presence import Flaw, Found
 from mirror.threads import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Iterable, Mapping
     from pathlib import Path
 
-    from mirror.destinations.damage import Damage
     from mirror.destinations.documents import Told
     from mirror.destinations.generation import Generation
     from mirror.destinations.receipt import Receipt
     from mirror.destinations.run_record import RunRecord
-    from mirror.formats.narinfo import NarInfo
     from mirror.formats.path_info import PathInfo
-    from mirror.formats.signing import PublicKey, SecretKey
+    from mirror.formats.signing import SecretKey
     from mirror.formats.store_path import StorePath
     from mirror.formats.verify import Claim
 
 _MANY: Final = 1_000
+_READINGS: Final = 3
+"""How often a NAR is read whose file changes meanwhile."""
 
 
 class CacheDirectory:
@@ -101,10 +104,12 @@ class CacheDirectory:
         self._checksums = Checksums(
             self.path, temporaries=self._staging, retired=self.path / RETIRED
         )
+        self._contents = Contents(self.path)
+        self._inspection = Inspection(self.path, self._contents, keys=self._keys)
+        self._reads_contents = False
+        self._trusted: tuple[PublicKey, ...] = ()
         self._known: set[StorePath] = set()
         self._private: frozenset[StorePath] = frozenset()
-        self._read: dict[StorePath, tuple[tuple[int, ...], NarInfo]] = {}
-        """The narinfos that were read, each with what :func:`_state` says of its file."""
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -115,6 +120,8 @@ class CacheDirectory:
         signing_key: SecretKey | None = None,
         exclusive: bool = True,
         to_mend: bool = False,
+        reads_contents: bool = False,
+        remembers: bool = False,
     ) -> AsyncIterator[Self]:
         """Open a cache directory, made if it is missing, and hold its lock.
 
@@ -122,12 +129,17 @@ class CacheDirectory:
         (:meth:`held`, :meth:`generations`) and for receipts, also while another run writes.
         ``to_mend``: it is a cache, whatever has become of its ``nix-cache-info``.
 
+        With ``reads_contents``, :meth:`look_up` reads the NARs whose content is not known. Where
+        the lock is held, or with ``remembers``, what they had is recorded at the end
+        (:mod:`.contents`).
+
         Raises:
             LockedError: another run holds the lock.
             DestinationError: the directory cannot be used, or is something else.
 
         """
         cache = cls(path, signing_key=signing_key)
+        cache._reads_contents = reads_contents
         with contextlib.ExitStack() as stack:
             if not to_mend:
                 await asyncio.to_thread(refuse_other_directories, cache.path)
@@ -139,6 +151,10 @@ class CacheDirectory:
                 if to_mend:
                     cache._private = private_paths(claims(await cache.generations(_nobody)))
                 stack.callback(shutil.rmtree, cache._staging, ignore_errors=True)
+            if exclusive:
+                stack.callback(cache._contents.write, cache._staging)
+            elif remembers:
+                stack.callback(cache._contents.write, cache.path / ".prefetch")
             yield cache
 
     @property
@@ -191,12 +207,33 @@ class CacheDirectory:
         return False
 
     async def held(self, paths: Collection[StorePath]) -> Mapping[StorePath, PathInfo]:
-        """Those of ``paths`` whose narinfo can be read and whose NAR has the size it should."""
-        return await asyncio.to_thread(self._held, paths)
+        """Those of ``paths`` that Nix could take from here if it had what they refer to."""
+        return _whole(await self.look_up(paths))
 
-    async def damaged(self, paths: Collection[StorePath]) -> Mapping[StorePath, Damage]:
-        """Those of ``paths`` whose files are not what was written, as far as it is quickly told."""
-        return await asyncio.to_thread(damaged_paths, self.path, paths)
+    async def look_up(self, paths: Collection[StorePath]) -> Mapping[StorePath, Found]:
+        """What there is of ``paths``; where NARs have to be read for that, they are."""
+        found, unread = await in_thread(self._look_up, paths, reads=self._reads_contents)
+        if not unread:
+            return found
+        for _ in range(_READINGS):
+            for name in sorted({each.name for each in unread.values()}):
+                await in_thread(self._contents.read, name)
+            known, unread = await in_thread(
+                self._look_up, unread.keys(), reads=self._reads_contents
+            )
+            found |= known
+            if not unread:
+                return found
+        for path, each in unread.items():
+            problem = "it changes while it is read"
+            found[path] = Found(flaw=Flaw(file=f"nar/{each.name}", problem=problem, is_fatal=True))
+        return found
+
+    def trust(self, keys: Iterable[str]) -> None:
+        """Let signatures of these keys, too, count for narinfos that were altered."""
+        for text in keys:
+            with contextlib.suppress(FormatError):  # Nix itself says what is wrong with it
+                self._trusted = (*self._trusted, PublicKey.parse(text))
 
     async def restrict(self, private: Collection[StorePath], given: Collection[StorePath]) -> bool:
         """Let nobody else read ``private`` paths, also those yet to come; all ``given`` ones."""
@@ -267,6 +304,8 @@ class CacheDirectory:
         with files.explained(self.path):
             shutil.rmtree(self._staging, ignore_errors=True)
             files.make_directory(self._staging)
+            for left in self._staging.parent.glob(f"{TEMPORARY_PREFIX}*"):
+                left.unlink(missing_ok=True)
             # First of all that is not hidden: without it, what is here is taken for another's.
             about = self.path / cache_info.FILE_NAME
             if not about.exists():
@@ -279,8 +318,13 @@ class CacheDirectory:
         if self._signing_key is not None:
             self.signatures.record_key(self._signing_key.public)
 
-    def _held(self, paths: Collection[StorePath]) -> dict[StorePath, PathInfo]:
+    def _look_up(
+        self, paths: Collection[StorePath], *, reads: bool
+    ) -> tuple[dict[StorePath, Found], dict[StorePath, Unread]]:
+        """What there is of ``paths``, and those of them whose NARs have to be read first."""
         is_much = len(paths) > _MANY
+        found: dict[StorePath, Found] = {}
+        unread: dict[StorePath, Unread] = {}
         with (
             files.explained(self.path),
             without_collections() if is_much else contextlib.nullcontext(),
@@ -289,34 +333,27 @@ class CacheDirectory:
                 # Most of a graph may well be absent, which the directory's listing says at once.
                 names = set(os.listdir(self.path)) if self.path.is_dir() else frozenset()  # noqa: PTH208 - as below
                 paths = [path for path in paths if f"{path.hash_part}.narinfo" in names]
-            found = {path: info for path in paths if (info := self._look_up(path)) is not None}
-        self._known.update(found)
-        return found
+            self._inspection.refresh()
+            for path in paths:
+                looked = self._inspection.look(path, reads=reads)
+                if isinstance(looked, Unread):
+                    unread[path] = looked
+                elif looked is not None:
+                    found[path] = looked
+        self._known.update(_whole(found))
+        return found, unread
 
-    def _look_up(self, path: StorePath) -> PathInfo | None:
-        # As text: a run looks some thousands of paths up, several times each.
-        file = f"{self.path}/{path.hash_part}.narinfo"
-        try:
-            before, entry = self._read.get(path, (None, None))
-            if entry is None or before != _state(os.stat(file)):  # noqa: PTH116 - as above
-                descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-                try:
-                    status = os.fstat(descriptor)
-                    if not stat.S_ISREG(status.st_mode) or status.st_size > files.LARGEST_READ:
-                        return None
-                    entry = parse_narinfo(os.read(descriptor, status.st_size))
-                finally:
-                    os.close(descriptor)
-                self._read[path] = _state(status), entry
-            size = os.stat(f"{self.path}/{entry.url}").st_size  # noqa: PTH116 - as above
-        except (FileNotFoundError, FormatError):
-            return None
-        whole = entry.info.path == path and entry.file_size in {None, size}
-        return entry.info if whole else None
+    def _keys(self) -> TrustedKeys:
+        """The keys that count here: those of who asks, of this cache, and that vouched for it."""
+        own: list[PublicKey] = []
+        with contextlib.suppress(DestinationError):  # `verify` says what is wrong with it
+            own = read_public_keys(self.path)
+        return TrustedKeys([*own, *recorded_keys(self._read_manifests(_nobody)), *self._trusted])
 
     def _missing(self, paths: Iterable[StorePath]) -> set[StorePath]:
         unknown = set(paths) - self._known
-        return unknown - set(self._held(unknown))
+        found, unread = self._look_up(unknown, reads=False)
+        return unknown - _whole(found).keys() - unread.keys()
 
     def _publish(self, staged: StagedNar) -> None:
         """Give a NAR and then its narinfo their names. The order is the promise: see above."""
@@ -334,6 +371,8 @@ class CacheDirectory:
             if is_private and self._restricting.is_given(entry.url):
                 staged.temporary.chmod(files.FILE_MODE)
             staged.temporary.replace(self.path / entry.url)
+            if entry.file_hash is not None:
+                self._contents.note(entry.url.rpartition("/")[2], entry.file_hash.digest.hex())
             name, data = f"{path.hash_part}.narinfo", print_narinfo(entry)
             self._checksums.announce([(name, data)])
             mode = files.PRIVATE_MODE if is_private else files.FILE_MODE
@@ -378,9 +417,13 @@ def _nobody(error: DestinationError) -> None:
     """Tell nobody of a manifest that cannot be read: a repair does."""
 
 
-def _state(status: os.stat_result) -> tuple[int, ...]:
-    """What changes when a file is replaced or written to."""
-    return status.st_ino, status.st_size, status.st_mtime_ns
+def _whole(found: Mapping[StorePath, Found]) -> dict[StorePath, PathInfo]:
+    """The paths that have no flaw of their own."""
+    return {
+        path: each.info
+        for path, each in found.items()
+        if each.info is not None and each.flaw is None
+    }
 
 
 def refuse_other_directories(path: Path) -> None:

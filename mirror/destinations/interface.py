@@ -8,7 +8,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from contextlib import AbstractAsyncContextManager
 
-    from mirror.destinations.damage import Damage
     from mirror.destinations.documents import Told
     from mirror.destinations.generation import Generation
     from mirror.destinations.receipt import Receipt
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from mirror.formats.signing import PublicKey
     from mirror.formats.store_path import StorePath
     from mirror.formats.verify import Claim, VerifiedPath
+    from mirror.planning.presence import Found
 
 
 class Staging(Protocol):
@@ -106,16 +106,18 @@ class Destination(Protocol):
         ...
 
     async def held(self, paths: Collection[StorePath]) -> Mapping[StorePath, PathInfo]:
-        """Those of ``paths`` that the destination holds, with what it knows of them."""
+        """Those of ``paths`` that the destination holds whole, with what it knows of them.
+
+        Whether what they refer to is there, too, :func:`~mirror.destinations.presence.presence`
+        finds out.
+        """
         ...
 
-    async def damaged(self, paths: Collection[StorePath]) -> Mapping[StorePath, Damage]:
-        """Those of ``paths`` whose files are not what was written, as far as it is quickly told.
-
-        They may be among those that are held: whoever relies on what is kept leaves them out.
+    async def look_up(self, paths: Collection[StorePath]) -> Mapping[StorePath, Found]:
+        """What the destination has of ``paths``, also where it is damaged; not what is absent.
 
         Raises:
-            DestinationError: a file may not be read.
+            DestinationError: it cannot be looked at.
 
         """
         ...

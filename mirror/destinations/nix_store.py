@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import os
 import re
 import tempfile
 from pathlib import Path
@@ -33,12 +34,12 @@ from mirror.formats.content_address import text_path
 from mirror.formats.hashes import Hash
 from mirror.formats.path_info import PathInfo
 from mirror.nix import daemon
+from mirror.planning.presence import Flaw, Found
 from mirror.threads import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 
-    from mirror.destinations.damage import Damage
     from mirror.destinations.documents import Documents, Told
     from mirror.destinations.generation import Generation
     from mirror.destinations.receipt import Receipt
@@ -81,6 +82,8 @@ class NixStore:
         self._receipts = receipts
         self._runs = runs
         self._temporary = temporary
+        self._lost: set[StorePath] = set()
+        """What the database has and the disk has not."""
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -155,13 +158,35 @@ class NixStore:
         return True
 
     async def held(self, paths: Collection[StorePath]) -> Mapping[StorePath, PathInfo]:
-        """Those of ``paths`` that are valid, with what the store knows of them."""
-        valid = await self._connection.query_valid_paths(paths)
-        return await self._connection.query_path_infos(valid)
+        """Those of ``paths`` that are valid and on the disk, with what the store knows of them."""
+        found = await self.look_up(paths)
+        return {
+            path: each.info
+            for path, each in found.items()
+            if each.info is not None and each.flaw is None
+        }
 
-    async def damaged(self, paths: Collection[StorePath]) -> Mapping[StorePath, Damage]:  # noqa: ARG002 - as said
-        """None: only who reads all of a store, as ``verify`` does, knows what is wrong in it."""
-        return {}
+    async def look_up(self, paths: Collection[StorePath]) -> Mapping[StorePath, Found]:
+        """What there is of ``paths``: what is valid, and has a flaw if it is not on the disk."""
+        valid = await self._connection.query_valid_paths(paths)
+        infos = await self._connection.query_path_infos(valid)
+        lost = await in_thread(self._not_on_disk, infos.keys())
+        self._lost |= lost
+        return {
+            path: Found(info=info, flaw=self._gone(path) if path in lost else None)
+            for path, info in infos.items()
+        }
+
+    def _gone(self, path: StorePath) -> Flaw:
+        problem = "it is missing, and the store's database has it"
+        return Flaw(file=str(self._store.real(path)), problem=problem, is_fatal=True)
+
+    def _not_on_disk(self, paths: Collection[StorePath]) -> set[StorePath]:
+        """Those of valid paths whose files are gone, where this process can see the store."""
+        directory = self._store.root / "nix/store"
+        if not directory.is_dir():
+            return set()
+        return {path for path in paths if not os.path.lexists(self._store.real(path))}
 
     async def restrict(
         self,
@@ -172,14 +197,13 @@ class NixStore:
         return True
 
     @contextlib.asynccontextmanager
-    async def stage(
-        self,
-        claim: Claim,  # noqa: ARG002 - part of the interface; the NAR itself says enough here
-    ) -> AsyncIterator[StoreStaging]:
+    async def stage(self, claim: Claim) -> AsyncIterator[StoreStaging]:
         """Make room for a path's uncompressed NAR."""
         file = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY, dir=str(self._temporary))  # noqa: SIM115 - closed below
         try:
-            yield StoreStaging(self._connection, file, self._temporary, repair=self._to_mend)
+            # What is valid already, Nix takes again only to repair it.
+            repair = self._to_mend or claim.info.path in self._lost
+            yield StoreStaging(self._connection, file, self._temporary, repair=repair)
         finally:
             # What is still buffered is of no use, so neither is an error in writing it.
             with contextlib.suppress(OSError):

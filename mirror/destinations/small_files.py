@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mirror.destinations import files
 from mirror.destinations.checksums import CHECKSUMS
+from mirror.destinations.contents import CONTENTS, TEMPORARY_PREFIX
 from mirror.destinations.damage import DAMAGED, Damage
 from mirror.destinations.documents import file_name
 from mirror.destinations.manifest import MANIFEST
@@ -36,7 +37,7 @@ _LOCK: Final = ".prefetch/lock"
 _HOLDER: Final = re.compile(rb"(process [0-9]+ on \S+ since \S+ \S+\n)?")
 _DIRECTORIES: Final = frozenset({".prefetch", "nar", "generations", "receipts", "runs"})
 _HIDDEN: Final = frozenset(
-    {_LOCK, SERVING, SERVED, CHECKSUMS, RETIRED, DAMAGED, ".prefetch/staging"}
+    {_LOCK, SERVING, SERVED, CHECKSUMS, CONTENTS, RETIRED, DAMAGED, ".prefetch/staging"}
 )
 _CACHE_INFO_HINT: Final = (
     "`prefetch verify --repair` writes it as `prefetch sync` does; if you changed it yourself, "
@@ -154,6 +155,7 @@ class SmallFiles:
             file
             for name in names(self._directory / ".prefetch")
             if (file := f".prefetch/{name}") not in _HIDDEN
+            and not name.startswith(TEMPORARY_PREFIX)
         ]
         self.strays += [
             f"{RETIRED}/{name}"

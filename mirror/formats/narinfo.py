@@ -51,6 +51,7 @@ _KNOWN: Final = frozenset(
 _SIGNATURE: Final = "Sig"
 _SIGNATURE_VALUE: Final = re.compile(r"[^:\s]+:[A-Za-z0-9+/]{85}[AQgw]==")
 """A key's name, and the 64 bytes of an Ed25519 signature, in the one form that they have."""
+_MALFORMED_SIGNATURE: Final = re.compile(rb"^Sig: (?![^:\n]+:[A-Za-z0-9+/]{86}==$)", re.MULTILINE)
 _NO_DERIVER: Final = "unknown-deriver"
 _COMPRESSION_IF_ABSENT: Final = "bzip2"
 _SIZE_LIMIT: Final = 1 << 64
@@ -93,6 +94,11 @@ def parse_narinfo(data: bytes) -> NarInfo:
         raise FormatError(f"not a narinfo: {error.message}") from error
 
 
+def has_malformed_signature(data: bytes) -> bool:
+    """Whether a narinfo has a signature that is none: Nix may fail at the whole file for it."""
+    return _MALFORMED_SIGNATURE.search(data) is not None
+
+
 def print_narinfo(narinfo: NarInfo) -> bytes:
     """Write a narinfo, its fields in Nix's order.
 
@@ -110,10 +116,8 @@ def print_narinfo(narinfo: NarInfo) -> bytes:
 
 def _fields(data: bytes) -> tuple[dict[str, str], list[str]]:
     """The lines' values by name, and the signatures."""
-    try:
-        text = data.decode()
-    except UnicodeDecodeError as error:
-        raise FormatError(f"it is not UTF-8: {error}") from error
+    # What is not UTF-8 does no harm in what is ignored.
+    text = data.decode(errors="surrogateescape")
     if not text.endswith("\n"):
         raise FormatError("its last line does not end")
     fields: dict[str, str] = {}
@@ -126,13 +130,20 @@ def _fields(data: bytes) -> tuple[dict[str, str], list[str]]:
                 raise FormatError(f"a line without `name: value`: {line!r}")
             name = line[:-1]
         if name == _SIGNATURE:
-            if _SIGNATURE_VALUE.fullmatch(value):
+            if _SIGNATURE_VALUE.fullmatch(value) and _is_unicode(value):
                 signatures.append(value)
         elif name in fields:
             raise FormatError(f"{name} twice")
         elif name in _KNOWN:
+            if not _is_unicode(value):
+                raise FormatError(f"{name} is not UTF-8: {value!r}")
             fields[name] = value
     return fields, signatures
+
+
+def _is_unicode(value: str) -> bool:
+    """Whether it was UTF-8, with nothing in it that stands for other bytes."""
+    return value.isascii() or not any("\udc80" <= each <= "\udcff" for each in value)
 
 
 def _narinfo(fields: dict[str, str], signatures: list[str]) -> NarInfo:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mirror.planning.availability import Availability, Offer
     from mirror.planning.fixed_outputs import FixedOutput
     from mirror.planning.graph import Graph
+    from mirror.planning.presence import Presence
     from mirror.planning.refusals import Refusal
     from mirror.planning.sharing import Sharing
     from mirror.planning.targets import Target
@@ -108,6 +109,8 @@ class Plan:
 
     ``build`` is in an order that can be built, the others are sorted by path. ``copy`` are paths
     of the evaluating store that the destination lacks, with the paths that each refers to.
+    ``present`` are the paths that are there with all that they refer to; ``incomplete`` are held,
+    each with what it refers to that is not there.
     ``damaged`` are paths that count as lacking because the destination's files of them are not
     what was written, each with what is wrong.
     """
@@ -119,6 +122,7 @@ class Plan:
     copy: Mapping[StorePath, tuple[StorePath, ...]]
     present: tuple[StorePath, ...]
     unobtainable: tuple[Unobtainable, ...]
+    incomplete: Mapping[StorePath, tuple[StorePath, ...]] = field(default_factory=dict)
     damaged: Mapping[StorePath, str] = field(default_factory=dict)
 
     @property
@@ -266,20 +270,19 @@ def finish(
     )
 
 
-def merge(targets: Iterable[TargetPlan], graph: Graph, held: Mapping[StorePath, PathInfo]) -> Plan:
-    """Join the plans of all targets; ``held`` is what the destination has."""
+def merge(targets: Iterable[TargetPlan], graph: Graph, kept: Presence) -> Plan:
+    """Join the plans of all targets; ``kept`` is what the destination has."""
     targets = tuple(targets)
     wanted = {path: each for target in targets for path, each in target.wanted.items()}
     fetch = {path: each for target in targets for path, each in target.fetch.items()}
     copy = {path: each for target in targets for path, each in target.evaluated.items()}
     build = {path for target in targets for path in target.build}
     unobtainable = {path: each for target in targets for path, each in target.unobtainable.items()}
-    present = {path for path in (*wanted, *copy) if path in held}
-    present |= {path for path, each in wanted.items() if each.held is not None}
+    held = {path: kept.held[path] for path in (*wanted, *copy) if path in kept.held}
     substitute = {
         path: each.offer
         for path, each in wanted.items()
-        if path not in present and each.offer is not None
+        if path not in held and each.offer is not None
     }
     made = build | {maker for path in fetch for maker in graph.makers[path]}
     in_turn = in_order(made, lambda path: graph[path].input_derivations.keys() & made)
@@ -293,9 +296,14 @@ def merge(targets: Iterable[TargetPlan], graph: Graph, held: Mapping[StorePath, 
         copy={
             path: references
             for path, references in sorted(copy.items())
-            if path not in present and path not in substitute and path not in fetch
+            if path not in held and path not in substitute and path not in fetch
         },
-        present=tuple(sorted(present)),
+        present=tuple(sorted(held.keys() & kept.there)),
+        incomplete={
+            path: tuple(each for each in info.references if each != path and each not in kept.there)
+            for path, info in sorted(held.items())
+            if path not in kept.there
+        },
         unobtainable=tuple(each for path, each in sorted(unobtainable.items())),
     )
 

@@ -7,6 +7,7 @@ only what is looked up later is remembered of them.
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Literal, Self
 
@@ -15,6 +16,7 @@ from mirror.planning.refusals import paths
 from mirror.quantities import number
 from mirror.serve.vouchers import Vouchers
 from mirror.serve.watching import state_of
+from mirror.sync.completeness import missing_now
 from mirror.sync.freshness import rehearsals
 from mirror.sync.listing import removal
 
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
     from mirror.planning.vouching import Vouching
     from mirror.serve.library import Library
     from mirror.sync.freshness import Rehearsal
+
+_LOOK_SECONDS: Final = 1.0
+"""For how long it is not looked again whether what is kept is there."""
 
 
 State = tuple[str, Literal["good", "warn", "bad", "soft"]]
@@ -156,26 +161,36 @@ class Overviews:
         self._receipts: Sequence[Receipt] = ()
         self._vouchers = Vouchers(library)
         self._states: Sequence[int] | None = None
+        self._kept: Mapping[tuple[str, int], tuple[StorePath, ...]] = {}
+        """The paths of each target's newest generation, by target and number."""
+        self._missing: Mapping[tuple[str, int], tuple[StorePath, ...]] = {}
+        self._looked_at: float | None = None
+        """When it was last looked what is missing of them, by the monotonic clock."""
         self._reading = asyncio.Lock()
 
     async def newest(self) -> Overview:
-        """What is kept now; what is to be said of rehearsals is left out."""
+        """What is kept; whether it is there now, and what is said of rehearsals, is left out."""
         async with self._reading:
             states = await asyncio.to_thread(self._look)
             if states != self._states:
                 known = set(self._overview.unreadable)
                 self._overview, self._receipts = await self._read()
                 self._states = states
+                self._looked_at = None
                 for text in self._overview.unreadable:
                     if text not in known:
                         self._log(f"left out: {text}")
             return self._overview
 
     async def whole(self) -> Overview:
-        """What is kept now, whether it was rehearsed, and who vouches for it."""
+        """What is kept, what of it is missing now, whether it was rehearsed, who vouches for it."""
         await self.newest()
         async with self._reading:
-            overview = await asyncio.to_thread(self._with_rehearsals)
+            now = time.monotonic()
+            if self._looked_at is None or now - self._looked_at > _LOOK_SECONDS:
+                self._missing = await missing_now(self._kept, self._library.destination)
+                self._looked_at = now
+            overview = await asyncio.to_thread(self._as_it_is)
             return replace(overview, hosts=await self._vouchers.of(overview.hosts))
 
     def _look(self) -> Sequence[int]:
@@ -192,6 +207,17 @@ class Overviews:
         of_target: dict[str, list[Kept]] = {name: [] for name in runs}
         for each in sorted(generations, key=lambda each: -each.number):
             of_target.setdefault(each.target, []).append(Kept.of(each))
+        # Most hosts share most of their paths, which are kept in memory once.
+        same: dict[StorePath, StorePath] = {}
+        self._kept = {
+            (each.target, each.number): tuple(
+                same.setdefault(path, path)
+                # What is private, a server need not be able to read.
+                for path in sorted(set(each.paths).difference(each.private or ()))
+            )
+            for each in generations
+            if each.number == of_target[each.target][0].generation.number
+        }
         overview = Overview(
             hosts=tuple(
                 Host(name=name, generations=tuple(of_target[name]), run=runs.get(name))
@@ -215,10 +241,21 @@ class Overviews:
         )
         return overview, receipts
 
-    def _with_rehearsals(self) -> Overview:
+    def _as_it_is(self) -> Overview:
         """What receipts say depends on lock files, which may have changed since."""
-        hosts = self._overview.hosts
+        hosts = [self._with_missing(host) for host in self._overview.hosts]
         newest = [each.newest for each in hosts if each.newest is not None]
         known = {name: each for (name, _), each in rehearsals(newest, self._receipts).items()}
         with_rehearsals = (replace(each, rehearsal=known.get(each.name)) for each in hosts)
         return replace(self._overview, hosts=tuple(with_rehearsals))
+
+    def _with_missing(self, host: Host) -> Host:
+        """Add to what the newest generation of a host never had what it has lost since."""
+        if not host.generations:
+            return host
+        newest, *older = host.generations
+        generation = newest.generation
+        lost = self._missing.get((host.name, generation.number), ())
+        missing = tuple(sorted({*generation.missing, *lost}))
+        newest = replace(newest, generation=replace(generation, missing=missing))
+        return replace(host, generations=(newest, *older))

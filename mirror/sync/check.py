@@ -8,14 +8,16 @@ it, or a cache whose clients start from nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from mirror.destinations import NixStore
+from mirror.destinations import CacheDirectory, NixStore
+from mirror.destinations.presence import presence
 from mirror.errors import EvaluationError
 from mirror.nix.attributes import attribute_names
 from mirror.nix.evaluate import Evaluated
 from mirror.planning.names import candidates
 from mirror.planning.readiness import Offline
+from mirror.planning.targets import Level
 from mirror.sync.offline import evaluate_offline
 
 if TYPE_CHECKING:
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
     from mirror.planning.targets import Target
     from mirror.sync.offline import Evaluation
     from mirror.sync.report import Observer
+
+_BUILDS_ABOVE_WHAT_IS_LACKING: Final = (2, 30, 0)
+"""From this version on, Nix does not substitute what refers to something that it had to build."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,25 +82,40 @@ async def check(
         ToolError: Nix cannot be used, or its network cannot be taken away.
 
     """
-    refused = await _refused(destination)
     evaluation = await evaluate_offline(targets, nix, observer, store=store)
+    return await judge(evaluation, destination, valid_paths=valid_paths)
+
+
+async def judge(
+    evaluation: Evaluation,
+    destination: Destination | None,
+    *,
+    valid_paths: Collection[StorePath] = (),
+) -> list[Checked]:
+    """Say the same of targets that have been evaluated.
+
+    Raises:
+        DestinationError: the destination cannot be looked at.
+
+    """
     graph = evaluation.graph
-    paths = {*graph.makers, *graph.input_sources}
-    held = frozenset(valid_paths) if destination is None else await destination.held(paths)
-    local = await _local_derivations(graph, destination)
-    if destination is None or isinstance(destination, NixStore):
-        offline = Offline(graph=graph, valid=held, local=local)
-    else:
-        offline = Offline(graph=graph, valid=frozenset(), cached=held, local=local)
+    refused = await _refused(destination)
+    offline = await _offline(evaluation, destination, valid_paths)
     # Whoever makes an edit evaluates it, and so has the sources that evaluation makes.
     edited = replace(offline, evaluated=graph.input_sources)
+    is_cache = destination is not None and not isinstance(destination, NixStore)
     checked: list[Checked] = []
     for target, result in evaluation.results:
         if not isinstance(result, Evaluated):
             checked.append(Checked(target=target, problem=result))
             continue
         # To enter a dev shell, Nix builds a variant of it, from all that it is built from.
-        readiness = offline.readiness(result.root, anew=result.is_dev_shell)
+        readiness = offline.readiness(
+            result.root,
+            anew=result.is_dev_shell,
+            # Its outputs alone are kept at level runtime, and asked for by their paths.
+            with_derivation=is_cache and target.level is not Level.RUNTIME,
+        )
         of_target = [Checked(target=target, root=result.root, readiness=readiness)]
         of_target += [
             Checked(
@@ -136,6 +156,33 @@ def _with_refusals(
     believing = offline.believing({each.path for each in refused})
     needed = believing.readiness(checked.root, anew=anew).build
     return replace(checked, refused=refused, built_for_refusals=checked.readiness.build - needed)
+
+
+async def _offline(
+    evaluation: Evaluation, destination: Destination | None, valid_paths: Collection[StorePath]
+) -> Offline:
+    """What there is without a network at the destination, or else in a store of these paths."""
+    graph = evaluation.graph
+    if destination is None:
+        return Offline(graph=graph, valid=frozenset(valid_paths))
+    local = await _local_derivations(graph, destination)
+    paths = {*graph.makers, *graph.input_sources}
+    if isinstance(destination, NixStore):
+        found = await presence(destination, paths)
+        valid = found.held.keys() | found.flaws.keys()
+        return Offline(graph=graph, valid=valid, damaged=found, local=local)
+    if isinstance(destination, CacheDirectory):
+        destination.trust(evaluation.trusted_keys)
+    roots = [
+        root for _, each in evaluation.results if isinstance(each, Evaluated) for root in each.roots
+    ]
+    return Offline(
+        graph=graph,
+        valid=frozenset(),
+        cache=await presence(destination, {*paths, *roots}),
+        local=local,
+        retries=evaluation.nix.version < _BUILDS_ABOVE_WHAT_IS_LACKING,
+    )
 
 
 async def _named(

@@ -95,11 +95,15 @@ async def obtain(
     observer: Observer,
     *,
     present: Collection[StorePath],
+    incomplete: Mapping[StorePath, Collection[StorePath]] | None = None,
     download_bytes: int,
     jobs: int,
     keep_going: bool,
 ) -> dict[StorePath, Outcome]:
     """Run the engine over items that are in reference order, and show it.
+
+    ``present`` are paths that are there; ``incomplete`` are held, each with what it refers to that
+    is not there: they count as there once that is.
 
     Raises:
         DestinationError: the destination cannot be used.
@@ -107,7 +111,14 @@ async def obtain(
     """
     if not items:
         return {}
-    engine = _Engine(items, destination, observer, present=present, keep_going=keep_going)
+    engine = _Engine(
+        items,
+        destination,
+        observer,
+        present=present,
+        incomplete=incomplete or {},
+        keep_going=keep_going,
+    )
     observer.transfer_begins(len(items), download_bytes)
     try:
         return dict(await engine.run(jobs))
@@ -127,6 +138,7 @@ class _Engine:
         observer: Observer,
         *,
         present: Collection[StorePath],
+        incomplete: Mapping[StorePath, Collection[StorePath]],
         keep_going: bool,
     ) -> None:
         """Prepare to obtain ``items``, each of which comes after those that it refers to."""
@@ -136,6 +148,7 @@ class _Engine:
         self._observer = observer
         self._keep_going = keep_going
         self._there = set(present)
+        self._incomplete = incomplete
         self._staged: dict[StorePath, _Staged] = {}
         self._waiting: dict[StorePath, set[StorePath]] = {}
         self._dependents: dict[StorePath, list[StorePath]] = {}
@@ -154,6 +167,7 @@ class _Engine:
             DestinationError: the destination cannot be used (in an exception group).
 
         """
+        await self._await_references()
         try:
             async with asyncio.TaskGroup() as group:
                 for _ in range(min(jobs, len(self._items))):
@@ -161,9 +175,19 @@ class _Engine:
         finally:
             for staged in self._staged.values():
                 await staged.stack.aclose()
-        for path in self._items.keys() - self._outcomes.keys():
+        for path in (self._items.keys() | self._incomplete.keys()) - self._outcomes.keys():
             self._settle(path, "failed", attempts=(_not_tried(),))
         return self._outcomes
+
+    async def _await_references(self) -> None:
+        """Let what is incomplete wait for what it lacks, or fail where nobody obtains that."""
+        for path, lacking in self._incomplete.items():
+            self._wait(path, set(lacking))
+        for path, lacking in self._incomplete.items():
+            for reference in lacking:
+                if reference not in self._items and reference not in self._incomplete:
+                    await self._lose(path, (_refers_to(reference, "is missing"),))
+                    break
 
     async def _work(self) -> None:
         while self._queue and (self._keep_going or not self._failed):
@@ -315,6 +339,7 @@ class _Engine:
                 reference != info.path
                 and reference not in self._there
                 and reference not in self._items
+                and reference not in self._incomplete
             ):
                 raise IntegrityError(f"it refers to {reference}, which was not announced")
 
@@ -336,21 +361,26 @@ class _Engine:
             await self._fail(path, (*staged.attempts, _refers_to(failed)))
             return
         self._staged[path] = staged
+        self._wait(path, missing)
+        if not missing:
+            await self._commit(path)
+
+    def _wait(self, path: StorePath, missing: set[StorePath]) -> None:
         self._waiting[path] = missing
         for reference in missing:
             self._dependents.setdefault(reference, []).append(path)
-        if not missing:
-            await self._commit(path)
 
     async def _commit(self, path: StorePath) -> None:
         ready = deque([path])
         while ready:
             path = ready.popleft()
-            staged = self._staged.pop(path)
-            async with staged.stack:
-                await staged.staging.commit(staged.verified)
+            if (staged := self._staged.pop(path, None)) is None:
+                self._settle(path, "held")
+            else:
+                async with staged.stack:
+                    await staged.staging.commit(staged.verified)
+                self._settle(path, "stored", source=staged.source, attempts=staged.attempts)
             self._there.add(path)
-            self._settle(path, "stored", source=staged.source, attempts=staged.attempts)
             for dependent in self._dependents.pop(path, ()):
                 self._waiting[dependent].discard(path)
                 if not self._waiting[dependent]:
@@ -359,28 +389,36 @@ class _Engine:
     async def _fail(self, path: StorePath, attempts: tuple[Attempt, ...]) -> None:
         """Settle the path as failed, and with it all that waits for it."""
         self._failed = True
+        await self._lose(path, attempts)
+
+    async def _lose(self, path: StorePath, attempts: tuple[Attempt, ...]) -> None:
+        if path in self._outcomes:
+            return
         self._settle(path, "failed", attempts=attempts)
         lost = deque(self._dependents.pop(path, ()))
         while lost:
             dependent = lost.popleft()
             if dependent in self._outcomes:
                 continue
-            staged = self._staged.pop(dependent)
-            self._settle(dependent, "failed", attempts=(*staged.attempts, _refers_to(path)))
+            staged = self._staged.pop(dependent, None)
+            before = () if staged is None else staged.attempts
+            self._settle(dependent, "failed", attempts=(*before, _refers_to(path)))
             lost.extend(self._dependents.pop(dependent, ()))
-            await staged.stack.aclose()
+            if staged is not None:
+                await staged.stack.aclose()
 
     def _settle(
         self,
         path: StorePath,
-        result: Literal["stored", "failed"],
+        result: Literal["stored", "held", "failed"],
         *,
         source: str | None = None,
         attempts: tuple[Attempt, ...] = (),
     ) -> None:
         outcome = Outcome(path=path, result=result, source=source, attempts=attempts)
         self._outcomes[path] = outcome
-        self._observer.finished(outcome)
+        if path in self._items:
+            self._observer.finished(outcome)
 
 
 class _PutOffError(Exception):
@@ -416,8 +454,8 @@ def _attempts(source: Source, error: SourceError) -> Iterable[Attempt]:
     ]
 
 
-def _refers_to(path: StorePath) -> Attempt:
-    return Attempt(source="destination", error=f"not stored: it refers to {path}, which failed")
+def _refers_to(path: StorePath, what: str = "failed") -> Attempt:
+    return Attempt(source="destination", error=f"not stored: it refers to {path}, which {what}")
 
 
 def _not_tried() -> Attempt:

@@ -33,7 +33,8 @@ _NO_CACHES: Final = "substituters =\nextra-substituters ="
 class Evaluation:
     """The targets as they were evaluated offline, or the errors, and their common graph.
 
-    ``nix`` is the one without a network that evaluated them into ``store``.
+    ``nix`` is the one without a network that evaluated them into ``store``; it trusts the
+    ``trusted_keys``.
     """
 
     results: tuple[tuple[Target, Evaluated | PrefetchError], ...]
@@ -41,6 +42,7 @@ class Evaluation:
     nix: Nix
     store: StoreLocation
     system: str
+    trusted_keys: tuple[str, ...] = ()
 
 
 async def evaluate_offline(
@@ -70,4 +72,5 @@ async def evaluate_offline(
         nix=isolated,
         store=location,
         system=settings.system,
+        trusted_keys=settings.trusted_public_keys,
     )

@@ -6,16 +6,19 @@ Nothing is written anywhere. ``plan`` stops here; ``sync`` goes on.
 from __future__ import annotations
 
 import asyncio
+import os
 import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from mirror.destinations.presence import presence
 from mirror.errors import PrefetchError, first_of
 from mirror.planning import budget
 from mirror.planning import plan as planning
 from mirror.planning.availability import Availability
 from mirror.planning.graph import in_order
 from mirror.planning.plan import EditPlan, LeftOut
+from mirror.planning.presence import Found
 from mirror.planning.refusals import summary
 from mirror.planning.sharing import SELF, share
 from mirror.planning.targets import Level
@@ -23,13 +26,14 @@ from mirror.planning.wants import Rules
 from mirror.quantities import number
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Container, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from mirror.destinations import Destination
     from mirror.formats.path_info import PathInfo
     from mirror.formats.store_path import StorePath
     from mirror.nix.evaluate import Evaluated
     from mirror.planning.plan import Plan, TargetPlan
+    from mirror.planning.presence import Flaw
     from mirror.planning.sharing import Sharing
     from mirror.planning.targets import Target
     from mirror.planning.wants import Unobtainable, Wants
@@ -39,6 +43,7 @@ if TYPE_CHECKING:
     from mirror.sync.workshop import Workshop
 
 _LOOKUPS: Final = 64
+_NOTHING: Final = Found()
 
 
 async def make_plan(
@@ -54,35 +59,49 @@ async def make_plan(
     needed = {path for each in targets.needs.values() for path in each.references}
     asked = {*graph.makers, *targets.references, *needed}
     kept = _Kept(destination)
-    held = await kept.held(asked)
+    held = (await presence(kept, asked)).held
     if workshop.caches.names:
         observer.step(f"asking {', '.join(workshop.caches.names)}")
-    planner = _Planner(targets, workshop, kept, held, asked)
+    planner = _Planner(targets, workshop, kept, held)
     plans = [await planner.plan(each) for each in targets.evaluated]
-    plan = replace(planning.merge(plans, graph, held), damaged=kept.damaged)
+    found = await presence(kept, {path for each in plans for path in each.paths})
+    plan = replace(planning.merge(plans, graph, found), damaged=kept.damaged)
     _tell_of_caches(plan, workshop.caches, observer)
-    _tell_of_damage(kept.damaged, observer)
+    _tell_of_damage(plan.damaged, observer)
     return plan
 
 
 class _Kept:
-    """What the destination has, but for what is ``damaged`` there, each with what is wrong."""
+    """What the destination has; each path is looked up once."""
 
     def __init__(self, destination: Destination) -> None:
         self._destination = destination
-        self.damaged: dict[StorePath, str] = {}
+        self._found: dict[StorePath, Found] = {}
+        self._looked_up: set[StorePath] = set()
 
-    async def held(self, paths: Collection[StorePath]) -> Mapping[StorePath, PathInfo]:
-        """Those of ``paths`` that are held, and as they were written."""
-        held = await self._destination.held(paths)
-        damaged = await self._destination.damaged(paths)
+    async def look_up(self, paths: Collection[StorePath]) -> Mapping[StorePath, Found]:
+        """What there is of ``paths``."""
+        unknown = set(paths) - self._looked_up
+        if unknown:
+            self._found.update(await self._destination.look_up(unknown))
+            self._looked_up |= unknown
+        return {path: self._found[path] for path in paths if path in self._found}
+
+    @property
+    def damaged(self) -> dict[StorePath, str]:
+        """What is wrong with what the destination has, by path."""
+        return {
+            path: self.damage(each.flaw)
+            for path, each in self._found.items()
+            if each.flaw is not None
+        }
+
+    def damage(self, flaw: Flaw) -> str:
+        """Say what is wrong, and what to do about it."""
         name = self._destination.name
-        for path, damage in damaged.items():
-            self.damaged[path] = (
-                f"{name}/{damage.file} is damaged: {damage.problem} "
-                f"(`prefetch verify {shlex.quote(name)} --repair`)"
-            )
-        return {path: info for path, info in held.items() if path not in damaged}
+        file = os.path.join(name, flaw.file)  # noqa: PTH118 - the name may be a URL
+        repair = f"prefetch verify {shlex.quote(name)} --repair"
+        return f"{file} is damaged: {flaw.problem} (`{repair}`)"
 
 
 class _Planner:
@@ -94,7 +113,6 @@ class _Planner:
         workshop: Workshop,
         kept: _Kept,
         held: Mapping[StorePath, PathInfo],
-        asked: Container[StorePath],
     ) -> None:
         self._graph = targets.graph
         self._references = targets.references
@@ -103,7 +121,6 @@ class _Planner:
         self._workshop = workshop
         self._kept = kept
         self._held = held
-        self._asked = asked
         self._availability: dict[StorePath, Availability] = {}
         self._rules = Rules(
             fixed_output=targets.fixed_outputs.__getitem__,
@@ -238,9 +255,8 @@ class _Planner:
     async def _look_up(self, path: StorePath) -> Availability:
         known = self._availability.get(path)
         if known is None:
-            held = self._held.get(path)
-            if held is None and path not in self._asked:
-                held = (await self._kept.held([path])).get(path)
+            found = (await self._kept.look_up([path])).get(path, _NOTHING)
+            held = None if found.flaw else found.info
             offer = await self._workshop.caches.offer(
                 path, is_fixed_output=path in self._fixed_outputs
             )
@@ -248,7 +264,7 @@ class _Planner:
                 held=held,
                 offer=offer,
                 refused=() if offer else self._workshop.caches.refused.get(path, ()),
-                damage=self._kept.damaged.get(path),
+                damage=self._kept.damage(found.flaw) if found.flaw else None,
             )
         return known
 

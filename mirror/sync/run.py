@@ -218,7 +218,8 @@ class _Tried:
 
     @property
     def there(self) -> set[StorePath]:
-        return {*self.plan_now.present, *self.stored}
+        obtained = (each.path for each in self.outcomes.values() if each.result != "failed")
+        return {*self.plan_now.present, *obtained}
 
     @property
     def problems(self) -> dict[str, list[str]]:
@@ -272,6 +273,7 @@ async def _try(
             destination,
             watching,
             present=plan.present,
+            incomplete=plan.incomplete,
             download_bytes=plan.download_bytes,
             jobs=manner.jobs,
             keep_going=manner.keep_going,

@@ -13,6 +13,7 @@ from mirror.planning.export import Export, closure_info_lines, dot_lines
 from mirror.planning.graph import Graph
 from mirror.planning.names import candidates
 from mirror.planning.plan import TargetPlan, merge
+from mirror.planning.presence import Presence
 from mirror.planning.targets import FlakeInstallable, Level, Target
 
 ODD_NAME = 'the "big\\one"\n'
@@ -75,7 +76,7 @@ def exported(wanted: dict[StorePath, Availability]) -> Export:
         unobtainable={},
         kept=frozenset(wanted),
     )
-    return Export(merge([target], graph, {}), graph, {UNIT: (SCRIPT,), SCRIPT: ()})
+    return Export(merge([target], graph, Presence()), graph, {UNIT: (SCRIPT,), SCRIPT: ()})
 
 
 ALL = {

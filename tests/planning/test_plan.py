@@ -13,6 +13,7 @@ from mirror.planning import plan as planning
 from mirror.planning.availability import Availability
 from mirror.planning.fixed_output_index import FixedOutputs
 from mirror.planning.graph import Graph
+from mirror.planning.presence import Presence
 from mirror.planning.targets import PathInstallable, Target
 from mirror.planning.wants import Rules
 
@@ -41,7 +42,7 @@ def planned(*derivations: Derivation) -> planning.Plan:
         lasting=wants,
         evaluated={},
     )
-    return planning.merge([finished], graph, {})
+    return planning.merge([finished], graph, Presence())
 
 
 def test_what_is_built_comes_after_what_it_is_built_with() -> None:

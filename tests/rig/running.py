@@ -113,9 +113,14 @@ def dry_run(
         store=store,
         config=(f"substituters = {' '.join(caches)}", *config),
     )
+    return parse_dry_run(completed.stderr)
+
+
+def parse_dry_run(said: str) -> DryRun:
+    """Read what Nix says it would do."""
     found: dict[str, set[str]] = {"build": set(), "substitute": set(), "unknown": set()}
     kind = None
-    for line in completed.stderr.splitlines():
+    for line in said.splitlines():
         if line.startswith(("this derivation will be built", "these")) and "built" in line:
             kind = "build"
         elif "will be fetched" in line:

@@ -22,7 +22,7 @@ PATH = StorePath.parse("/nix/store/7rjqb838snvvxcmpvck1smfxhkwzqal5-hello-2.12")
 
 
 class LostDestination:
-    async def held(self, _: object) -> None:
+    async def look_up(self, _: object) -> None:
         raise DestinationError("the disk is gone", hint="look for it")
 
 
@@ -53,7 +53,6 @@ async def test_a_destination_that_fails_while_it_is_asked_is_reported_as_such() 
         cast("Workshop", IdleWorkshop()),
         _Kept(cast("Destination", LostDestination())),
         {},
-        frozenset(),
     )
     wants = Wants(
         graph, Rules(fixed_output=fixed_outputs.__getitem__, builder_refusal=lambda _: None)

@@ -1,0 +1,173 @@
+"""What can become of the files of a cache directory: drawn losses, and what real Nix makes of them.
+
+A *loss* takes away, cuts or alters one file or some of a cache that a sync left, at any depth: a
+narinfo or a NAR, of a derivation, a source, a build input, or of what only others refer to.
+:func:`verdict` has real Nix say whether a client that starts with nothing can build a derivation
+from what is left, and what it builds.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+from mirror.formats.narinfo import parse_narinfo
+from rig.running import ScratchStore, parse_dry_run, run
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+    from pathlib import Path
+    from random import Random
+    from subprocess import CompletedProcess
+
+    from mirror.nix.command import Nix
+
+Kind = Literal["remove", "cut", "alter", "append"]
+
+_KINDS: Final[tuple[Kind, ...]] = ("remove", "cut", "alter", "alter", "append")
+_PART: Final = 0.3
+"""How much of a cache is missing that was copied in part."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """What becomes of one file, by its name below the cache; ``place`` and ``bit`` say where."""
+
+    kind: Kind
+    file: str
+    place: float = 0.0
+    bit: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.file} at {self.place:.3f} bit {self.bit}"
+
+    def inflict(self, cache: Path) -> None:
+        file = cache / self.file
+        if self.kind == "remove":
+            file.unlink()
+            return
+        data = bytearray(file.read_bytes())
+        place = int(self.place * len(data))
+        if self.kind == "cut":
+            del data[place:]
+        elif self.kind == "append":
+            data += b"more"
+        else:
+            data[place] ^= 1 << self.bit
+        file.write_bytes(data)
+
+
+def draw_losses(cache: Path, random: Random, *, among: Collection[str]) -> list[Loss]:
+    """Draw what happens to a cache; each kind of path ``among`` those it holds is as likely."""
+    kinds: dict[bool, list[str]] = {True: [], False: []}
+    for file in sorted(cache.glob("*.narinfo")):
+        path = parse_narinfo(file.read_bytes()).info.path
+        if path in among:
+            kinds[path.is_derivation].append(file.name)
+    if random.random() < 0.05:
+        every = [*kinds[True], *kinds[False]]
+        return [Loss("remove", name) for name in random.sample(every, int(len(every) * _PART))]
+    losses = {}
+    for _ in range(random.choice((1, 1, 1, 1, 2, 3))):
+        narinfo = random.choice(kinds[random.random() < 0.25] or kinds[False])
+        name = narinfo
+        if random.random() < 0.5:
+            name = parse_narinfo((cache / narinfo).read_bytes()).url
+        losses[name] = Loss(random.choice(_KINDS), name, random.random(), random.randrange(8))
+    return list(losses.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What Nix says of a derivation: ``build`` is None where it does not come to build anything."""
+
+    is_built: bool
+    build: frozenset[str] | None
+    words: str
+
+
+def verdict(
+    nix: Nix,
+    cache: Path,
+    client: ScratchStore,
+    root: str,
+    *,
+    key: str,
+    fixed: Collection[str],
+    derivations: ScratchStore | None,
+    for_real: bool = False,
+) -> Verdict:
+    """Have Nix build ``root`` in an empty store, from a cache directory alone.
+
+    The derivation is the cache's own, unless ``derivations`` is a store that it is copied from.
+    ``fixed`` are the derivations that fetch something, and fail without a network. Nothing is built
+    where what Nix says beforehand, and substitutes for real, decides about it, unless ``for_real``.
+    """
+    config = [
+        f"substituters = file://{cache}",
+        "substitute = true",
+        f"trusted-public-keys = {key}",
+        "download-attempts = 1",
+    ]
+    if derivations is not None:
+        _copy_derivation(nix, root, derivations.url, client, "--no-check-sigs")
+    elif not for_real:
+        copied = _copy_derivation(nix, root, f"file://{cache}", client, config=config)
+        if copied.returncode != 0:
+            return Verdict(is_built=False, build=None, words=copied.stderr)
+    if not for_real:
+        asked = ("nix-store", "--realise", "--dry-run", root)
+        answer = run(nix, *asked, store=client, config=config, offline=True, check=False)
+        if answer.returncode != 0:
+            return Verdict(is_built=False, build=None, words=answer.stderr)
+        said = parse_dry_run(answer.stderr)
+        if said.build & set(fixed) and not said.unknown:
+            return Verdict(is_built=False, build=said.build, words="it would fetch")
+        if not said.unknown and said.build:
+            had = run(
+                nix,
+                *("nix-store", "--realise", *sorted(said.substitute)),
+                store=client,
+                config=config,
+                offline=True,
+                check=False,
+            )
+            if had.returncode == 0:
+                return Verdict(is_built=True, build=said.build, words="")
+    return _built(nix, client, root, config)
+
+
+def _copy_derivation(
+    nix: Nix,
+    root: str,
+    source: str,
+    client: ScratchStore,
+    *options: str,
+    config: Sequence[str] = (),
+) -> CompletedProcess[str]:
+    """Copy a derivation with all that it is made of."""
+    command = ("nix", "copy", "--derivation", *options, "--from", source, "--to", client.url, root)
+    return run(nix, *command, config=config, offline=True, check=False)
+
+
+def _built(nix: Nix, client: ScratchStore, root: str, config: Sequence[str]) -> Verdict:
+    done = run(
+        nix,
+        *("nix-store", "--realise", root),
+        store=client,
+        config=config,
+        offline=True,
+        check=False,
+    )
+    built = frozenset(re.findall(r"^building '(/nix/store/[^']+\.drv)'", done.stderr, re.MULTILINE))
+    is_built = done.returncode == 0
+    return Verdict(is_built=is_built, build=built if is_built else None, words=done.stderr)
+
+
+def copy_of(cache: Path, to: Path, losses: Sequence[Loss]) -> None:
+    """Copy a cache, and inflict losses on the copy."""
+    shutil.copytree(cache, to)
+    for loss in losses:
+        loss.inflict(to)

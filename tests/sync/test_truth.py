@@ -1,0 +1,196 @@
+"""``check`` tells the truth of a cache to which anything may have happened, as real Nix finds out.
+
+Systems and edits are drawn as in :mod:`test_readiness_proven`, and synced into a cache directory.
+Then files of it, at any depth, are taken away, cut short or altered, and of a system or an edit
+that is asked about both ``check`` and real Nix say whether it can be built without a network, and
+what would be built for it. Nix starts with an empty store and this cache alone.
+
+``PREFETCH_TRUTH=10000`` draws as many.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import shutil
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from random import Random
+from typing import TYPE_CHECKING, Final
+
+import pytest
+from hypothesis import Phase, given, settings
+from rig.bench import Bench, Recorder
+from rig.drawn_systems import DrawnSystem, drawn_systems
+from rig.losses import copy_of, draw_losses, verdict
+from rig.running import ScratchStore
+
+from mirror.destinations import CacheDirectory
+from mirror.sync.check import judge
+from mirror.sync.offline import evaluate_offline
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rig.losses import Loss, Verdict
+
+    from mirror.demo.upstream import Upstream
+    from mirror.nix.command import Nix
+    from mirror.sync.check import Checked
+    from mirror.sync.offline import Evaluation
+
+EDITS: Final = 3
+"""Of each system."""
+PAIRS_OF_EACH: Final = 25
+"""So many losses are tried with one system."""
+FOR_REAL: Final = 8
+"""Each so-manieth time everything is built for real."""
+
+
+@dataclass(kw_only=True)
+class Tally:
+    """How often ``check`` and Nix agreed, and all they disagreed about."""
+
+    wanted: int
+    seen: Counter[str] = field(default_factory=Counter)
+    wrong: list[str] = field(default_factory=list)
+
+    @property
+    def pairs(self) -> int:
+        return self.seen.total()
+
+    def compare(self, claim: Checked, truth: Verdict, about: str) -> None:
+        assert claim.readiness is not None
+        kind = "ready" if claim.is_ready else "not ready"
+        agreed = claim.is_ready == truth.is_built
+        self.seen[kind if agreed else f"falsely {kind}"] += 1
+        claimed = claim.readiness.build
+        if agreed and truth.build in {None, claimed}:
+            return
+        found = truth.build or frozenset()
+        self.wrong.append(
+            f"{claim.edit or 'the system'} is said to be {kind}; built: {truth.is_built}\n{about}\n"
+            f"only check builds {sorted(claimed - found)}\n"
+            f"only Nix builds {sorted(found - claimed)}\n"
+            f"missing: {[(each.paths, each.problems) for each in claim.readiness.missing]}\n"
+            f"{truth.words[-1500:]}"
+        )
+
+
+async def tell(bench: Bench, nix: Nix, drawn: DrawnSystem, random: Random, tally: Tally) -> None:
+    """Sync a drawn system, and compare what is said of it after losses."""
+    search = f"nixpkgs={bench.upstream.nixpkgs}"
+    configuration = (
+        f"{nix.environment['NIX_CONFIG']}\ntrusted-public-keys = {bench.upstream.public_key}"
+    )
+    trusting = replace(
+        nix, environment={**nix.environment, "NIX_PATH": search, "NIX_CONFIG": configuration}
+    )
+    cache = bench.directory / "cache"
+    line = _write(bench, drawn)
+    synced = await bench.sync(trusting, line, cache)
+    assert synced.is_complete
+    evaluation = await evaluate_offline(
+        bench.targets(line), trusting, bench.recorder, store=bench.evaluation.url
+    )
+    graph = evaluation.graph
+    every = {*graph.derivations, *graph.makers, *graph.input_sources}
+    fixed = {path for path in graph.derivations if graph[path].is_fixed}
+    for number in range(min(PAIRS_OF_EACH, tally.wanted - tally.pairs)):
+        copy = bench.directory / f"copy-{number}"
+        losses = draw_losses(cache, random, among=every) if number else []
+        copy_of(cache, copy, losses)
+        claims = await _claims(evaluation, copy)
+        claim = random.choice(claims)
+        assert claim.root is not None
+        client = bench.empty_store(f"client-{number}")
+        truth = verdict(
+            nix,
+            copy,
+            client,
+            claim.root,
+            key=bench.upstream.public_key,
+            fixed=fixed,
+            derivations=bench.evaluation if claim.edit else None,
+            for_real=tally.pairs % FOR_REAL == 0,
+        )
+        about = "\n".join(f"{each} ({_about(cache, each)})" for each in losses)
+        tally.compare(claim, truth, f"{drawn.options}\n{about}")
+        client.remove()
+        shutil.rmtree(copy)
+
+
+def _about(cache: Path, loss: Loss) -> str:
+    """The name of the path that a file belongs to."""
+    if loss.file.endswith(".narinfo"):
+        return (cache / loss.file).read_text().split("\n")[0].partition("-")[2]
+    for each in cache.glob("*.narinfo"):
+        if loss.file in each.read_text():
+            return "NAR of " + each.read_text().split("\n")[0].partition("-")[2]
+    return "?"
+
+
+async def _claims(evaluation: Evaluation, cache: Path) -> list[Checked]:
+    async with CacheDirectory.open(cache, exclusive=False, reads_contents=True) as destination:
+        return await judge(evaluation, destination)
+
+
+def _write(bench: Bench, drawn: DrawnSystem) -> str:
+    """Write the system and its edits as a user has them; the line of a list that names them."""
+    user = bench.directory / "user"
+    user.mkdir()
+    edits = [user / f"edit-{number}.nix" for number in range(EDITS)]
+    for file, text in zip(edits, drawn.edits, strict=True):
+        file.write_text(text)
+    listed = f"edits={','.join(map(str, edits))}"
+    if drawn.kind == "flake":
+        shutil.copytree(bench.upstream.distribution, user / "flake")
+        (user / "flake/hosts/laptop.nix").write_text(drawn.module)
+        return f"it = path:{user}/flake#laptop {drawn.options} {listed}"
+    (user / "system.nix").write_text(drawn.module)
+    return f"it = {user}/system.nix {drawn.options} {listed}"
+
+
+def compare(nix: Nix, upstream: Upstream, directory: Path, pairs: int) -> Tally:
+    """Compare so many claims with what Nix does."""
+    tally = Tally(wanted=pairs)
+    evaluation = ScratchStore(directory / "evaluation")
+    numbers = itertools.count()
+    random = Random(f"{pairs}")
+
+    @settings(
+        max_examples=2 * pairs // PAIRS_OF_EACH + 2,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+    )
+    @given(drawn_systems(edits=EDITS))
+    def carry_out(drawn: DrawnSystem) -> None:
+        if tally.pairs >= tally.wanted:
+            return
+        bench = Bench(
+            upstream=upstream,
+            directory=directory / str(next(numbers)),
+            evaluation=evaluation,
+            recorder=Recorder(),
+        )
+        bench.directory.mkdir()
+        asyncio.run(tell(bench, nix, drawn, random, tally))
+
+    try:
+        carry_out()
+    finally:
+        evaluation.remove()
+    assert tally.pairs == tally.wanted
+    return tally
+
+
+@pytest.mark.timeout(3600)
+def test_what_check_says_of_a_damaged_cache_is_what_nix_does(
+    any_nix: Nix, upstream: Upstream, tmp_path: Path
+) -> None:
+    tally = compare(any_nix, upstream, tmp_path, int(os.environ.get("PREFETCH_TRUTH", "300")) // 2)
+    assert not tally.wrong, f"{dict(tally.seen)}\n\n" + "\n\n".join(tally.wrong)
+    assert min(tally.seen["ready"], tally.seen["not ready"]) >= tally.pairs // 10
