@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 from rig.compared.sitecustomize import install
 from rig.generated import Generated, generate
 from rig.nixes import find_newest, find_stable
+from rig.real_nixos import checkout
 from rig.running import ScratchStore
 
 from mirror.demo.upstream import Upstream, serve_upstream
@@ -22,6 +23,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mirror.nix.command import Nix
+
+
+def pytest_report_header() -> str:
+    """Say whether there is a nixpkgs to test with, since without one its tests are not there."""
+    found = checkout()
+    return f"tests/real: with {found}" if found else "tests/real: not run, no PREFETCH_NIXPKGS"
 
 
 @pytest.hookimpl(wrapper=True)

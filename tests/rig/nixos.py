@@ -1,7 +1,7 @@
 """The project's NixOS module, evaluated: what it makes of a configuration, and its units as text.
 
-NixOS itself cannot be had in the tests. ``tests/house/nixos_options.nix`` declares those of its
-options that the module sets, with their types, and ``tests/house/module_system.nix`` evaluates
+NixOS itself is there for ``tests/real`` only. ``tests/house/nixos_options.nix`` declares those of
+its options that the module sets, with their types, and ``tests/house/module_system.nix`` evaluates
 both. Where ``PREFETCH_NIXPKGS_LIB`` names a checkout's ``lib`` directory, all of it is done a
 second time with nixpkgs' own module system.
 """
