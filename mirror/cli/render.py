@@ -9,6 +9,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
 from mirror.planning.refusals import failing, paths, summary
+from mirror.planning.sharing import SELF
 from mirror.quantities import moment, number, size
 from mirror.sync.listing import removal as removal_command
 
@@ -57,6 +58,7 @@ def plan_lines(plan: Plan, need: Need) -> Iterator[str]:
         yield f"  {each.root}"
         for notice in each.notices:
             yield f"  note: {notice}"
+        yield from (f"  note: {line}" for line in exposed_lines(each.exposed))
         yield from (f"  {line}" for line in edit_lines(each))
     yield ""
     yield from _where_from(plan)
@@ -119,6 +121,13 @@ def edit_lines(plan: TargetPlan) -> Iterator[str]:
             yield f"{edit.name} adds {number(edit.paths, 'path')}, {size(edit.nar_bytes)}"
         elif not edit.is_applicable:
             yield f"{edit.name} does not apply: {edit.problem}"
+
+
+def exposed_lines(exposed: Mapping[str, StorePath]) -> Iterator[str]:
+    """What would be nobody else's to have, and is given to clients all the same."""
+    for name, path in exposed.items():
+        called = "the flake itself" if name == SELF else name
+        yield f"what builds it refers to {path}, which is {called}: so clients are given it"
 
 
 def _where_from(plan: Plan) -> Iterator[str]:
@@ -262,6 +271,7 @@ def synced_lines(synced: Synced, destination: str) -> Iterator[str]:
         )
         if each.target in plans:
             yield from (f"  {line}" for line in edit_lines(plans[each.target]))
+            yield from (f"  {line}" for line in exposed_lines(plans[each.target].exposed))
     if synced.unchanged:
         names = ", ".join(f"{each.target} ({each.number})" for each in synced.unchanged)
         state = ", still incomplete" if any(each.missing for each in synced.unchanged) else ""

@@ -64,7 +64,8 @@ class TargetPlan:
     ``evaluated`` are those that only the evaluating store has, the root ``.drv`` closure with the
     sources that evaluation made, each with the paths that it refers to. ``kept`` are those of them
     all that the target's generation keeps: what only served to fetch a source is not.
-    ``private`` are those of ``evaluated`` that are given to nobody else. ``left_out`` is what the
+    ``private`` are those of ``evaluated`` that are given to nobody else; ``exposed`` names what
+    would be, and is given all the same, since derivations refer to it. ``left_out`` is what the
     target's budget had no room for, in the order of its leaving.
 
     ``refused`` is what caches have of it and is not believed, and nothing else supplies but a
@@ -82,6 +83,7 @@ class TargetPlan:
     unobtainable: Mapping[StorePath, Unobtainable]
     kept: frozenset[StorePath]
     private: frozenset[StorePath] = frozenset()
+    exposed: Mapping[str, StorePath] = field(default_factory=dict)
     edits: tuple[EditPlan, ...] = ()
     notices: tuple[str, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
@@ -258,6 +260,7 @@ def finish(
         unobtainable=unobtainable,
         kept=frozenset((*lasting.paths, *lasting.fetch, *evaluated)),
         private=sharing.private & evaluated.keys(),
+        exposed=sharing.exposed,
         edits=edits,
         notices=tuple(notices),
         refused=tuple(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from mirror.destinations.presence import presence
 from mirror.errors import PrefetchError, first_of
+from mirror.masking import has_secrets
 from mirror.planning import budget
 from mirror.planning import plan as planning
 from mirror.planning.availability import Availability
@@ -21,7 +22,7 @@ from mirror.planning.plan import EditPlan, LeftOut
 from mirror.planning.presence import Found
 from mirror.planning.refusals import summary
 from mirror.planning.sharing import SELF, share
-from mirror.planning.targets import Level
+from mirror.planning.targets import FlakeInstallable, Level
 from mirror.planning.wants import Rules
 from mirror.quantities import number
 
@@ -183,6 +184,7 @@ class _Planner:
                 *needs.notices,
                 *notices,
                 *_who_is_given(sharing, needs.names),
+                *_who_sees(target),
             ),
             allow_refused=self._workshop.allow_refused,
         )
@@ -270,16 +272,21 @@ class _Planner:
 
 
 def _who_is_given(sharing: Sharing, names: Mapping[str, StorePath]) -> Iterator[str]:
-    """What is to be said of that not everybody is given everything."""
-    for name, path in sharing.exposed.items():
-        yield (
-            f"what builds it refers to {path}, which is {_called(name)}: so clients are given it"
-        )
+    """Say what is kept from clients."""
     if sharing.private:
         named = {_called(name): path for name, path in names.items() if path in sharing.private}
         others = len(sharing.private.difference(named.values()))
         shown = [*named, *([number(others, "other path")] if others else [])]
         yield f"only evaluation reads these, and clients are not given them: {', '.join(shown)}"
+
+
+def _who_sees(target: Target) -> Iterator[str]:
+    installable = target.installable
+    if isinstance(installable, FlakeInstallable) and has_secrets(installable.flake):
+        yield (
+            "its URL has a password or a token, which every user of this machine sees while Nix "
+            "runs: have it in the netrc file or in `access-tokens`"
+        )
 
 
 def _called(name: str) -> str:

@@ -132,6 +132,7 @@ async def test_no_credential_comes_out(shell: Shell) -> None:
             "flake.tar.gz?key=…",
             "s3://bucket",
             "generation 1",
+            "its URL has a password or a token",
         ):
             assert expected in said.decode(), said.decode()
         netrc.write_text(f"machine 127.0.0.1 {canary('netrcpass')} password x\n")

@@ -72,6 +72,7 @@ class House:
         line = f"it = path:{self.flake}#it {options}"
         synced = await bench.sync(nix, line, self.cache)
         assert synced.is_complete
+        self.exposed = set(synced.plan.targets[0].exposed)
         return (*synced.kept, *synced.unchanged)[0]
 
     def paths(self, generation: Generation) -> dict[str, StorePath]:
@@ -86,6 +87,7 @@ class House:
         return found
 
     store: Path
+    exposed: set[str]
 
 
 @pytest.fixture
@@ -123,6 +125,7 @@ async def test_private_inputs_are_kept_and_not_given(
     paths = house.paths(generation)
     assert paths.keys() == {"self", "open", "secrets", "used"}
     assert private(generation, paths) == {"self", "secrets"}
+    assert house.exposed == {"used"}
     async with serve_directory(house.cache) as served:
         status = json.loads((await served.ask("/status.json")).body)
         # Derivations refer to `used`: who builds needs it.
