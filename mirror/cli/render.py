@@ -9,7 +9,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
 from mirror.planning.refusals import failing, paths, summary
-from mirror.planning.sharing import SELF
+from mirror.planning.sharing import exposed_lines
 from mirror.quantities import moment, number, size
 from mirror.sync.listing import removal as removal_command
 
@@ -58,7 +58,6 @@ def plan_lines(plan: Plan, need: Need) -> Iterator[str]:
         yield f"  {each.root}"
         for notice in each.notices:
             yield f"  note: {notice}"
-        yield from (f"  note: {line}" for line in exposed_lines(each.exposed))
         yield from (f"  {line}" for line in edit_lines(each))
     yield ""
     yield from _where_from(plan)
@@ -121,13 +120,6 @@ def edit_lines(plan: TargetPlan) -> Iterator[str]:
             yield f"{edit.name} adds {number(edit.paths, 'path')}, {size(edit.nar_bytes)}"
         elif not edit.is_applicable:
             yield f"{edit.name} does not apply: {edit.problem}"
-
-
-def exposed_lines(exposed: Mapping[str, StorePath]) -> Iterator[str]:
-    """What would be nobody else's to have, and is given to clients all the same."""
-    for name, path in exposed.items():
-        called = "the flake itself" if name == SELF else name
-        yield f"what builds it refers to {path}, which is {called}: so clients are given it"
 
 
 def _where_from(plan: Plan) -> Iterator[str]:

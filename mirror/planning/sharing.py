@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from mirror.planning.graph import in_order
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from mirror.formats.store_path import StorePath
     from mirror.planning.targets import Target
@@ -72,3 +72,14 @@ def unknown_names(target: Target, names: Collection[str]) -> list[str]:
     """The names of ``private=`` and ``public=`` that mean nothing."""
     known = {SELF, ALL, *names}
     return [name for name in (*target.private, *target.public) if name not in known]
+
+
+def exposed_lines(exposed: Mapping[str, StorePath]) -> Iterator[str]:
+    """What is to be said of what would be private, and is given all the same."""
+    for name, path in exposed.items():
+        yield f"what builds it refers to {path}, which is {called(name)}: so clients are given it"
+
+
+def called(name: str) -> str:
+    """What a person is told of a name of what evaluation reads."""
+    return "the flake itself" if name == SELF else name

@@ -21,7 +21,7 @@ from mirror.planning.graph import in_order
 from mirror.planning.plan import EditPlan, LeftOut
 from mirror.planning.presence import Found
 from mirror.planning.refusals import summary
-from mirror.planning.sharing import SELF, share
+from mirror.planning.sharing import called, exposed_lines, share
 from mirror.planning.targets import FlakeInstallable, Level
 from mirror.planning.wants import Rules
 from mirror.quantities import number
@@ -272,9 +272,10 @@ class _Planner:
 
 
 def _who_is_given(sharing: Sharing, names: Mapping[str, StorePath]) -> Iterator[str]:
-    """Say what is kept from clients."""
+    """Say what clients are given although it is private, and what they are not."""
+    yield from exposed_lines(sharing.exposed)
     if sharing.private:
-        named = {_called(name): path for name, path in names.items() if path in sharing.private}
+        named = {called(name): path for name, path in names.items() if path in sharing.private}
         others = len(sharing.private.difference(named.values()))
         shown = [*named, *([number(others, "other path")] if others else [])]
         yield f"only evaluation reads these, and clients are not given them: {', '.join(shown)}"
@@ -287,10 +288,6 @@ def _who_sees(target: Target) -> Iterator[str]:
             "its URL has a password or a token, which every user of this machine sees while Nix "
             "runs: have it in the netrc file or in `access-tokens`"
         )
-
-
-def _called(name: str) -> str:
-    return "the flake itself" if name == SELF else name
 
 
 def _tell_of_damage(damaged: Mapping[StorePath, str], observer: Observer) -> None:
