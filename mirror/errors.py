@@ -26,10 +26,14 @@ texts are kept, and shown to the network by a server: the credentials of URLs ar
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from mirror.masking import without_secrets
+
+_LONGEST_PATH: Final = 4096
+_ENDLESS: Final = re.compile(r"(\S{200})\S{3896,}")
 
 
 class PrefetchError(Exception):
@@ -38,9 +42,9 @@ class PrefetchError(Exception):
     exit_code: ClassVar[int] = 1
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
-        self.message = printable(without_secrets(message))
+        self.message = shortened(printable(without_secrets(message)))
         super().__init__(self.message)
-        self.hint = None if hint is None else without_secrets(hint)
+        self.hint = None if hint is None else shortened(printable(without_secrets(hint)))
 
 
 class RequestError(PrefetchError):
@@ -152,6 +156,11 @@ class ToolError(PrefetchError):
     """A program that is needed is missing, too old or does not work."""
 
     exit_code: ClassVar[int] = 3
+
+
+def shortened(text: str) -> str:
+    """``text`` without most of what is in it without a space and longer than any path."""
+    return _ENDLESS.sub(r"\1…", text) if len(text) > _LONGEST_PATH else text
 
 
 def printable(text: str) -> str:

@@ -144,7 +144,7 @@ async def _sync(
 ) -> tuple[Synced, str, bool]:
     """Sync, and give up the destination; what was done, its name, and whether it is for others."""
     options = request.options()
-    signing_key = read_key(request.signing_key) if request.signing_key else None
+    signing_key = await read_key(request.signing_key) if request.signing_key else None
     async with (
         open_destination(request.to, signing_key=signing_key, reads_contents=True) as destination,
         failures_recorded(targets, destination),

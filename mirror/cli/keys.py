@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from typing import TYPE_CHECKING
 
 from mirror.cli.running import print_document, write_lines
 from mirror.errors import DestinationError, FormatError, RequestError
 from mirror.formats.signing import SecretKey
+from mirror.plain_files import LARGEST_SECRET, read_given_file, reason
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +32,7 @@ async def key_generate(name: str, file: Path, *, json: bool = False) -> int:
 
 async def key_show(file: Path, *, json: bool = False) -> int:
     """``prefetch key show``."""
-    _show(await asyncio.to_thread(read_key, file), json=json)
+    _show(await read_key(file), json=json)
     return 0
 
 
@@ -43,19 +43,19 @@ def _show(key: SecretKey, *, json: bool) -> None:
         write_lines([str(key.public)])
 
 
-def read_key(file: Path) -> SecretKey:
-    """Read a secret key.
+async def read_key(file: Path) -> SecretKey:
+    """Read a secret key; it may come by a pipe.
 
     Raises:
         RequestError: it cannot be read, or is none.
 
     """
     try:
-        return SecretKey.parse(file.read_text().strip())
+        data = await read_given_file(file, at_most=LARGEST_SECRET)
+        return SecretKey.parse(data.decode().strip())
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
         raise RequestError(
-            f"the signing key {file} cannot be used: {reason}",
+            f"the signing key {file} cannot be used: {reason(error)}",
             hint=f"`prefetch key generate NAME {file}` makes one",
         ) from error
 

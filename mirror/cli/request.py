@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import shlex
 import shutil
@@ -11,19 +10,24 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import aiofiles
-
 from mirror.destinations import CacheDirectory, NixStore
 from mirror.errors import DestinationError, ListError, RequestError, printable
 from mirror.formats.store_path import StorePath, is_store_path
 from mirror.nix.command import Nix
 from mirror.nix.stores import locate
+from mirror.plain_files import (
+    LARGEST_TEXT,
+    given_pieces,
+    read_given_file,
+    reason,
+    why_unreadable,
+)
 from mirror.planning.list_file import decode_list, parse_list
 from mirror.planning.targets import FileInstallable, Level
 from mirror.shipped import shipped_edits
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Iterable, Iterator
 
     from mirror.formats.signing import SecretKey
     from mirror.planning.targets import Target
@@ -33,6 +37,7 @@ _NIX_STORE: Final = re.compile(r"(auto|daemon|local)(\?.*)?|(unix|local)://.*")
 _OTHER_URL: Final = re.compile(r"[a-z][a-z0-9+.-]*://.*")
 _RATE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([kKmMgG]?)(?:i?[bB])?(?:/s)?")
 _FACTORS: Final = {"": 1, "k": 1000, "m": 1000_000, "g": 1000_000_000}
+_LARGEST_DUMP: Final = 1 << 30
 _DEFAULT_DIRECTORY: Final = Path("prefetch-cache")
 
 
@@ -88,14 +93,7 @@ async def read_lists(request: Request) -> list[Target]:
     """
     targets: list[Target] = []
     for path in request.lists:
-        try:
-            async with aiofiles.open(path, "rb") as stream:
-                data = await stream.read()
-        except OSError as error:
-            raise RequestError(
-                f"the list {path} cannot be read: {error.strerror}",
-                hint="a list is a text file of targets, one a line, such as: pi = .#pi",
-            ) from error
+        data = await _read_list(path)
         text = decode_list(data, str(path))
         read = parse_list(
             text,
@@ -171,9 +169,10 @@ def _see_files(targets: Iterable[Target], file: str) -> None:
         if isinstance(target.installable, FileInstallable) and target.installable.arguments:
             named["args"] = target.installable.arguments
         for option, wanted in named.items():
-            if not os.path.exists(wanted):  # noqa: PTH110 - it never raises
+            why = why_unreadable(wanted)
+            if why is not None:
                 raise RequestError(
-                    f"{file}: {target.name}: {option}: there is no {wanted}",
+                    f"{file}: {target.name}: {option}: {why}",
                     hint="relative names are relative to the list",
                 )
 
@@ -264,20 +263,55 @@ def _directory(to: str | None) -> Path | None:
     return Path(to.removeprefix("file://"))
 
 
-async def read_valid_paths(file: Path) -> frozenset[StorePath]:
-    """Read store paths, one a line; other lines of a database dump are no paths, and skipped."""
+async def _read_list(path: Path) -> bytes:
+    if str(path) == "-":
+        raise RequestError(
+            "a list is a file, and - is none",
+            hint="standard input is /dev/stdin; what another program prints: <(program)",
+        )
     try:
-        async with aiofiles.open(file, errors="replace") as stream:
-            lines = [line.strip() for line in await stream.readlines()]
-    except OSError as error:
-        raise RequestError(f"{file} cannot be read: {error.strerror}") from error
-    paths = frozenset(StorePath.parse(line) for line in lines if is_store_path(line))
+        return await read_given_file(path)
+    except (OSError, ValueError) as error:
+        raise RequestError(
+            f"the list {path} cannot be read: {reason(error)}",
+            hint="a list is a text file of targets, one a line, such as: pi = .#pi",
+        ) from error
+
+
+async def read_valid_paths(file: Path) -> frozenset[StorePath]:
+    """Read store paths, one a line; other lines of a database dump are no paths, and skipped.
+
+    Raises:
+        RequestError: the file cannot be read, or has none.
+
+    """
+    paths: set[StorePath] = set()
+    rest = b""
+    try:
+        async with contextlib.aclosing(given_pieces(file, at_most=_LARGEST_DUMP)) as pieces:
+            async for piece in pieces:
+                *lines, rest = (rest + piece).split(b"\n")
+                if len(rest) > LARGEST_TEXT:
+                    break
+                paths |= set(_store_paths(lines))
+    except (OSError, ValueError) as error:
+        raise RequestError(f"{file} cannot be read: {reason(error)}") from error
+    if len(rest) > LARGEST_TEXT:
+        raise RequestError(f"{file} cannot be read: a line has more than {LARGEST_TEXT:,} bytes")
+    paths |= set(_store_paths([rest]))
     if not paths:
         raise RequestError(
             f"{file} has no store path",
             hint="write it with: nix path-info --all, or nix-store --dump-db",
         )
-    return paths
+    return frozenset(paths)
+
+
+def _store_paths(lines: Iterable[bytes]) -> Iterator[StorePath]:
+    for line in lines:
+        text = line.decode(errors="replace").strip()
+        if is_store_path(text):
+            yield StorePath.parse(text)
 
 
 def _read_level(text: str) -> Level:

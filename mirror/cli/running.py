@@ -18,6 +18,7 @@ import typer
 from mirror import schemas
 from mirror.allocation import keep_little
 from mirror.cli import INTERRUPTED, end_at_once
+from mirror.cli.last_resort import as_own, is_interruption
 from mirror.errors import DestinationError, PrefetchError
 from mirror.masking import without_secrets
 from mirror.processes import dismiss_guard
@@ -25,6 +26,8 @@ from mirror.processes import dismiss_guard
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Mapping
 
+_INTERRUPTED: Final = "interrupted: nothing half-done is visible; run it again to go on from here"
+_INTERRUPTIONS: Final = (KeyboardInterrupt, asyncio.CancelledError)
 _OPEN_FILES: Final = 1 << 16
 """More than paths can be waiting for others at once, each with its NAR in an open file."""
 
@@ -48,25 +51,30 @@ def run(command: Coroutine[None, None, int], *, json: bool = False) -> None:
         if signal.getsignal(signal.SIGINT) is end_at_once:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         code = asyncio.run(_interruptible(command))
-    except PrefetchError as error:
-        explain(error)
-        code = error.exit_code
-        if json:
-            print_error_document(error.message, error.hint, code)
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        said = "interrupted: nothing half-done is visible; run it again to go on from here"
-        write_error(said)
-        code = INTERRUPTED
-        if json:
-            print_error_document(said, None, code)
     except BrokenPipeError:
         # Whoever read our output has gone.
         _drop_output()
         code = 1
+    except (Exception, BaseExceptionGroup, *_INTERRUPTIONS) as error:
+        code = end_by(error, json=json)
     finally:
         dismiss_guard()
     _let_go_of_errors()
     raise typer.Exit(code)
+
+
+def end_by(error: BaseException, *, json: bool = False) -> int:
+    """Say what ended a command, be it foreseen or not; the exit code."""
+    if is_interruption(error):
+        message, hint, code = _INTERRUPTED, None, INTERRUPTED
+        write_error(message)
+    else:
+        own = as_own(error)
+        explain(own)
+        message, hint, code = own.message, own.hint, own.exit_code
+    if json:
+        print_error_document(message, hint, code)
+    return code
 
 
 def write_lines(lines: Iterable[str]) -> None:

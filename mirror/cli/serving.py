@@ -48,7 +48,7 @@ async def serve(
             hint="prefetch serve DIR, or prefetch serve --store",
         )
     addresses = [Address.parse(each) for each in listen_at]
-    key = read_key(signing_key) if signing_key else None
+    key = await read_key(signing_key) if signing_key else None
     sockets = inherited_sockets(os.environ)
     if not addresses and not sockets:
         addresses = [_LOOPBACK]

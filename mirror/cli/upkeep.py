@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import shlex
 from dataclasses import dataclass
@@ -96,7 +95,7 @@ async def prune(request: PruneRequest, *, json: bool) -> int:
 
 async def sign(to: str | None, key_file: Path, *, every: bool, dry_run: bool, json: bool) -> int:
     """``prefetch sign``."""
-    key = await asyncio.to_thread(read_key, key_file)
+    key = await read_key(key_file)
     async with open_existing(to, exclusive=not dry_run, signing_key=key) as destination:
         cache = _cache_directory(
             destination,

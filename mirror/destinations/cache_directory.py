@@ -436,8 +436,10 @@ def refuse_other_directories(path: Path) -> None:
 
     """
     with files.explained(path):
-        if not path.exists():
-            return
+        try:
+            path.stat()
+        except FileNotFoundError:
+            return  # whatever else keeps it from being looked at keeps it from being made
         about = path / cache_info.FILE_NAME
         if about.is_file():
             try:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import itertools
 import os
 import socket
 import tempfile
@@ -17,8 +18,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
+from mirror import plain_files
 from mirror.errors import DestinationError, FullError, LockedError
-from mirror.plain_files import open_plain_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,13 +69,13 @@ def explained(path: Path) -> Iterator[None]:
 
 def make_directory(directory: Path) -> None:
     """Make a directory and its parents where they are missing, durably."""
-    if directory.is_dir():
-        return
-    make_directory(directory.parent)
-    directory.mkdir(exist_ok=True)
-    with _modes_may_be_fixed(directory, DIRECTORY_MODE):
-        directory.chmod(DIRECTORY_MODE)
-    sync_directory(directory.parent)
+    places = (directory, *directory.parents)
+    missing = list(itertools.takewhile(lambda place: not place.is_dir(), places))
+    for place in reversed(missing):
+        place.mkdir(exist_ok=True)
+        with _modes_may_be_fixed(place, DIRECTORY_MODE):
+            place.chmod(DIRECTORY_MODE)
+        sync_directory(place.parent)
 
 
 def make_file(path: Path) -> None:
@@ -108,10 +109,7 @@ def read_plain_file(path: Path) -> bytes:
         OSError: it cannot be read, is no plain file, or is larger than any that is written here.
 
     """
-    with open_plain_file(path) as file:
-        if os.fstat(file.fileno()).st_size > LARGEST_READ:
-            raise OSError(errno.EINVAL, f"larger than {LARGEST_READ:,} bytes", str(path))
-        return file.read()
+    return plain_files.read_plain_file(path, at_most=LARGEST_READ)
 
 
 def sync_directory(directory: Path) -> None:

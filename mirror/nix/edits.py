@@ -16,6 +16,7 @@ from mirror.errors import EvaluationError
 from mirror.formats import nar
 from mirror.formats.hashes import Hash
 from mirror.nix import expressions
+from mirror.plain_files import read_plain_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,7 +68,7 @@ async def fetched(nix: Nix, edit: Edit) -> str:
 
     """
     try:
-        contents = await asyncio.to_thread(edit.file.read_bytes)
+        contents = await asyncio.to_thread(read_plain_file, edit.file)
         is_executable = bool((await asyncio.to_thread(edit.file.stat)).st_mode & 0o100)
     except OSError as error:
         raise EvaluationError(f"{edit.file} cannot be read: {error.strerror}") from error

@@ -20,6 +20,7 @@ from mirror.nix.edits import EvaluatedEdit
 from mirror.nix.origin_of_path import derivation_of
 from mirror.nix.recording import Touched, recording
 from mirror.nix.stores import open_store
+from mirror.plain_files import is_directory, why_unreadable
 from mirror.planning.targets import FileInstallable, FlakeInstallable, PathInstallable
 from mirror.temporaries import temporary_directory
 
@@ -109,6 +110,9 @@ async def evaluate_all(
             return await evaluate(nix, target, store=store, system=system, processes=processes)
         except EvaluationError as error:
             return error
+        except OSError as error:
+            place = error.filename or target.installable_text
+            return EvaluationError(f"{target.name}: {place}: {error.strerror or error}")
 
     return await _all([one(target) for target in targets])
 
@@ -237,9 +241,10 @@ class _Evaluation:
         return await self._with_edits(self._evaluated(await self._value(base)), edited)
 
     def _expect(self, file: Path) -> None:
-        """Say that a file is missing: Nix would say so late, or only that <nixpkgs> is."""
-        if not file.exists():
-            raise EvaluationError(f"{self._label}: there is no {file}")
+        """Say why a file cannot be read: Nix would say so late, or wait for a pipe for ever."""
+        why = why_unreadable(file / "default.nix" if is_directory(file) else file)
+        if why is not None:
+            raise EvaluationError(f"{self._label}: {why}")
 
     @property
     def _label(self) -> str:

@@ -60,7 +60,10 @@ def _resolve(places: Sequence[tuple[str, str]], store: StoreLocation) -> dict[St
     found: dict[StorePath, str] = {}
     for name, where in places:
         # What is no absolute path is fetched (https://…, channel:…, flake:…), and so recorded.
-        path = store_path_of(Path(where), store) if where.startswith("/") else None
+        try:
+            path = store_path_of(Path(where), store) if where.startswith("/") else None
+        except OSError:
+            continue  # Nix cannot follow it either
         if path is not None:
             found.setdefault(path, name)
     return found

@@ -19,6 +19,7 @@ from mirror.formats.store_path import STORE_DIRECTORY, StorePath
 from mirror.masking import has_secrets
 from mirror.nix.places import place_of
 from mirror.planning.sharing import SELF
+from mirror.plain_files import read_plain_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -147,7 +148,7 @@ def _references(locks: Mapping[str, Any]) -> Iterator[tuple[StorePath, Mapping[s
 
 def _read(file: Path) -> bytes | None:
     try:
-        return file.read_bytes()
+        return read_plain_file(file)
     except FileNotFoundError:
         return None
 

@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlsplit
 
 from mirror.errors import FormatError, NotAvailableError, TransientError
 from mirror.formats.nar import Directory, Node
+from mirror.plain_files import is_file
 from mirror.processes import started
 from mirror.sources.filesystem import tree
 from mirror.sources.made import MORE_ROOM
@@ -179,7 +180,7 @@ def _environment(url: str, home: Path, netrc: Path | None) -> dict[str, str]:
     if scheme not in {*_SCHEMES, "file"}:
         raise NotAvailableError(f"{url}: not a URL that git is asked for")
     allowed = (*_SCHEMES, "file") if scheme == "file" else _SCHEMES
-    if netrc is not None and netrc.exists():
+    if netrc is not None and is_file(netrc):
         home.mkdir(parents=True, exist_ok=True)
         (home / ".netrc").symlink_to(netrc.absolute())
     return {

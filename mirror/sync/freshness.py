@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
-from mirror.destinations.files import read_plain_file
 from mirror.formats.hashes import Hash
+from mirror.plain_files import is_file, read_plain_file
 from mirror.planning.targets import FlakeInstallable
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def lock_file(target: Target) -> Path | None:
         return None
     directory = Path(urllib.parse.unquote(reference)) / parameters.get("dir", "")
     # Nix, too, looks for a flake in the directories above.
-    places = (each for each in (directory, *directory.parents) if (each / "flake.nix").is_file())
+    places = (each for each in (directory, *directory.parents) if is_file(each / "flake.nix"))
     return next(places, directory) / "flake.lock"
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from mirror.destinations.files import replace_file, sync_directory
+from mirror.plain_files import is_there, read_plain_file
 
 _TEMPORARY: Final = ".flake.lock."
 
@@ -17,7 +18,7 @@ _TEMPORARY: Final = ".flake.lock."
 def can_be_put_back(file: Path) -> bool:
     """Whether it can be written, and replaced by another."""
     place = _place(file)
-    return os.access(place.parent, os.W_OK) and (not place.exists() or os.access(place, os.W_OK))
+    return os.access(place.parent, os.W_OK) and (not is_there(place) or os.access(place, os.W_OK))
 
 
 def read(file: Path) -> bytes | None:
@@ -28,7 +29,7 @@ def read(file: Path) -> bytes | None:
 
     """
     try:
-        return file.read_bytes()
+        return read_plain_file(file)
     except FileNotFoundError:
         return None
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from mirror.destinations.run_record import as_problems
 from mirror.errors import DestinationError, EvaluationError, IncompleteError, PrefetchError
 from mirror.nix import refreshing
+from mirror.plain_files import is_file
 from mirror.planning.lock_file import input_changes
 from mirror.planning.targets import FileInstallable, FlakeInstallable
 from mirror.sync import lock_files
@@ -134,7 +135,7 @@ class Refreshed:
     async def _refresh_lock_file(
         self, file: Path, flake: str, users: Sequence[Target], workshop: Workshop
     ) -> None:
-        if not (file.parent / "flake.nix").is_file():
+        if not is_file(file.parent / "flake.nix"):
             return  # evaluation says so
         if not await in_thread(lock_files.can_be_put_back, file):
             self._observer.notice(f"not refreshed: {file} cannot be written")

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from mirror.destinations import files
 from mirror.errors import FormatError, LockedError, PrefetchError
 from mirror.formats.hashes import Hash
+from mirror.plain_files import is_there, read_plain_file
 from mirror.sync import lock_files
 from mirror.sync.freshness import lock_file
 from mirror.threads import in_thread
@@ -77,7 +78,7 @@ class Note:
             FormatError: it makes no sense.
 
         """
-        data = self.place.read_bytes()
+        data = read_plain_file(self.place)
         try:
             document = json.loads(data)
             text, after = document["before"], document["after"]
@@ -126,7 +127,7 @@ async def put_back_interrupted(targets: Sequence[Target], nix: Nix, observer: Ob
 
 
 def _put_back(nix: Nix, file: Path) -> str | None:
-    if not _place(nix, file).exists():
+    if not is_there(_place(nix, file)):
         return None
     try:
         with held_note(nix, file) as note:

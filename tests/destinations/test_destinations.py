@@ -232,7 +232,7 @@ async def test_generations_that_cannot_be_listed_are_not_none(tmp_path: Path) ->
 
 def test_nobody_waits_for_a_pipe_in_a_document_s_place(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "laptop.json")
-    with pytest.raises(DestinationError, match=r"laptop\.json: not a plain file"):
+    with pytest.raises(DestinationError, match=r"laptop\.json: a pipe, not a regular file"):
         receipts_in(tmp_path).read()
 
 

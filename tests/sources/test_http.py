@@ -520,7 +520,7 @@ async def test_files_are_read_like_urls(client: HttpClient, tmp_path: Path) -> N
     with pytest.raises((MissingError, TransientError)):
         await client.get_small(tmp_path.as_uri(), cap=5)
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(MissingError, match="not a plain file"):
+    with pytest.raises(MissingError, match="not a regular file"):
         await read(client, (tmp_path / "pipe").as_uri())
 
 

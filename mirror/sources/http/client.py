@@ -31,6 +31,7 @@ from mirror.errors import (
     ToolError,
     TransientError,
 )
+from mirror.plain_files import LARGEST_SECRET, see_plain_file
 from mirror.sources.http.addresses import is_outside, is_public, sockets_to
 from mirror.sources.http.body import Body, content_length
 from mirror.sources.http.decoding import decoded
@@ -356,6 +357,7 @@ def _read_netrc(path: Path | None) -> httpx.NetRCAuth | None:
     if path is None:
         return None
     try:
+        see_plain_file(path, at_most=LARGEST_SECRET)
         return httpx.NetRCAuth(str(path))
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return None
