@@ -18,8 +18,8 @@ from mirror.formats.hashes import Hash
 from mirror.formats.store_path import STORE_DIRECTORY, StorePath
 from mirror.masking import has_secrets
 from mirror.nix.places import place_of
-from mirror.planning.sharing import SELF
 from mirror.plain_files import read_plain_file
+from mirror.planning.sharing import SELF
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
