@@ -55,7 +55,7 @@ def run(command: Coroutine[None, None, int], *, json: bool = False) -> None:
         # Whoever read our output has gone.
         _drop_output()
         code = 1
-    except (Exception, BaseExceptionGroup, *_INTERRUPTIONS) as error:
+    except (Exception, BaseExceptionGroup, *_INTERRUPTIONS) as error:  # noqa: BLE001
         code = end_by(error, json=json)
     finally:
         dismiss_guard()

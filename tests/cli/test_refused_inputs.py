@@ -98,6 +98,7 @@ NEEDED: Final[Mapping[tuple[str, ...], Mapping[str, str]]] = {
     ("sign",): {"--to": "cache", "--signing-key": "key"},
     ("key", "generate"): {"NAME": "a-1", "FILE": "new-key"},
     ("key", "show"): {"FILE": "key"},
+    ("schema",): {},
     ("demo",): {},
 }
 """What is given to each command unless it is what is tried."""
@@ -144,8 +145,9 @@ def place() -> Iterator[Path]:
 
 
 def make_all(directory: Path) -> None:
-    for name in ("home", "locked", "a-directory"):
+    for name in ("home", "locked", "a-directory", "cache"):
         (directory / name).mkdir()
+    (directory / "cache/nix-cache-info").write_text("StoreDir: /nix/store\n")
     (directory / "good.txt").write_text("x = ./nothing.nix#a\n")
     (directory / "key").write_text(f"{SecretKey.generate('mirror-1')}\n")
     (directory / "hidden").write_text("x")
