@@ -20,6 +20,7 @@ from mirror.masking import has_secrets
 from mirror.nix.places import place_of
 from mirror.plain_files import read_plain_file
 from mirror.planning.sharing import SELF
+from mirror.together import together
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -75,7 +76,7 @@ async def flake_inputs(nix: Nix, flake: str, *, store: StoreLocation) -> FlakeIn
         ToolError: Nix cannot be used.
 
     """
-    archive, metadata = await asyncio.gather(
+    archive, metadata = await together(
         _ask(nix, "archive", flake, store), _ask(nix, "metadata", flake, store)
     )
     source = StorePath.parse(archive["path"])

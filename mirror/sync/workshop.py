@@ -32,6 +32,7 @@ from mirror.sources.origin import Origins
 from mirror.sources.software_heritage import SoftwareHeritage
 from mirror.temporaries import remove_left_behind, temporary_directory
 from mirror.threads import in_thread
+from mirror.together import together
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
@@ -224,7 +225,7 @@ async def _settings_and_store(nix: Nix, url: str | None) -> tuple[NixSettings, S
         settings = await read_settings(nix)
         return settings, await locate(nix, settings.store)
     # Each is a process that takes as long to start as it has to do.
-    return await asyncio.gather(read_settings(nix), locate(nix, url))
+    return await together(read_settings(nix), locate(nix, url))
 
 
 @contextlib.contextmanager
