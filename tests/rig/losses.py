@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["remove", "cut", "alter", "append"]
 
-_KINDS: Final[tuple[Kind, ...]] = ("remove", "cut", "alter", "alter", "append")
+KINDS: Final[tuple[Kind, ...]] = ("remove", "cut", "alter", "alter", "append")
 _PART: Final = 0.3
 """How much of a cache is missing that was copied in part."""
 
@@ -75,7 +75,7 @@ def draw_losses(cache: Path, random: Random, *, among: Collection[str]) -> list[
         name = narinfo
         if random.random() < 0.5:
             name = parse_narinfo((cache / narinfo).read_bytes()).url
-        losses[name] = Loss(random.choice(_KINDS), name, random.random(), random.randrange(8))
+        losses[name] = Loss(random.choice(KINDS), name, random.random(), random.randrange(8))
     return list(losses.values())
 
 
