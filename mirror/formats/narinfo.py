@@ -123,12 +123,11 @@ def _fields(data: bytes) -> tuple[dict[str, str], list[str]]:
     fields: dict[str, str] = {}
     signatures: list[str] = []
     for line in text[:-1].split("\n"):
-        name, separator, value = line.partition(": ")
+        name, separator, value = line.partition(":")
         if not separator:
-            # An empty value may have lost the space after its colon.
-            if not line.endswith(":"):
-                raise FormatError(f"a line without `name: value`: {line!r}")
-            name = line[:-1]
+            raise FormatError(f"a line without `name: value`: {line!r}")
+        # Nix takes whatever is there for the space, and an empty value may have lost it.
+        value = value[1:]
         if name == _SIGNATURE:
             if _SIGNATURE_VALUE.fullmatch(value) and _is_unicode(value):
                 signatures.append(value)

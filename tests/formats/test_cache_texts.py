@@ -159,6 +159,13 @@ def test_signatures_that_are_none_are_left_out(signature: str) -> None:
     assert print_narinfo(narinfo).count(b"Sig: ") == 1
 
 
+@pytest.mark.parametrize("between", [" ", "$", "\t"])
+def test_nix_does_not_look_at_what_stands_for_the_space_after_a_colon(between: str) -> None:
+    read = parse_narinfo(f"{BASE}Compression:{between}zstd\n".encode())
+    assert read == parse_narinfo(f"{BASE}Compression: zstd\n".encode())
+    assert read.compression == "zstd"
+
+
 def test_a_value_cannot_bring_lines_of_its_own() -> None:
     info = PathInfo(
         path=StorePath.parse(PATH), nar_hash=Hash.of(b""), nar_size=1, signatures=("a\nURL: b",)
