@@ -55,7 +55,8 @@ def plan_lines(plan: Plan, need: Need) -> Iterator[str]:
         return  # none could be evaluated: the errors say so
     for each in plan.targets:
         yield f"{each.target.name}: {each.target.installable_text}, level {each.level.word}"
-        yield f"  {each.root}"
+        if each.root != each.target.installable_text:
+            yield f"  {each.root}"
         for notice in each.notices:
             yield f"  note: {notice}"
         yield from (f"  {line}" for line in edit_lines(each))
@@ -78,7 +79,9 @@ def _without_sources(plan: Plan) -> Iterator[str]:
     """What no cache gives: what is built instead, what was refused, what cannot be had."""
     if plan.build:
         yield ""
-        yield f"would be built on the machine itself: {number(len(plan.build), 'derivation')}"
+        built = number(len(plan.build), "derivation")
+        edits = ", with all edits" if any(each.edits for each in plan.targets) else ""
+        yield f"would be built on the machine itself: {built}{edits}"
         yield from _shown([path.name.removesuffix(".drv") for path in plan.build])
     if plan.refused:
         yield ""

@@ -246,13 +246,16 @@ class Offline:
                         chains[each] = below
                         todo.append(each)
         causes = [self._cause(path, wanted[path], chains[path]) for path in first]
-        return [
-            *self._needed(causes),
-            *(
-                self._missing([source], derivation=None, chain=chain)
-                for source, chain in sources.items()
-            ),
+        causes = self._needed(causes)
+        causes += [
+            self._missing([source], derivation=None, chain=chain)
+            for source, chain in sources.items()
         ]
+        # Where several derivations' outputs refer to what is lost, it is one cause: the dearest.
+        alike: dict[tuple[StorePath, ...], Missing] = {}
+        for cause in sorted(causes, key=lambda cause: -cause.cascade):
+            alike.setdefault(cause.paths, cause)
+        return list(alike.values())
 
     def _cause(
         self, derivation: StorePath, names: Iterable[str], chain: tuple[StorePath, ...]

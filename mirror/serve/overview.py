@@ -191,7 +191,14 @@ class Overviews:
                 self._missing = await missing_now(self._kept, self._library.destination)
                 self._looked_at = now
             overview = await asyncio.to_thread(self._as_it_is)
-            return replace(overview, hosts=await self._vouchers.of(overview.hosts))
+            vouched = await self._vouchers.newest()
+        hosts = tuple(
+            replace(host, vouching=found.vouching, keys=found.keys)
+            if (found := vouched.get(host.name)) is not None
+            else host
+            for host in overview.hosts
+        )
+        return replace(overview, hosts=hosts)
 
     def _look(self) -> Sequence[int]:
         return [state_of(directory) for directory in self._library.watched()]

@@ -7,7 +7,7 @@ changed; a signature that the manifest knows of is not verified again.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mirror.destinations.generation import claims, private_paths
@@ -18,13 +18,20 @@ from mirror.planning.vouching import vouching
 from mirror.threads import in_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from mirror.destinations import Generation
     from mirror.formats.store_path import StorePath
     from mirror.planning.vouching import Vouching
     from mirror.serve.library import Library
-    from mirror.serve.overview import Host
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vouched:
+    """Who vouches for a target's paths, and the ``keys`` that a client of it has to be told."""
+
+    vouching: Vouching
+    keys: tuple[str, ...]
 
 
 class Vouchers:
@@ -58,8 +65,8 @@ class Vouchers:
         }
         self._state = None
 
-    async def of(self, hosts: Iterable[Host]) -> tuple[Host, ...]:
-        """The hosts, with who vouches for the newest generation of each.
+    async def newest(self) -> Mapping[str, Vouched]:
+        """Who vouches for the newest generation of each target, by its name.
 
         Raises:
             DestinationError: what is kept cannot be read.
@@ -76,14 +83,10 @@ class Vouchers:
                 for name, each in self._newest.items()
             }
             self._state = state
-        return tuple(
-            replace(
-                host,
-                vouching=self._found.get(host.name),
-                keys=self._keys(self._found.get(host.name), ours),
-            )
-            for host in hosts
-        )
+        return {
+            name: Vouched(vouching=each, keys=tuple(map(str, each.client_keys(preferred=ours))))
+            for name, each in self._found.items()
+        }
 
     async def _ours(self) -> tuple[PublicKey, ...]:
         """The mirror's own keys; whoever shows the page says why they cannot be read."""
@@ -95,6 +98,3 @@ class Vouchers:
     async def _look_at(self, paths: Collection[StorePath], ours: Sequence[PublicKey]) -> Vouching:
         infos = await self._library.infos(paths)
         return await in_thread(vouching, infos, ours, self._recorded)
-
-    def _keys(self, found: Vouching | None, ours: Sequence[PublicKey]) -> tuple[str, ...]:
-        return () if found is None else tuple(map(str, found.client_keys(preferred=ours)))
