@@ -8,7 +8,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from rig.made_paths import Made, text
+from rig.made_paths import Made, put, text
 
 from mirror.destinations import CacheDirectory
 from mirror.errors import NotAvailableError, TransientError
@@ -19,7 +19,7 @@ from mirror.sync import engine
 from mirror.sync.engine import Item, obtain
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
     import pytest
@@ -61,7 +61,13 @@ class Silent:
         return lambda *_: None
 
 
-async def run(source: Memory, order: list[Made], directory: Path) -> dict[StorePath, Outcome]:
+async def run(
+    source: Memory,
+    order: list[Made],
+    directory: Path,
+    *,
+    incomplete: Mapping[StorePath, tuple[StorePath, ...]] | None = None,
+) -> dict[StorePath, Outcome]:
     sources: list[Source] = [source]
     async with CacheDirectory.open(directory) as cache:
         return await obtain(
@@ -69,6 +75,7 @@ async def run(source: Memory, order: list[Made], directory: Path) -> dict[StoreP
             cache,
             Silent(),  # type: ignore[arg-type] # whatever it is told
             present=(),
+            incomplete=incomplete,
             download_bytes=0,
             jobs=4,
             keep_going=True,
@@ -190,3 +197,44 @@ async def test_much_that_was_compressed_to_little_holds_up_nobody() -> None:
     assert outcomes[bomb.path].result == "stored"
     assert watched.threads
     assert threading.main_thread() not in watched.threads
+
+
+async def hold_without_its_reference(directory: Path) -> tuple[Made, Made, Made]:
+    """Three texts of which each refers to the one before; only the second is there."""
+    base = text("base")
+    middle = text("middle", base)
+    async with CacheDirectory.open(directory) as cache:
+        await put(cache, base)
+        await put(cache, middle)
+    (directory / f"{base.path.hash_part}.narinfo").unlink()
+    return base, middle, text("top", middle)
+
+
+async def test_what_is_held_counts_once_what_it_lacks_has_come(tmp_path: Path) -> None:
+    base, middle, top = await hold_without_its_reference(tmp_path)
+    source = Memory({made.path: made for made in (base, top)}, slow=base.path)
+    incomplete = {middle.path: (base.path,)}
+    running = asyncio.create_task(run(source, [base, top], tmp_path, incomplete=incomplete))
+    while top.path not in source.given:  # noqa: ASYNC110 - the source tells nobody
+        await asyncio.sleep(0.01)
+    # Verified it is; but whoever read it now would miss what it leads to.
+    assert not (tmp_path / f"{top.path.hash_part}.narinfo").exists()
+    source.gate.set()
+    outcomes = await running
+    assert {path: each.result for path, each in outcomes.items()} == {
+        base.path: "stored",
+        middle.path: "held",
+        top.path: "stored",
+    }
+
+
+async def test_what_refers_to_something_that_stays_incomplete_is_not_stored(
+    tmp_path: Path,
+) -> None:
+    base, middle, top = await hold_without_its_reference(tmp_path)
+    source = Memory({top.path: top}, slow=base.path)
+    outcomes = await run(source, [top], tmp_path, incomplete={middle.path: (base.path,)})
+    assert {outcome.result for outcome in outcomes.values()} == {"failed"}
+    assert str(base.path) in outcomes[middle.path].attempts[0].error
+    assert str(middle.path) in outcomes[top.path].attempts[-1].error
+    assert not (tmp_path / f"{top.path.hash_part}.narinfo").exists()
