@@ -241,6 +241,11 @@ class CacheDirectory:
         with files.explained(self.path):
             return await in_thread(self._restricting.restrict, private, given)
 
+    async def hidden(self, private: Collection[StorePath]) -> Collection[StorePath]:
+        """Those of ``private`` paths that are there, and that this user may not read."""
+        with files.explained(self.path):
+            return await in_thread(self._restricting.hidden, private)
+
     @contextlib.asynccontextmanager
     async def stage(self, claim: Claim) -> AsyncIterator[CacheStaging]:
         """Make room for a path, as it arrives."""

@@ -133,6 +133,15 @@ class Destination(Protocol):
         """
         ...
 
+    async def hidden(self, private: Collection[StorePath]) -> Collection[StorePath]:
+        """Those of ``private`` paths that are there, and that this user may not read.
+
+        Raises:
+            DestinationError: it cannot be looked at.
+
+        """
+        ...
+
     def stage(self, claim: Claim) -> AbstractAsyncContextManager[Staging]:
         """Make room for a path."""
         ...

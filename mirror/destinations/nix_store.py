@@ -196,6 +196,10 @@ class NixStore:
         """Do nothing: all users of a machine read its store, and a server goes by generations."""
         return True
 
+    async def hidden(self, private: Collection[StorePath]) -> Collection[StorePath]:  # noqa: ARG002 - as said
+        """None, for the same reason."""
+        return ()
+
     @contextlib.asynccontextmanager
     async def stage(self, claim: Claim) -> AsyncIterator[StoreStaging]:
         """Make room for a path's uncompressed NAR."""

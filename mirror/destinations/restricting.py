@@ -3,7 +3,7 @@
 A *private* path is kept, verified and swept like any other. Its narinfo and its NAR are readable by
 their owner alone: no web server of another user gives them, and ``prefetch serve`` gives no narinfo
 that not everybody may read, nor a NAR that only such ones name. Blocking, for use off the event
-loop; the caller holds the directory's lock.
+loop; who restricts holds the directory's lock.
 """
 
 from __future__ import annotations
@@ -66,6 +66,16 @@ class Restricting:
         """Whether everybody may read a NAR's file already: it may be another path's, too."""
         return _all_may(self.directory / url)
 
+    def hidden(self, private: Iterable[StorePath]) -> frozenset[StorePath]:
+        """Those of ``private`` paths that are there, and whose narinfo this user may not read.
+
+        Raises:
+            OSError: the directory cannot be looked at.
+
+        """
+        there = (path for path in private if self._is_readable(path) is not None)
+        return frozenset(path for path in there if not _may_read(self._narinfo(path)))
+
     def _narinfo(self, path: StorePath) -> Path:
         return self.directory / f"{path.hash_part}.narinfo"
 
@@ -112,3 +122,7 @@ def _all_may(file: Path) -> bool:
         return bool(file.stat().st_mode & stat.S_IROTH)
     except FileNotFoundError:
         return False
+
+
+def _may_read(file: Path) -> bool:
+    return os.access(file, os.R_OK, effective_ids=True)

@@ -163,6 +163,7 @@ class Overviews:
         self._states: Sequence[int] | None = None
         self._kept: Mapping[tuple[str, int], tuple[StorePath, ...]] = {}
         """The paths of each target's newest generation, by target and number."""
+        self._private: frozenset[StorePath] = frozenset()
         self._missing: Mapping[tuple[str, int], tuple[StorePath, ...]] = {}
         self._looked_at: float | None = None
         """When it was last looked what is missing of them, by the monotonic clock."""
@@ -188,7 +189,9 @@ class Overviews:
         async with self._reading:
             now = time.monotonic()
             if self._looked_at is None or now - self._looked_at > _LOOK_SECONDS:
-                self._missing = await missing_now(self._kept, self._library.destination)
+                self._missing = await missing_now(
+                    self._kept, self._library.destination, private=self._private
+                )
                 self._looked_at = now
             overview = await asyncio.to_thread(self._as_it_is)
             vouched = await self._vouchers.newest()
@@ -210,18 +213,14 @@ class Overviews:
         self._vouchers.read(generations)
         receipts = await destination.receipts(errors.append)
         runs = {each.target: each for each in await destination.run_records(errors.append)}
-        private = private_paths(claims(generations))
+        private = self._private = private_paths(claims(generations))
         of_target: dict[str, list[Kept]] = {name: [] for name in runs}
         for each in sorted(generations, key=lambda each: -each.number):
             of_target.setdefault(each.target, []).append(Kept.of(each))
         # Most hosts share most of their paths, which are kept in memory once.
         same: dict[StorePath, StorePath] = {}
         self._kept = {
-            (each.target, each.number): tuple(
-                same.setdefault(path, path)
-                # What is private, a server need not be able to read.
-                for path in sorted(set(each.paths).difference(each.private or ()))
-            )
+            (each.target, each.number): tuple(same.setdefault(path, path) for path in each.paths)
             for each in generations
             if each.number == of_target[each.target][0].generation.number
         }

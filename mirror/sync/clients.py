@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mirror.destinations.documents import telling
+from mirror.destinations.generation import claims, private_paths
 from mirror.destinations.vouched import recorded_keys
 from mirror.planning.vouching import vouching
 from mirror.threads import in_thread
@@ -22,20 +23,21 @@ if TYPE_CHECKING:
 async def vouching_of(
     generations: Sequence[Generation], destination: Destination, unreadable: Told
 ) -> dict[str, Vouching]:
-    """Say by target who vouches now for what its newest generation keeps.
+    """Say by target who vouches now for what its newest generation gives to clients.
 
-    A target of which that cannot be found out is left out, and ``unreadable`` told of it.
+    ``generations`` are all that there are. A target of which that cannot be found out is left out,
+    and ``unreadable`` told of it.
     """
     known: tuple[PublicKey, ...] = ()
     with telling(unreadable):
         known = await destination.signers()
     recorded = recorded_keys(generations)
     newest = {each.target: each for each in sorted(generations, key=lambda each: each.number)}
+    private = private_paths(claims(generations))
     found = {}
     for target, generation in sorted(newest.items()):
         with telling(unreadable):
-            infos = await destination.held(generation.paths)
+            infos = await destination.held(set(generation.paths) - private)
             vouched = await in_thread(vouching, infos.values(), known, recorded)
-            vouched = vouched.without(generation.private or ())
             found[target] = replace(vouched, is_recorded=generation.vouched is not None)
     return found

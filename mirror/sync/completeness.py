@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from mirror.destinations.generation import claims, private_paths
 from mirror.destinations.presence import presence
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from mirror.destinations import Destination, Generation
     from mirror.formats.store_path import StorePath
@@ -17,14 +18,16 @@ if TYPE_CHECKING:
 async def as_they_are(
     generations: Sequence[Generation], destination: Destination
 ) -> list[Generation]:
-    """The generations, with all that is missing of them now.
+    """All generations of the destination, with what is missing of them now.
 
     Raises:
         DestinationError: the destination cannot be looked at.
 
     """
     found = await missing_now(
-        {(each.target, each.number): each.paths for each in generations}, destination
+        {(each.target, each.number): each.paths for each in generations},
+        destination,
+        private=private_paths(claims(generations)),
     )
     return [
         replace(
@@ -36,10 +39,20 @@ async def as_they_are(
 
 
 async def missing_now(
-    kept: Mapping[tuple[str, int], Iterable[StorePath]], destination: Destination
+    kept: Mapping[tuple[str, int], Iterable[StorePath]],
+    destination: Destination,
+    *,
+    private: Collection[StorePath],
 ) -> dict[tuple[str, int], tuple[StorePath, ...]]:
-    """What is not there any more of the ``kept`` paths of generations, by target and number."""
-    found = await presence(destination, {path for paths in kept.values() for path in paths})
-    return {
-        key: tuple(path for path in paths if path not in found.there) for key, paths in kept.items()
-    }
+    """What is not there any more of the ``kept`` paths of generations, by target and number.
+
+    Of what is ``private``, a user who may not read it is told only whether it has its name.
+
+    Raises:
+        DestinationError: the destination cannot be looked at.
+
+    """
+    hidden = frozenset(await destination.hidden(private))
+    paths = {path for paths in kept.values() for path in paths}
+    there = hidden | (await presence(destination, paths - hidden)).there
+    return {key: tuple(path for path in paths if path not in there) for key, paths in kept.items()}

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import os
 import stat
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,11 +19,17 @@ from mirror.destinations.generation import claims, private_paths
 from mirror.formats.narinfo import parse_narinfo
 from mirror.formats.signing import SecretKey
 from mirror.formats.verify import Claim
+from mirror.serve.cache_library import CacheLibrary
+from mirror.serve.overview import Overviews
+from mirror.sync.clients import vouching_of
+from mirror.sync.completeness import as_they_are
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rig.made_paths import Made
+
+    from mirror.serve.overview import Host
 
 SECRET, OTHER = text("secret"), text("other")
 # The same file under another name: one NAR for both.
@@ -139,3 +148,65 @@ def claim(made: Made) -> Claim:
 
 def staged(cache: Path) -> list[Path]:
     return list((cache / ".prefetch/staging").iterdir())
+
+
+@pytest.fixture
+def open_directory() -> Iterator[Path]:
+    """A directory that every user can look at."""
+    with tempfile.TemporaryDirectory(prefix="prefetch-test-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@contextlib.contextmanager
+def another_user() -> Iterator[None]:
+    os.seteuid(12345)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+async def keep_one_private(cache: Path) -> None:
+    async with CacheDirectory.open(cache) as destination:
+        await destination.restrict({SECRET.path}, {OTHER.path})
+        for each in (SECRET, OTHER):
+            await put(destination, each)
+        await destination.keep(replace(generation([SECRET, OTHER]), private=(SECRET.path,)))
+
+
+async def hosts(destination: CacheDirectory) -> tuple[Host, ...]:
+    """What the status page of the directory is about."""
+    async with CacheLibrary.open(destination) as library:
+        return (await Overviews(library, pytest.fail).whole()).hosts
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+@pytest.mark.parametrize("lost", [None, SECRET, OTHER], ids=["nothing", "private", "given"])
+async def test_another_user_is_told_what_is_missing(
+    open_directory: Path, lost: Made | None
+) -> None:
+    cache = open_directory / "cache"
+    await keep_one_private(cache)
+    if lost is not None:
+        places(cache, lost)[0].unlink()
+    with another_user():
+        async with CacheDirectory.open(cache, exclusive=False) as destination:
+            generations = await as_they_are(await destination.generations(), destination)
+            vouching = await vouching_of(generations, destination, pytest.fail)
+            (host,) = await hosts(destination)
+    missing = () if lost is None else (lost.path,)
+    assert generations[0].missing == missing
+    assert not vouching["pi"].refused
+    assert host.newest is not None
+    assert host.newest.missing == missing
+
+
+async def test_the_page_misses_what_is_private_too(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    await keep_one_private(cache)
+    places(cache, SECRET)[1].unlink()
+    async with CacheDirectory.open(cache, exclusive=False) as destination:
+        (host,) = await hosts(destination)
+    assert host.newest is not None
+    assert host.newest.missing == (SECRET.path,)
