@@ -6,6 +6,7 @@ copy without modes) the generations alone do. Of a Nix store they are all that i
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING
 
@@ -40,15 +41,19 @@ class Given:
         self._private: frozenset[str] = frozenset()
         self._kept: frozenset[str] = frozenset()
         self._earlier: list[tuple[float, frozenset[str]]] = []
+        self._looking = asyncio.Lock()
 
     async def is_private(self, hash_part: str) -> bool:
         """Whether the path is kept, and for nobody else."""
-        await self._look()
+        await self._look(self._pause)
+        if hash_part in self._private:
+            # Clients remember for an hour that they were refused something.
+            await self._look(0.0)
         return hash_part in self._private
 
     async def is_given(self, hash_part: str) -> bool:
         """Whether a generation gives the path, or did until lately: a client may be led to it."""
-        await self._look()
+        await self._look(self._pause)
         if hash_part in self._private:
             return False
         now = time.monotonic()
@@ -56,16 +61,22 @@ class Given:
             hash_part in paths for until, paths in self._earlier if now < until
         )
 
-    async def _look(self) -> None:
-        now = time.monotonic()
-        if now - self._looked < self._pause:
+    async def _look(self, pause: float) -> None:
+        """Look unless that was done less than ``pause`` seconds ago."""
+        asked = time.monotonic()
+        if asked - self._looked < pause:
             return
-        # On the event loop: a thread would cost more than to look at a few directories.
-        states = [state_of(each) for each in self._watched()]
-        if states != self._states:
-            await self._read(now)
-            self._states = states
-        self._looked = now
+        async with self._looking:
+            # Many requests come at once: one of them looks for all that came before it did.
+            if self._looked >= asked:
+                return
+            now = time.monotonic()
+            # On the event loop: a thread would cost more than to look at a few directories.
+            states = [state_of(each) for each in self._watched()]
+            if states != self._states:
+                await self._read(now)
+                self._states = states
+            self._looked = now
 
     async def _read(self, now: float) -> None:
         unreadable: list[DestinationError] = []  # the status page has them

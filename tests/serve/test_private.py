@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from rig.made_paths import generation, put, text
 from rig.running import run
 from rig.servers import Server
 from rig.serving import serve_directory, serve_store
@@ -19,6 +20,7 @@ from mirror.formats.narinfo import parse_narinfo
 from mirror.formats.store_path import StorePath
 from mirror.nix.places import Credentials, Place, credentials, place_of
 from mirror.nix.stores import StoreLocation
+from mirror.serve.given import Given
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from rig.serving import Served
 
     from mirror.destinations import Generation
+    from mirror.destinations.documents import Told
     from mirror.nix.command import Nix
 
 FLAKE = """{
@@ -252,3 +255,34 @@ def test_places_that_there_are_credentials_for(tmp_path: Path) -> None:
     file.write_text("default login a password b\n")
     assert credentials(frozenset(), file).are_for(Place("any", ""))
     assert Credentials().are_for(Place("any", "")) is False
+
+
+@pytest.mark.parametrize("is_eager", [False, True])
+async def test_many_requests_at_once_read_the_manifests_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_eager: bool
+) -> None:
+    async with CacheDirectory.open(tmp_path / "cache") as destination:
+        read, times = destination.generations, []
+
+        async def slowly(unreadable: Told | None = None) -> list[Generation]:
+            times.append(1)
+            await asyncio.sleep(0)
+            return await read(unreadable)
+
+        monkeypatch.setattr(destination, "generations", slowly)
+        given = Given(destination, lambda: (), is_eager=is_eager)
+        assert not any(await asyncio.gather(*(given.is_private("a" * 32) for _ in range(50))))
+    assert len(times) == 1
+
+
+async def test_what_is_private_no_more_is_given_at_once(tmp_path: Path) -> None:
+    made = text("it")
+    async with CacheDirectory.open(tmp_path / "cache") as destination:
+        await put(destination, made)
+        first = replace(generation([made]), private=(made.path,))
+        await destination.keep(first)
+        watched = (destination.path / "generations/pi",)
+        given = Given(destination, lambda: watched, is_eager=False)
+        assert await given.is_private(made.path.hash_part)
+        await destination.keep(replace(first, number=2, private=()))
+        assert not await given.is_private(made.path.hash_part)
