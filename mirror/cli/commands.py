@@ -20,7 +20,13 @@ from mirror.cli.request import (
     read_lists,
     read_valid_paths,
 )
-from mirror.cli.running import explain, print_document, write_error, write_lines
+from mirror.cli.running import (
+    explain,
+    print_document,
+    write_as_is,
+    write_error,
+    write_lines,
+)
 from mirror.errors import (
     DestinationError,
     LockedError,
@@ -316,7 +322,8 @@ async def schema(name: str | None) -> int:
         raise RequestError(
             f"no document is called {name}", hint=f"one of {', '.join(schemas.names())}"
         ) from None
-    write_lines(text.splitlines())
+    # A pattern may look like the query of a URL.
+    write_as_is(text.splitlines())
     return 0
 
 

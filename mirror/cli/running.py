@@ -85,11 +85,11 @@ def write_lines(lines: Iterable[str]) -> None:
         BrokenPipeError: nobody reads it any more.
 
     """
-    _write(without_secrets(line) for line in lines)
+    write_as_is(without_secrets(line) for line in lines)
 
 
-def _write(lines: Iterable[str]) -> None:
-    """Write lines as they are.
+def write_as_is(lines: Iterable[str]) -> None:
+    """Write lines that have no credentials, or none any more, to standard output.
 
     Raises:
         DestinationError: it takes no more.
@@ -125,7 +125,7 @@ def print_document(name: str, members: Mapping[str, Any]) -> None:
     """
     text = schemas.encode(name, members)
     _Output.has_document = True
-    _write([text])
+    write_as_is([text])
 
 
 def print_error_document(message: str, hint: str | None, exit_code: int) -> None:
