@@ -151,9 +151,9 @@ class Inspection:
 
     def _is_trusted(self, info: PathInfo) -> bool:
         """Whether Nix would take the path from the cache for what its narinfo says."""
-        if self._keys is None:
-            self._keys = self._find_keys()
-        if self._keys.verify(info) is not None:
+        # Another thread's refresh may forget them meanwhile.
+        keys = self._keys = self._keys or self._find_keys()
+        if keys.verify(info) is not None:
             return True
         try:
             return matching_content_address(info) is not None

@@ -50,19 +50,22 @@ def refused_downloads(
     """What the ``caches`` gave of a target that was not what it should be, and nobody else had."""
     return tuple(
         Refusal(path=path, cache=attempt.source, reason=attempt.error, hint=WRONG)
-        for path in sorted(plan.paths & outcomes.keys())
-        if outcomes[path].result == "failed"
+        for path in _failed(plan, outcomes)
         for attempt in outcomes[path].attempts
         if attempt.is_refusal and attempt.source in caches
     )
 
 
 def _path_problems(plan: TargetPlan, outcomes: Mapping[StorePath, Outcome]) -> Iterator[str]:
-    for path in sorted(plan.paths & outcomes.keys()):
-        if outcomes[path].result == "failed":
-            yield f"{path}: {'; '.join(map(str, outcomes[path].attempts))}"
+    for path in _failed(plan, outcomes):
+        yield f"{path}: {'; '.join(map(str, outcomes[path].attempts))}"
     for path, missing in sorted(plan.unobtainable.items()):
         yield f"{path}: {missing.reason}"
+
+
+def _failed(plan: TargetPlan, outcomes: Mapping[StorePath, Outcome]) -> list[StorePath]:
+    failed = {path for path, outcome in outcomes.items() if outcome.result == "failed"}
+    return sorted(failed & plan.paths) if failed else []
 
 
 async def record_run(

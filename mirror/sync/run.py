@@ -357,13 +357,14 @@ async def _keep(
     known = (*trusted, *await destination.signers())
     recorded = recorded_keys(earlier)
     found = {}
+    refused_of = tried.refused
     for target in tried.plan_now.targets:
         of_target = [each for each in earlier if each.target == target.target.name]
         newest = of_target[-1] if of_target else None
         wanted = target.paths | target.lacking
         refused = tuple(
             each
-            for each in tried.refused[target.target.name]
+            for each in refused_of[target.target.name]
             if each.path in wanted and each.path not in there
         )
         generation = _generation(target, tried.evaluated, there, refused, newest)
