@@ -16,6 +16,7 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from mirror.planning.completion import Completion
 from mirror.planning.graph import is_machine_specific, substitutes_allowed
 from mirror.planning.presence import Presence
 
@@ -149,6 +150,7 @@ class Offline:
     def _substitute_late(self, attempt: _Attempt) -> None:
         """Leave out what can be substituted once that is built which its closure lacks."""
         made: set[StorePath] = set()
+        completion = Completion(self.cache, made)
         for path in self.graph.build_graph(attempt.opened):
             absent = attempt.absent.get(path)
             if path not in attempt.opened:
@@ -156,16 +158,11 @@ class Offline:
             if (
                 absent
                 and substitutes_allowed(self.graph[path])
-                and all(self._is_complete_with(each, made) for each in absent)
+                and all(map(completion.is_complete, absent))
             ):
                 attempt.build.discard(path)
             else:
                 made.update(self.graph[path].output_paths())
-
-    def _is_complete_with(self, path: StorePath | None, made: Container[StorePath]) -> bool:
-        if path is None or path not in self.cache.incomplete:
-            return path in self.cache.there
-        return all(each in made for each in self.cache.lacking(path))
 
     def _inputs(self, derivation: StorePath) -> Iterable[tuple[StorePath, Iterable[str]]]:
         return sorted(self.graph[derivation].input_derivations.items())
