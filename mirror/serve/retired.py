@@ -14,6 +14,7 @@ falls out of use two leases after it was pruned, well before it is removed.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import time
@@ -48,6 +49,7 @@ class Retired:
         """By hash part, the time of the file and of the monotonic clock when it was retired."""
         self._referrers: Mapping[str, Collection[str]] = {}
         self._seen_state = self._read_state = 0
+        self._reading = asyncio.Lock()
 
     async def look(self) -> None:
         """Take note of what was retired, so that a clock that is set later changes nothing."""
@@ -94,11 +96,12 @@ class Retired:
 
     async def _all_referrers(self) -> Mapping[str, Collection[str]]:
         """For each path, what among the retired leads to it: it refers to it, or makes it."""
-        state = state_of(self._directory)
-        if state != self._read_state:
-            self._referrers = await in_thread(self._read)
-            self._read_state = state
-        return self._referrers
+        async with self._reading:  # many requests come at once
+            state = state_of(self._directory)
+            if state != self._read_state:
+                self._referrers = await in_thread(self._read)
+                self._read_state = state
+            return self._referrers
 
     def _read(self) -> Mapping[str, Collection[str]]:
         found: dict[str, set[str]] = {}

@@ -23,7 +23,7 @@ from mirror.serve.retired import Retired
 from mirror.sync.prune import prune
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable, Mapping
     from pathlib import Path
 
     from rig.bench import Bench
@@ -175,6 +175,28 @@ async def test_a_clock_that_is_set_cuts_nobody_off(
     for step in (3 * LEASE, -3 * LEASE):
         monkeypatch.setattr(time, "time", lambda step=step: now + step)
         assert await retired.find(PATHS[0].hash_part) is not None
+
+
+async def test_many_requests_at_once_read_what_is_retired_once(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serve_directory(cache):
+        await pruned(cache)
+    retired = Retired(cache, LEASE)
+    assert await retired.find(PATHS[0].hash_part) is not None
+    for path in PATHS[1:]:
+        age(cache, path, LEASE)
+    os.utime(cache / RETIRED, (1, 1))  # nothing changed lately
+    read, times = retired._read, []
+
+    def counted() -> Mapping[str, Collection[str]]:
+        times.append(1)
+        return read()
+
+    monkeypatch.setattr(retired, "_read", counted)
+    found = await asyncio.gather(*(retired.find(path.hash_part) for path in PATHS[1:] * 10))
+    assert None not in found
+    assert len(times) == 1
 
 
 async def until(served: Served, status: int) -> None:
