@@ -40,6 +40,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import shutil
 from dataclasses import replace
@@ -445,6 +446,9 @@ def refuse_other_directories(path: Path) -> None:
             path.stat()
         except FileNotFoundError:
             return  # whatever else keeps it from being looked at keeps it from being made
+        except NotADirectoryError as error:
+            file = next(each for each in path.parents if each.exists())
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(file)) from error
         about = path / cache_info.FILE_NAME
         if about.is_file():
             try:

@@ -47,7 +47,8 @@ def read_closure(store: StoreLocation, roots: Collection[StorePath]) -> dict[Sto
                 raise EvaluationError(
                     f"the derivation {path}{why} cannot be read in the store {store.url}: "
                     f"{error.strerror}",
-                    hint="it may have been garbage collected while it was used; evaluate again",
+                    hint="it may have been garbage collected meanwhile: evaluate again; if it is "
+                    "missing still, `nix-store --verify --repair` gets it back",
                 ) from error
             derivation = closure[path] = read(path, data)
             for input_path in derivation.input_derivations:

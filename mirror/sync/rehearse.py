@@ -204,12 +204,21 @@ class _Rehearsal:
         """Copy the generation to the scratch store, and root it there."""
         paths = self._generation.paths
         self._observer.step(f"copying {len(paths)} kept paths of {self._target.name}")
-        held = await destination.held(paths)
-        if lost := [path for path in paths if path not in held]:
+        found = await destination.look_up(paths)
+        if damaged := [
+            f"{path}\n    {each.flaw.file}: {each.flaw.problem}"
+            for path, each in sorted(found.items())
+            if each.flaw is not None
+        ]:
+            raise _damage(destination, damaged)
+        if lost := [path for path in paths if path not in found]:
             raise IntegrityError(
                 f"{destination.name} does not have what it keeps:\n{_listed(lost)}",
-                hint="sync it again: what is damaged or lost is fetched anew",
+                hint="sync it again: what is lost is fetched anew",
             )
+        references = {
+            path: each.info.references for path, each in found.items() if each.info is not None
+        }
         await open_store(self._nix, self._store)
         async with (
             kept(destination, self._nix) as source,
@@ -218,7 +227,7 @@ class _Rehearsal:
             outcomes = await obtain(
                 [
                     Item(wanted=Wanted(path=path), sources=[source])
-                    for path in in_order(paths, lambda path: held[path].references)
+                    for path in in_order(paths, references.__getitem__)
                 ],
                 scratch,
                 self._observer,
@@ -235,10 +244,7 @@ class _Rehearsal:
                 if attempt.source == source.name
             ]
             if damaged:
-                raise IntegrityError(
-                    f"what {destination.name} keeps is damaged:\n{_listed(damaged)}",
-                    hint=_mending(destination),
-                )
+                raise _damage(destination, damaged)
             await scratch.keep(self._generation)
 
     async def _collect_garbage(self) -> None:
@@ -327,10 +333,13 @@ def _obstacle(
     return refusal(generation, destination, settings)
 
 
-def _mending(destination: CacheDirectory | NixStore) -> str:
+def _damage(destination: CacheDirectory | NixStore, damaged: Sequence[str]) -> IntegrityError:
     named = [] if destination.name == "auto" else [destination.name]
     command = shlex.join(["prefetch", "verify", *named, "--repair"])
-    return f"{command} has it again, from whoever still has it"
+    return IntegrityError(
+        f"what {destination.name} keeps is damaged:\n{_listed(damaged)}",
+        hint=f"{command} has it again, from whoever still has it",
+    )
 
 
 def _text(part: Rehearsed) -> str | None:

@@ -191,7 +191,7 @@ def test_the_plan_as_json_has_the_promised_shape(shell: Shell) -> None:
     assert document.keys() == {
         *("version", "targets", "build", "substitute", "fetch", "present", "unobtainable"),
         *("totals", "destination", "problems", "notices", "copy", "room"),
-        "incomplete",
+        *("incomplete", "refused", "built_for_refusals"),
     }
     assert [each["name"] for each in document["targets"]] == ["laptop", "ledger"]
     assert document["targets"][0].keys() == {

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from mirror.destinations import CacheDirectory, RunRecord
 from mirror.destinations.checksums import CHECKSUMS, read_checksums
+from mirror.destinations.contents import CONTENTS
 from mirror.destinations.manifest import MANIFEST
 from mirror.destinations.sweep import RETIRED
 from mirror.formats.hashes import Hash
@@ -339,12 +340,14 @@ def content(cache: Path) -> dict[str, bytes | None]:
     """All there is, as two runs that do the same leave it.
 
     The lock may say who held it, and the record have lines for what was to be written, until the
-    next generation is kept. What was to be a run record is there for an hour.
+    next generation is kept. What was to be a run record is there for an hour. What the NARs had
+    is recorded of these very files, and is an aid only.
     """
     found: dict[str, bytes | None] = {}
     for path in cache.rglob("*"):
         name = str(path.relative_to(cache))
-        if name not in {".prefetch/lock", CHECKSUMS} and not name.startswith("runs/tmp"):
+        left_out = {".prefetch/lock", CHECKSUMS, CONTENTS}
+        if name not in left_out and not name.startswith("runs/tmp"):
             found[name] = _OF_THE_RUN.sub(b"", path.read_bytes()) if path.is_file() else None
     return found
 
@@ -353,12 +356,13 @@ def state(disk: Path, *, since: float) -> frozenset[tuple[object, ...]]:
     """What the next run finds: two that are equal it cannot tell apart.
 
     Not in it: what is staged, since a run removes that unseen before anything else; who held the
-    lock, which is only printed; when things were made, but for whether it was ``since``.
+    lock, which is only printed; what is known of files that had other inodes; when things were
+    made, but for whether it was ``since``.
     """
     found: set[tuple[object, ...]] = set()
     for path in disk.rglob("*"):
         name = str(path.relative_to(disk))
-        if ".prefetch/staging/" in name:
+        if ".prefetch/staging/" in name or name.endswith(CONTENTS):
             continue
         status = path.stat()
         data = b""
