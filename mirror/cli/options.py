@@ -8,7 +8,10 @@ from typing import Annotated
 import typer
 
 Lists = Annotated[
-    list[Path], typer.Argument(metavar="LIST", help="Files that list targets, one a line.")
+    list[Path],
+    typer.Argument(
+        metavar="LIST", help="Files that list targets, one a line; - is standard input."
+    ),
 ]
 To = Annotated[
     str | None,

@@ -39,6 +39,7 @@ _RATE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([kKmMgG]?)(?:i?[bB])?(?:/s)?")
 _FACTORS: Final = {"": 1, "k": 1000, "m": 1000_000, "g": 1000_000_000}
 _LARGEST_DUMP: Final = 1 << 30
 _DEFAULT_DIRECTORY: Final = Path("prefetch-cache")
+_STANDARD_INPUT: Final = Path("/dev/stdin")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +103,9 @@ async def read_lists(request: Request) -> list[Target]:
             shipped_edits=shipped_edits(),
         )
         _see_files(read, str(path))
-        targets += [replace(each, list_file=list_name(path)) for each in read]
+        # Nobody can say later what is on standard input still.
+        file = None if _is_standard_input(path) else list_name(path)
+        targets += [replace(each, list_file=file) for each in read]
     if not targets:
         raise RequestError(
             f"no target in {', '.join(map(str, request.lists))}",
@@ -264,18 +267,18 @@ def _directory(to: str | None) -> Path | None:
 
 
 async def _read_list(path: Path) -> bytes:
-    if str(path) == "-":
-        raise RequestError(
-            "a list is a file, and - is none",
-            hint="standard input is /dev/stdin; what another program prints: <(program)",
-        )
     try:
-        return await read_given_file(path)
+        return await read_given_file(_STANDARD_INPUT if _is_standard_input(path) else path)
     except (OSError, ValueError) as error:
         raise RequestError(
             f"the list {path} cannot be read: {reason(error)}",
             hint="a list is a text file of targets, one a line, such as: pi = .#pi",
         ) from error
+
+
+def _is_standard_input(path: Path) -> bool:
+    """Whether a list is to be read from standard input; a file of that name has to be named in full."""
+    return str(path) == "-"
 
 
 async def read_valid_paths(file: Path) -> frozenset[StorePath]:

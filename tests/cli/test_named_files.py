@@ -178,3 +178,23 @@ def test_no_pipe_is_waited_for_that_others_would_read(shell: Shell) -> None:
         shell.arguments("plan", "list.txt", "--to", "cache"), expect=2, NIX_CONFIG=settings
     )
     assert f"the netrc file {shell.directory}/pipe cannot be read" in refused.stderr
+
+
+def test_a_list_may_come_by_standard_input(shell: Shell) -> None:
+    """It is in the working directory, and no run later can miss what was on it."""
+    (shell.directory / "it.nix").write_text(
+        '{ a = derivation { name = "a"; system = "x86_64-linux"; builder = "/bin/sh"; }; }'
+    )
+    synced = subprocess.run(
+        shell.arguments("sync", "-", "--to", "cache"),
+        cwd=shell.directory,
+        env=shell.environment(),
+        input=b"a = ./it.nix#a\n",
+        capture_output=True,
+        check=False,
+    )
+    assert synced.returncode == 0, synced.stderr
+    (run,) = shell.json([*PROGRAM, "roots", "--to", "cache", "--json"])["runs"]
+    assert run["listed"]
+    refused = shell.run(shell.arguments("plan", "-", "--to", "cache"), expect=2)
+    assert "no target in -" in refused.stderr
