@@ -277,7 +277,7 @@ async def _read_list(path: Path) -> bytes:
 
 
 def _is_standard_input(path: Path) -> bool:
-    """Whether a list is to be read from standard input; a file of that name has to be named in full."""
+    """Whether a list is to be read from standard input; a file called - is named in full."""
     return str(path) == "-"
 
 
