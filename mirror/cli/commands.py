@@ -157,7 +157,8 @@ async def _sync(
         contextlib.AsyncExitStack() as stack,
     ):
         # What follows may fail of a network; the lists were read, and are right all the same.
-        newly = await mark_unlisted(targets, list(map(list_name, request.lists)), destination)
+        lists = [name for each in request.lists if (name := list_name(each)) is not None]
+        newly = await mark_unlisted(targets, lists, destination)
         workshop = await stack.enter_async_context(open_workshop(await Nix.find(), options, shown))
         await put_back_interrupted(targets, workshop.nix, shown)
         anew = refreshed(targets, workshop, shown) if manner.refresh else None

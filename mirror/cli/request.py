@@ -124,9 +124,17 @@ async def read_lists(request: Request) -> list[Target]:
     return [replace(target, level=level) for target in targets]
 
 
-def list_name(path: Path) -> str:
-    """What a list is known by from one run to the next: its absolute name, links not followed."""
-    return printable(str(path.absolute()))
+def list_name(path: Path) -> str | None:
+    """What a list is known by from one run to the next: its absolute name, links not followed.
+
+    None if it has no name that lasts: the next run's ``/dev/stdin`` or ``<(program)`` is another.
+    """
+    name = path.absolute()
+    return (
+        None
+        if name.is_relative_to("/dev") or name.is_relative_to("/proc")
+        else printable(str(name))
+    )
 
 
 async def named_target(request: Request, name: str) -> Target:

@@ -78,9 +78,9 @@ class Target:
 
     ``installable_text`` is what the list says, for reports: without the credentials of a URL.
     ``raised`` maps package names to the level that they alone are raised to. The names of ``edits``
-    are unique. ``budget`` is in bytes. ``list_file`` is the absolute name of the list that has it.
-    ``private`` and ``public`` are names of what evaluating it reads: what others are not given, or
-    are, other than usual.
+    are unique. ``budget`` is in bytes. ``list_file`` is the absolute name of the list that has it;
+    None if that has none that lasts. ``private`` and ``public`` are names of what evaluating it
+    reads: what others are not given, or are, other than usual.
     """
 
     name: str

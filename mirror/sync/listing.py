@@ -52,8 +52,8 @@ async def mark_unlisted(
 ) -> tuple[str, ...]:
     """Record which targets left these lists, of which ``targets`` are all; the names of those.
 
-    ``lists`` are the absolute names of all lists that were read, each of them whole. A target that
-    another list has, too, is not named.
+    ``lists`` are the absolute names of the lists that were read and have one, each of them whole.
+    A target that another list has, too, is not named.
 
     Raises:
         DestinationError: a record cannot be written.
@@ -79,9 +79,12 @@ async def mark_unlisted(
 
 
 def with_list(lists: tuple[str, ...] | None, list_file: str | None) -> tuple[str, ...] | None:
-    """The lists of a target that a run of ``list_file`` has asked for (None: not of any list)."""
+    """The lists of a target that a run of ``list_file`` has asked for.
+
+    None is a list that has no name, and as a result that the lists are not known.
+    """
     if list_file is None:
-        return lists
+        return lists or None
     return tuple(sorted({*(lists or ()), list_file}))
 
 

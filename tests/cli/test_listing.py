@@ -112,3 +112,24 @@ def test_a_record_of_before_lists_were_known_counts_as_listed(shell: Shell) -> N
     write(shell, "hosts.txt", "a")
     sync(shell, hosts)
     assert listed(shell) == {"a": True, "b": True}
+
+
+def test_what_is_piped_is_another_list_each_time(shell: Shell) -> None:
+    def sync_piped(target: str) -> None:
+        write(shell, "piped.txt", f"{target}={target}")
+        text = (shell.directory / "piped.txt").read_text().replace("./", f"{shell.directory}/")
+        (shell.directory / "piped.txt").write_text(text)
+        words = shell.arguments("sync", "/dev/stdin", "--to", "cache")
+        shell.run(["sh", "-c", 'exec "$@" < piped.txt', "sh", *words])
+
+    sync_piped("a")
+    sync_piped("b")
+    assert listed(shell) == {"a": True, "b": True}
+    # Who left a list and is asked for otherwise is wanted again.
+    hosts = write(shell, "hosts.txt", "b", "c")
+    sync(shell, hosts)
+    write(shell, "hosts.txt", "b")
+    sync(shell, hosts)
+    assert listed(shell) == {"a": True, "b": True, "c": False}
+    sync_piped("c")
+    assert listed(shell) == {"a": True, "b": True, "c": True}
