@@ -254,7 +254,8 @@ class BinaryCache:
             )
         elif trusted.issuperset(signers):
             reason += f"its signatures are by {', '.join(signers)}, and not of what it says"
-            hint = WRONG
+            keys = " and ".join(signers)
+            hint = f"either what is trusted as {keys} is an old or another key, or {WRONG}"
         else:
             reason += f"its signatures are by {', '.join(signers)}"
             others = [each for each in signers if each not in trusted]
