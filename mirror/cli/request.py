@@ -103,9 +103,7 @@ async def read_lists(request: Request) -> list[Target]:
             shipped_edits=shipped_edits(),
         )
         _see_files(read, str(path))
-        # Nobody can say later what is on standard input still.
-        file = None if _is_standard_input(path) else list_name(path)
-        targets += [replace(each, list_file=file) for each in read]
+        targets += [replace(each, list_file=list_name(path)) for each in read]
     if not targets:
         raise RequestError(
             f"no target in {', '.join(map(str, request.lists))}",
@@ -127,14 +125,12 @@ async def read_lists(request: Request) -> list[Target]:
 def list_name(path: Path) -> str | None:
     """What a list is known by from one run to the next: its absolute name, links not followed.
 
-    None if it has no name that lasts: the next run's ``/dev/stdin`` or ``<(program)`` is another.
+    None if it has no name that lasts: the next run's standard input or ``<(program)`` is another.
     """
     name = path.absolute()
-    return (
-        None
-        if name.is_relative_to("/dev") or name.is_relative_to("/proc")
-        else printable(str(name))
-    )
+    if _is_standard_input(path) or name.is_relative_to("/dev") or name.is_relative_to("/proc"):
+        return None
+    return printable(str(name))
 
 
 async def named_target(request: Request, name: str) -> Target:
