@@ -30,6 +30,8 @@ HARMLESS: Final = frozenset(
 """The parameters whose values are shown."""
 
 _USER: Final = re.compile(r"://([^\s/?#\"<>]*)@")
+_USER_ALONE: Final = re.compile(r"(?<![^\s\"'(=,])[^\s/@:\"']{1,100}:[^\s/@\"']{1,300}@(?=[\w.\[])")
+"""Where the scheme was left out."""
 _WORD: Final = re.compile(r"[^\s\"'<>`]+")
 _SSH: Final = ("ssh", "SSH")
 _SEPARATOR: Final = re.compile(r"([&;])")
@@ -44,7 +46,7 @@ def without_secrets(text: str) -> str:
     'https://…@cache.example/x?rev=1&token=…: HTTP 403'
     """
     if "@" in text:
-        text = _USER.sub(_without_user, text)
+        text = _USER_ALONE.sub(f"{LEFT_OUT}@", _USER.sub(_without_user, text))
     return _WORD.sub(_without_values, text) if "?" in text else text
 
 

@@ -39,7 +39,7 @@ import struct
 import time
 from typing import Final
 
-PATIENCE: Final = 5.0
+PATIENCE: Final = 2.0
 """So many seconds programs have to end by themselves after the run was killed."""
 DESCRIPTORS: Final = 5
 LENGTH: Final = struct.Struct("!I")

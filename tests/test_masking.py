@@ -20,6 +20,7 @@ from mirror.masking import document_without_secrets, has_secrets, without_secret
         ("git+ssh://git:s3cret@host/x", "git+ssh://…@host/x"),
         ("http://h:80/a@b http://h:80?a=@", "http://h:80/a@b http://h:80?a=…"),
         ("git@host:who/what: mail@host", None),
+        ("not a cache: bob:s3cret@host/x", "not a cache: …@host/x"),
         ("unable to download 'https://h/x?sig=s3cret': HTTP", None),
         ("github:a/b?ref=main&token=s3cret#pi", "github:a/b?ref=main&token=…#pi"),
         ("https://h/x?s3cret", "https://h/x?…"),

@@ -203,7 +203,9 @@ async def check(request: Request, valid_paths: Path | None, *, json: bool) -> in
         print_document("check", documents.check_document(checked, shown, mending))
     else:
         _Show().checked(checked, mending)
-    return 0 if all(each.is_ready for each in checked) else 1
+    # What is built for want of what was refused, nobody asked for.
+    refused = any(failing(each.refused) for each in checked if each.built_for_refusals)
+    return 0 if all(each.is_ready for each in checked) and not refused else 1
 
 
 async def rehearse(request: Request, *, json: bool) -> int:

@@ -171,7 +171,8 @@ class Inspection:
         except PermissionError:
             raise
         except (OSError, ValueError) as error:
-            return _flawed(entry.url, f"it cannot be read: {error}", is_fatal=True)
+            why = error.strerror if isinstance(error, OSError) else "no file can be called so"
+            return _flawed(entry.url, f"it cannot be read: {why}", is_fatal=True)
         name = entry.url.removeprefix("nar/")
         if not is_altered and entry.file_size in {None, status.st_size}:
             if self._has_its_content(entry, name, status, reads=reads):
