@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 CONTENTS: Final = ".prefetch/contents"
 """The record, in a cache directory."""
 
-TEMPORARY_PREFIX: Final = "contents-"
+TEMPORARY_PREFIX: Final = "contents-tmp"
 """Of the names that it has before it is whole."""
 
 _READ_SIZE: Final = 1 << 20

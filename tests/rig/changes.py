@@ -165,7 +165,7 @@ async def _repair(shell: Shell, *, cache: str | None, code: int) -> Change:
 
     def also(cache: Path, before: Path) -> None:
         was, now = files(before), files(cache)
-        for name in good.keys() - {".prefetch/lock", CHECKSUMS}:
+        for name in good.keys() - {".prefetch/lock", CHECKSUMS, CONTENTS}:
             is_set_aside = code != 0 and name not in now
             assert is_set_aside or now[name] in {was[name], good[name]}, name
 
