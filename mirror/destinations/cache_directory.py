@@ -108,6 +108,7 @@ class CacheDirectory:
         self._contents = Contents(self.path)
         self._inspection = Inspection(self.path, self._contents, keys=self._keys)
         self._reads_contents = False
+        self._to_mend = False
         self._trusted: tuple[PublicKey, ...] = ()
         self._known: set[StorePath] = set()
         self._private: frozenset[StorePath] = frozenset()
@@ -141,6 +142,7 @@ class CacheDirectory:
         """
         cache = cls(path, signing_key=signing_key)
         cache._reads_contents = reads_contents
+        cache._to_mend = to_mend
         with contextlib.ExitStack() as stack:
             if not to_mend:
                 await asyncio.to_thread(refuse_other_directories, cache.path)
@@ -359,7 +361,11 @@ class CacheDirectory:
     def _missing(self, paths: Iterable[StorePath]) -> set[StorePath]:
         unknown = set(paths) - self._known
         found, unread = self._look_up(unknown, reads=False)
-        return unknown - _whole(found).keys() - unread.keys()
+        there = _whole(found).keys() | unread.keys()
+        if self._to_mend:
+            # What refers to something that stays damaged is mended all the same.
+            there |= {path for path, each in found.items() if each.info is not None}
+        return unknown - there
 
     def _publish(self, staged: StagedNar) -> None:
         """Give a NAR and then its narinfo their names. The order is the promise: see above."""

@@ -7,7 +7,7 @@ the file from others: inode, size, and the times of its last change in nanosecon
 are the same, so is the content, but for a disk that loses it silently; ``prefetch verify`` reads
 everything again. ::
 
-    # <inode of the directory nar> sha256:<digest of all that follows>
+    # <inode of the directory nar> sha256:<digest of that and of all that follows>
     <SHA-256, base 16> <inode> <size> <mtime> <ctime> <file name in nar/>
 
 A record that was copied with its directory says nothing there: the inodes are others. It is an
@@ -95,7 +95,8 @@ class Contents:
                 for name, (identity, digest) in sorted(self._load().items())
                 if name in there and digest
             ).encode(errors="surrogateescape")
-            header = f"# {_inode(self._nars)} sha256:{hashlib.sha256(body).hexdigest()}\n".encode()
+            inode = str(_inode(self._nars))
+            header = f"# {inode} sha256:{_seal(inode.encode(), body)}\n".encode()
             files.replace_file(
                 self._directory / CONTENTS,
                 header + body,
@@ -114,6 +115,16 @@ class Contents:
         return self._known
 
 
+def is_sealed(data: bytes) -> bool:
+    """Whether a record is as it was written, whatever files it is of."""
+    header = _HEADER.match(data)
+    return header is not None and _seal(header[1], data[header.end() :]) == header[2].decode()
+
+
+def _seal(inode: bytes, body: bytes) -> str:
+    return hashlib.sha256(inode + b"\n" + body).hexdigest()
+
+
 def _digest(file: Path) -> str:
     """The SHA-256 of a file, in base 16; empty where it cannot be read."""
     digest = hashlib.sha256()
@@ -128,11 +139,9 @@ def _digest(file: Path) -> str:
 
 def _parse(data: bytes, inode: int) -> dict[str, tuple[str, str]]:
     header = _HEADER.match(data)
-    if header is None or int(header[1]) != inode:
+    if header is None or int(header[1]) != inode or not is_sealed(data):
         return {}
     body = data[header.end() :]
-    if hashlib.sha256(body).hexdigest() != header[2].decode():
-        return {}
     found = map(_LINE.fullmatch, body.decode(errors="surrogateescape").split("\n"))
     return {each["name"]: (each["identity"], each["digest"]) for each in found if each}
 

@@ -167,12 +167,12 @@ class Inspection:
             status = self._nar_status(entry.url)
         except (FileNotFoundError, NotADirectoryError):
             problem = f"it is missing, and {narinfo} names it"
-            return _flawed(entry.url, problem, is_fatal=False)
+            return _flawed(entry.url, problem, is_fatal=False, info=entry.info)
         except PermissionError:
             raise
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else "no file can be called so"
-            return _flawed(entry.url, f"it cannot be read: {why}", is_fatal=True)
+            return _flawed(entry.url, f"it cannot be read: {why}", is_fatal=True, info=entry.info)
         name = entry.url.removeprefix("nar/")
         if not is_altered and entry.file_size in {None, status.st_size}:
             if self._has_its_content(entry, name, status, reads=reads):
@@ -182,7 +182,7 @@ class Inspection:
         damage = self._problem(entry, status)
         if damage is None:
             return Found(info=entry.info)
-        return _flawed(entry.url, damage, is_fatal=True)
+        return _flawed(entry.url, damage, is_fatal=True, info=entry.info)
 
     def _nar_status(self, url: str) -> os.stat_result:
         """Look at a NAR's file.
@@ -215,8 +215,8 @@ class Inspection:
         return entry.file_hash == Hash("sha256", bytes.fromhex(digest)) if digest else False
 
 
-def _flawed(file: str, problem: str, *, is_fatal: bool) -> Found:
-    return Found(flaw=Flaw(file=file, problem=problem, is_fatal=is_fatal))
+def _flawed(file: str, problem: str, *, is_fatal: bool, info: PathInfo | None = None) -> Found:
+    return Found(info=info, flaw=Flaw(file=file, problem=problem, is_fatal=is_fatal))
 
 
 def _problem(file: Path, entry: NarInfo) -> str | None:

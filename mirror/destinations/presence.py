@@ -9,6 +9,7 @@ from mirror.planning.presence import Presence, presence_of
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
+    from mirror.formats.path_info import PathInfo
     from mirror.formats.store_path import StorePath
     from mirror.planning.presence import Found
 
@@ -43,3 +44,14 @@ async def presence(destination: Shelf, paths: Iterable[StorePath]) -> Presence:
         }
         unknown = references - found.keys() - absent
     return presence_of(found, absent)
+
+
+async def known(destination: Shelf, paths: Collection[StorePath]) -> dict[StorePath, PathInfo]:
+    """What is known of those of ``paths`` that the destination has, be their content damaged.
+
+    Raises:
+        DestinationError: the destination cannot be looked at.
+
+    """
+    found = await destination.look_up(paths)
+    return {path: each.info for path, each in found.items() if each.info is not None}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mirror.destinations import files
 from mirror.destinations.checksums import CHECKSUMS
-from mirror.destinations.contents import CONTENTS, TEMPORARY_PREFIX
+from mirror.destinations.contents import CONTENTS, TEMPORARY_PREFIX, is_sealed
 from mirror.destinations.damage import DAMAGED, Damage
 from mirror.destinations.documents import file_name
 from mirror.destinations.manifest import MANIFEST
@@ -54,7 +54,7 @@ _LOST_HINT: Final = (
 _NUMBERED: Final = re.compile(r"[0-9]+\.json")
 _RECEIPT_HINT: Final = "it says what a rehearsal came to: remove it, and rehearse again"
 _RECORD_HINT: Final = "it says what the last sync came to: remove it, and sync again"
-_REPAIRED: Final = frozenset({cache_info.FILE_NAME, CHECKSUMS, SERVING, _LOCK})
+_REPAIRED: Final = frozenset({cache_info.FILE_NAME, CHECKSUMS, CONTENTS, SERVING, _LOCK})
 """What a repair writes anew; the others are nobody else's."""
 
 
@@ -146,6 +146,11 @@ class SmallFiles:
             self._damage(CHECKSUMS, self._recorded.problem, "`prefetch sync` makes it anew")
         self._content(CHECKSUMS, "`prefetch sync` makes it anew")
         harmless = "it is of no use: remove it while nothing runs here"
+        contents = self._content(CONTENTS, harmless)
+        if contents is not None and not is_sealed(contents):
+            self._damage(
+                CONTENTS, "it is not what was written: its own checksum is another", harmless
+            )
         held = self._content(_LOCK, harmless)
         if held is not None and not _HOLDER.fullmatch(held):
             self._damage(_LOCK, "it is not what a run writes there", harmless)

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Final
 
 from mirror.destinations import CacheDirectory, files
 from mirror.destinations.checksums import CHECKSUMS
+from mirror.destinations.contents import CONTENTS
+from mirror.destinations.presence import known
 from mirror.destinations.served import SERVING
 from mirror.destinations.sweep import RETIRED
 from mirror.errors import FormatError
@@ -80,7 +82,7 @@ async def repair(
         await fetched.have(wanted, sum(each.file_size or 0 for each in whole.values()))
         with files.explained(destination.path):
             return await in_thread(_finish, destination, verified, fetched.outcomes)
-    infos = await destination.held({*verified.sound, *wanted})
+    infos = await known(destination, {*verified.sound, *wanted})
     at_hand = []
     if workshop.store.root != destination.store.root:
         at_hand.append(OfThisMachine(workshop.local, infos))
@@ -131,7 +133,7 @@ class _Fetch:
             await self._obtain(self._failed(), 0)
         held_up = {path for path in self._failed() if self._waited(path)}
         # What these need is damaged, and nobody has it: to leave them so, too, would help nobody.
-        self._there |= (await self._destination.held(self._failed() - held_up)).keys()
+        self._there |= (await known(self._destination, self._failed() - held_up)).keys()
         await self._obtain(held_up, 0)
 
     def _failed(self) -> set[StorePath]:
@@ -257,6 +259,8 @@ def _mend(
         directory.mending.write_cache_info()
     elif damage.file == SERVING:
         directory.mending.empty(damage.file)
+    elif damage.file == CONTENTS:
+        directory.mending.remove(damage.file)
     elif damage.file != CHECKSUMS and not _is_needless(damage):  # those are mended otherwise
         mended = _after(damage, outcomes)
         if mended.is_mended or not damage.is_unfit:
