@@ -232,9 +232,14 @@ class CacheDirectory:
             found[path] = Found(flaw=Flaw(file=f"nar/{each.name}", problem=problem, is_fatal=True))
         return found
 
-    def trust(self, keys: Iterable[str]) -> None:
-        """Let signatures of these keys, too, count for narinfos that were altered."""
-        for text in keys:
+    def look_as(self, *, trusted_keys: Iterable[str], detects_compression: bool) -> None:
+        """Look at what was altered as a client's Nix does.
+
+        Signatures of ``trusted_keys``, too, count for it; ``detects_compression``: it does not
+        matter what a narinfo says of its NAR's compression.
+        """
+        self._inspection.detects_compression = detects_compression
+        for text in trusted_keys:
             with contextlib.suppress(FormatError):  # Nix itself says what is wrong with it
                 self._trusted = (*self._trusted, PublicKey.parse(text))
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -36,6 +37,15 @@ if TYPE_CHECKING:
     from mirror.formats.store_path import StorePath
 
 _READ_SIZE: Final = 1 << 20
+_UNDETECTED: Final = frozenset({"none", "br"})
+_ANY_METHOD: Final = re.compile(rb"^Compression: (?!(?:none|br)$).*$", re.MULTILINE)
+_MAGIC: Final = {
+    b"\xfd7zXZ\0": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+}
+_LONGEST_MAGIC: Final = max(map(len, _MAGIC))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +74,11 @@ class Inspection:
     def __init__(
         self, directory: Path, contents: Contents, *, keys: Callable[[], TrustedKeys]
     ) -> None:
+        self.detects_compression = False
+        """Whether the client's Nix goes by what a compressed file is, not by what its narinfo says.
+
+        Nix 2.8 does, 2.34 does not.
+        """
         self._find_keys = keys
         self._keys: TrustedKeys | None = None
         self._directory = directory
@@ -144,6 +159,8 @@ class Inspection:
         is_altered = self._recorded.problem is None and self._recorded.knows(name, data) is False
         if is_altered and has_malformed_signature(data):
             return _Narinfo(state, None, "a signature in it is malformed", is_altered)
+        if is_altered and self.detects_compression:
+            data = _ANY_METHOD.sub(b"Compression: xz", data)
         try:
             return _Narinfo(state, parse_narinfo(data), None, is_altered)
         except FormatError as error:
@@ -202,7 +219,8 @@ class Inspection:
         """As :func:`_problem`; the file is read once."""
         key = (entry.url, _state(status), entry.info.nar_hash, entry.info.nar_size)
         if key not in self._problems:
-            self._problems[key] = _problem(self._directory / entry.url, entry)
+            file = self._directory / entry.url
+            self._problems[key] = _problem(file, entry, detects=self.detects_compression)
         return self._problems[key]
 
     def _has_its_content(
@@ -219,8 +237,10 @@ def _flawed(file: str, problem: str, *, is_fatal: bool, info: PathInfo | None = 
     return Found(info=info, flaw=Flaw(file=file, problem=problem, is_fatal=is_fatal))
 
 
-def _problem(file: Path, entry: NarInfo) -> str | None:
+def _problem(file: Path, entry: NarInfo, *, detects: bool) -> str | None:
     """Why Nix cannot unpack a NAR's file; None if it can. It reads the file.
+
+    ``detects``: its compression is told from its first bytes, if it is not none, or brotli.
 
     Nix compares the hash of as many bytes as the NAR has, and neither the file's size nor its hash.
     What follows the NAR goes unnoticed without compression; compressed data has to be whole.
@@ -228,9 +248,13 @@ def _problem(file: Path, entry: NarInfo) -> str | None:
     left = entry.info.nar_size
     digest = hashlib.new(entry.info.nar_hash.algorithm)
     is_compressed = entry.compression != "none"
-    stream = decompressor(entry.compression)
     try:
         with open_plain_file(file) as opened:
+            method = entry.compression
+            if detects and method not in _UNDETECTED:
+                method = _detected(opened.read(_LONGEST_MAGIC))
+                opened.seek(0)
+            stream = decompressor(method)
             size = os.fstat(opened.fileno()).st_size
             while (left or is_compressed) and (chunk := opened.read(_READ_SIZE)):
                 for piece in stream.feed(chunk):
@@ -246,6 +270,13 @@ def _problem(file: Path, entry: NarInfo) -> str | None:
     if entry.file_size not in {None, size}:
         return f"it is {size} bytes long, and was {entry.file_size}"
     return f"its NAR's hash is not {entry.info.nar_hash.sri}"
+
+
+def _detected(start: bytes) -> str:
+    for magic, method in _MAGIC.items():
+        if start.startswith(magic):
+            return method
+    raise FormatError("its compression is not recognized")
 
 
 def _state(status: os.stat_result) -> tuple[int, ...]:

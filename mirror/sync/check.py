@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 _BUILDS_ABOVE_WHAT_IS_LACKING: Final = (2, 30, 0)
 """From this version on, Nix does not substitute what refers to something that it had to build."""
 
+_GOES_BY_THE_NARINFO: Final = (2, 9, 0)
+"""At the latest from 2.34 on, Nix decompresses a NAR as its narinfo says; 2.8 finds out how."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
@@ -172,7 +175,10 @@ async def _offline(
         valid = found.held.keys() | found.flaws.keys()
         return Offline(graph=graph, valid=valid, damaged=found, local=local)
     if isinstance(destination, CacheDirectory):
-        destination.trust(evaluation.trusted_keys)
+        destination.look_as(
+            trusted_keys=evaluation.trusted_keys,
+            detects_compression=evaluation.nix.version < _GOES_BY_THE_NARINFO,
+        )
     roots = [
         root for _, each in evaluation.results if isinstance(each, Evaluated) for root in each.roots
     ]

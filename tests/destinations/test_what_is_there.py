@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from rig.made_paths import chain, put, text
+from rig.running import run
 
 from mirror.destinations import CacheDirectory, NixStore
 from mirror.destinations.contents import CONTENTS
@@ -139,3 +140,20 @@ async def test_what_the_database_of_a_store_has_and_the_disk_has_not_is_imported
         await put(store, first)
         assert file.read_bytes() == b"link-0"
         assert (await presence(store, [second.path])).there == {first.path, second.path}
+
+
+@pytest.mark.parametrize("said", ["bzip2", "zstd", "xz", "none", "br", "lzip"])
+async def test_what_a_narinfo_says_of_the_compression_matters_as_it_does_to_nix(
+    any_nix: Nix, scratch_store: ScratchStore, tmp_path: Path, said: str
+) -> None:
+    made = text("made", content=b"x" * 1000)
+    async with CacheDirectory.open(tmp_path) as cache:
+        await put(cache, made)
+        cache._checksums.record()
+    narinfo = tmp_path / f"{made.path.hash_part}.narinfo"
+    narinfo.write_text(narinfo.read_text().replace("Compression: zstd", f"Compression: {said}"))
+    copy = ("nix", "copy", "--from", f"file://{tmp_path}", "--to", scratch_store.url)
+    taken = run(any_nix, *copy, made.path, check=False).returncode == 0
+    async with CacheDirectory.open(tmp_path, exclusive=False) as cache:
+        cache.look_as(trusted_keys=(), detects_compression=any_nix.version < (2, 9))
+        assert (made.path in (await presence(cache, [made.path])).there) == taken
