@@ -68,7 +68,7 @@ from mirror.formats import cache_info
 from mirror.formats.cache_info import parse_cache_info
 from mirror.formats.narinfo import print_narinfo
 from mirror.formats.signing import PublicKey, TrustedKeys, fingerprint
-from mirror.planning.presence import Flaw, Found
+from mirror.planning.presence import Flaw, Found, whole
 from mirror.threads import in_thread
 
 if TYPE_CHECKING:
@@ -211,7 +211,7 @@ class CacheDirectory:
 
     async def held(self, paths: Collection[StorePath]) -> Mapping[StorePath, PathInfo]:
         """Those of ``paths`` that Nix could take from here if it had what they refer to."""
-        return _whole(await self.look_up(paths))
+        return whole(await self.look_up(paths))
 
     async def look_up(self, paths: Collection[StorePath]) -> Mapping[StorePath, Found]:
         """What there is of ``paths``; where NARs have to be read for that, they are."""
@@ -353,7 +353,7 @@ class CacheDirectory:
                     unread[path] = looked
                 elif looked is not None:
                     found[path] = looked
-        self._known.update(_whole(found))
+        self._known.update(whole(found))
         return found, unread
 
     def _keys(self) -> TrustedKeys:
@@ -366,7 +366,7 @@ class CacheDirectory:
     def _missing(self, paths: Iterable[StorePath]) -> set[StorePath]:
         unknown = set(paths) - self._known
         found, unread = self._look_up(unknown, reads=False)
-        there = _whole(found).keys() | unread.keys()
+        there = whole(found).keys() | unread.keys()
         if self._to_mend:
             # What refers to something that stays damaged is mended all the same.
             there |= {path for path, each in found.items() if each.info is not None}
@@ -432,15 +432,6 @@ class CacheDirectory:
 
 def _nobody(error: DestinationError) -> None:
     """Tell nobody of a manifest that cannot be read: a repair does."""
-
-
-def _whole(found: Mapping[StorePath, Found]) -> dict[StorePath, PathInfo]:
-    """The paths that have no flaw of their own."""
-    return {
-        path: each.info
-        for path, each in found.items()
-        if each.info is not None and each.flaw is None
-    }
 
 
 def refuse_other_directories(path: Path) -> None:

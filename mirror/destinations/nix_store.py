@@ -34,7 +34,7 @@ from mirror.formats.content_address import text_path
 from mirror.formats.hashes import Hash
 from mirror.formats.path_info import PathInfo
 from mirror.nix import daemon
-from mirror.planning.presence import Flaw, Found
+from mirror.planning.presence import Flaw, Found, whole
 from mirror.threads import in_thread
 
 if TYPE_CHECKING:
@@ -159,12 +159,7 @@ class NixStore:
 
     async def held(self, paths: Collection[StorePath]) -> Mapping[StorePath, PathInfo]:
         """Those of ``paths`` that are valid and on the disk, with what the store knows of them."""
-        found = await self.look_up(paths)
-        return {
-            path: each.info
-            for path, each in found.items()
-            if each.info is not None and each.flaw is None
-        }
+        return whole(await self.look_up(paths))
 
     async def look_up(self, paths: Collection[StorePath]) -> Mapping[StorePath, Found]:
         """What there is of ``paths``: what is valid, and has a flaw if it is not on the disk."""

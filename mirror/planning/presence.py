@@ -82,6 +82,15 @@ class Presence:
         return tuple(sorted(lacking - self.there))
 
 
+def whole(found: Mapping[StorePath, Found]) -> dict[StorePath, PathInfo]:
+    """The paths that have no flaw of their own."""
+    return {
+        path: each.info
+        for path, each in found.items()
+        if each.info is not None and each.flaw is None
+    }
+
+
 def presence_of(found: Mapping[StorePath, Found], absent: Collection[StorePath]) -> Presence:
     """Decide which paths are there; ``found`` and ``absent`` are closed under references."""
     held: dict[StorePath, PathInfo] = {}
