@@ -63,7 +63,7 @@ async def test_a_second_run_is_skipped_where_the_user_says_so(shell: Shell) -> N
 def test_a_command_is_run_when_something_changed_and_only_then(shell: Shell) -> None:
     shell.write_list("laptop = DEMO#laptop", "shell = DEMO#default")
     told = shell.directory / "told"
-    first = shell.run(sync(shell, "--json", "--on-change", f"{TOLD}; echo said"))
+    first = shell.run(sync(shell, "--json", "--on-change", f"{TOLD}; echo sa''id"))
     assert told.read_text() == f"complete at {shell.directory}/cache: laptop shell\n"
     assert first.stdout.startswith("{")
     assert "said" not in first.stdout
