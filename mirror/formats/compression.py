@@ -2,15 +2,21 @@
 
 A small file can stand for terabytes of zeros: whatever it is fed, a decompressor gives pieces of at
 most :data:`PIECE_SIZE` bytes, so that the reader can count them and stop. Files of several frames
-or streams are read to their last; what is cut short, or followed by anything else, is an error.
+or streams are read to their last; what is cut short is an error.
+
+What follows the last stream is judged as Nix does (2.8 and 2.34 alike, by libarchive): xz may be
+padded with zero bytes, in multiples of four, zstd with nothing; after gzip, bzip2 and brotli
+anything may come that does not begin as another stream does.
 """
 
 from __future__ import annotations
 
 import bz2
 import lzma
+import re
 import sys
 import zlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 import brotli  # type: ignore[import-untyped]  # it ships no types
@@ -36,10 +42,14 @@ _XZ_MEMORY: Final = (1 << 27) + (1 << 20)
 
 ``xz -9`` asks for half of it, and many streams are read at once.
 """
-_XZ_PADDING: Final = 4
 _GZIP_FORMAT: Final = 16 + zlib.MAX_WBITS
 _BROTLI_LIMIT: Final = PIECE_SIZE // 2
 """brotli fills buffers that double in size, and stops after the one that passes the limit."""
+
+_GZIP_HEAD: Final = re.compile(rb"\x1f\x8b\x08[\0-\x1f].{6}", re.DOTALL)
+_BZIP2_HEAD: Final = re.compile(rb"BZh[1-9](1AY&SY|\x17rE8P\x90).{4}", re.DOTALL)
+_XZ_HEAD: Final = re.compile(rb"\xfd7zXZ\0")
+_ZSTD_HEAD: Final = re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")
 
 
 class Decompressor(Protocol):
@@ -64,30 +74,23 @@ class Decompressor(Protocol):
         ...
 
 
-def decompressor(method: str) -> Decompressor:
+def decompressor(method: str, *, ignores_rest: bool = False) -> Decompressor:
     """A new decompressor for ``method``, one of :data:`METHODS`.
+
+    ``ignores_rest``: anything may follow, whatever the method, that does not begin as another
+    stream does.
 
     Raises:
         FormatError: it is none of them.
 
     """
-    match method:
-        case "none":
-            return _Plain()
-        case "xz":
-            return _Streams(method, _xz, padding=_XZ_PADDING)
-        case "zstd":
-            return _Streams(method, zstd.ZstdDecompressor)
-        case "bzip2":
-            return _Streams(method, bz2.BZ2Decompressor)
-        case "gzip":
-            return _Streams(method, _GzipMember)
-        case "br":
-            return _Brotli()
-        case _:
-            raise FormatError(
-                f"unknown compression {method!r}; known are {', '.join(METHODS)}",
-            )
+    if method == "none":
+        return _Plain()
+    if method == "br":
+        return _Brotli()
+    if method not in _FORMATS:
+        raise FormatError(f"unknown compression {method!r}; known are {', '.join(METHODS)}")
+    return _Streams(method, _FORMATS[method], ignores_rest=ignores_rest)
 
 
 class ZstdCompressor:
@@ -172,25 +175,50 @@ class _Plain:
         pass
 
 
-class _Streams:
-    """Streams one after the other; ``padding``: zero bytes may follow each, in such multiples."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Format:
+    """How one kind of stream is read.
 
-    def __init__(self, method: str, make: _StreamMaker, *, padding: int = 0) -> None:
+    Another follows where ``head`` matches the first ``head_size`` bytes behind it; what else may
+    follow are zero bytes in multiples of ``padding``, and anything if ``has_rest``.
+    """
+
+    make: _StreamMaker
+    head: re.Pattern[bytes]
+    head_size: int
+    padding: int = 0
+    has_rest: bool = False
+
+
+_FORMATS: Final = {
+    "xz": _Format(make=_xz, head=_XZ_HEAD, head_size=6, padding=4),
+    "zstd": _Format(make=zstd.ZstdDecompressor, head=_ZSTD_HEAD, head_size=4),
+    "bzip2": _Format(make=bz2.BZ2Decompressor, head=_BZIP2_HEAD, head_size=14, has_rest=True),
+    "gzip": _Format(make=_GzipMember, head=_GZIP_HEAD, head_size=10, has_rest=True),
+}
+
+
+class _Streams:
+    """Streams one after the other, and what follows the last."""
+
+    def __init__(self, method: str, form: _Format, *, ignores_rest: bool) -> None:
         self._method = method
-        self._make = make
-        self._padding = padding
+        self._format = form
+        self._has_rest = form.has_rest or ignores_rest
         self._stream: _Stream | None = None
         self._streams_ended = 0
         self._padded = 0
+        self._head = b""
+        self._is_over = False
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         try:
-            while data:
+            while data and not self._is_over:
                 if self._stream is None:
-                    data = self._skip_padding(data)
+                    data = self._next_stream(data)
                     if not data:
                         return
-                    self._stream = self._make()
+                    self._stream = self._format.make()
                 stream = self._stream
                 piece = stream.decompress(data, PIECE_SIZE)
                 if piece:
@@ -211,16 +239,32 @@ class _Streams:
             raise FormatError(f"{what}: {error}") from error
 
     def finish(self) -> None:
-        if self._stream is not None or not self._streams_ended or self._padded:
+        is_padded_wrongly = self._padded and not self._has_rest
+        if self._stream is not None or not self._streams_ended or is_padded_wrongly:
             raise FormatError(f"the {self._method} data is cut short")
 
+    def _next_stream(self, data: bytes) -> bytes:
+        """What another stream begins with; nothing if none does, or while it cannot be told."""
+        if not self._streams_ended:
+            return data
+        data = self._skip_padding(self._head + data)
+        self._head = b""
+        if not data or not self._has_rest:
+            return data
+        if len(data) < self._format.head_size:
+            self._head = data
+            return b""
+        self._is_over = self._padded != 0 or not self._format.head.match(data)
+        return b"" if self._is_over else data
+
     def _skip_padding(self, data: bytes) -> bytes:
-        if not self._padding or not self._streams_ended:
+        padding = self._format.padding
+        if not padding:
             return data
         rest = data.lstrip(b"\0")
-        self._padded = (self._padded + len(data) - len(rest)) % self._padding
-        if rest and self._padded:
-            raise FormatError(f"{self._method} padding is not a multiple of {self._padding} bytes")
+        self._padded = (self._padded + len(data) - len(rest)) % padding
+        if rest and self._padded and not self._has_rest:
+            raise FormatError(f"{self._method} padding is not a multiple of {padding} bytes")
         return rest
 
 

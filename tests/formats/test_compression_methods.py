@@ -36,8 +36,12 @@ REPEATABLE = [method for method in METHODS if method not in {"none", "br"}]
 methods = st.sampled_from(METHODS)
 
 
-def decompress(method: str, *chunks: bytes) -> bytes:
-    reader = decompressor(method)
+def cut(data: bytes, *, is_split: bool) -> list[bytes]:
+    return [data[n : n + 1] for n in range(len(data))] if is_split else [data]
+
+
+def decompress(method: str, *chunks: bytes, ignores_rest: bool = False) -> bytes:
+    reader = decompressor(method, ignores_rest=ignores_rest)
     pieces = [piece for chunk in chunks for piece in reader.feed(chunk)]
     reader.finish()
     assert all(0 < len(piece) <= PIECE_SIZE for piece in pieces)
@@ -71,19 +75,41 @@ def test_streams_and_frames_are_read_to_the_last(method: str) -> None:
 
 @pytest.mark.parametrize("method", [method for method in METHODS if method != "none"])
 @pytest.mark.parametrize("is_split", [False, True])
-def test_what_is_cut_short_or_followed_by_anything_is_an_error(method: str, is_split: bool) -> None:
+def test_what_is_cut_short_or_something_else_is_an_error(method: str, is_split: bool) -> None:
     compressed = COMPRESS[method](b"some data" * 100)
     for damaged in (
         b"",
         compressed[:-1],
         compressed[: len(compressed) // 2],
-        compressed + b"x",
-        compressed + b"garbage, more than a header's length",
         b"no such data, more than a header's length",
     ):
-        chunks = [damaged[n : n + 1] for n in range(len(damaged))] if is_split else [damaged]
         with pytest.raises(FormatError, match=method):
-            decompress(method, *chunks)
+            decompress(method, *cut(damaged, is_split=is_split))
+
+
+@pytest.mark.parametrize("method", ["xz", "zstd", "br"])
+@pytest.mark.parametrize("is_split", [False, True])
+def test_after_xz_zstd_and_brotli_no_other_data_may_come(method: str, is_split: bool) -> None:
+    compressed = COMPRESS[method](b"some data" * 100)
+    for rest in (b"x", b"garbage, more than a header's length", bytes(3)):
+        with pytest.raises(FormatError, match=method):
+            decompress(method, *cut(compressed + rest, is_split=is_split))
+
+
+@pytest.mark.parametrize("method", REPEATABLE)
+@pytest.mark.parametrize("is_split", [False, True])
+@pytest.mark.parametrize("rest", [b"x", bytes(9_999), b"garbage, more than a header's length"])
+def test_in_an_archive_anything_may_follow(method: str, is_split: bool, rest: bytes) -> None:
+    compressed = COMPRESS[method](b"some data" * 100)
+    for whole in (compressed + rest, compressed + rest + compressed):
+        assert (
+            decompress(method, *cut(whole, is_split=is_split), ignores_rest=True)
+            == b"some data" * 100
+        )
+    twice = decompress(method, compressed, compressed, rest, ignores_rest=True)
+    assert twice == b"some data" * 200
+    with pytest.raises(FormatError, match=method):
+        decompress(method, compressed, compressed[:-1], ignores_rest=True)
 
 
 @pytest.mark.parametrize("method", [method for method in METHODS if method != "none"])
