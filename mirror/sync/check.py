@@ -86,7 +86,7 @@ async def check(
 
     """
     evaluation = await evaluate_offline(targets, nix, observer, store=store)
-    return await judge(evaluation, destination, valid_paths=valid_paths)
+    return await _named(await judge(evaluation, destination, valid_paths=valid_paths), evaluation)
 
 
 async def judge(
@@ -95,7 +95,7 @@ async def judge(
     *,
     valid_paths: Collection[StorePath] = (),
 ) -> list[Checked]:
-    """Say the same of targets that have been evaluated.
+    """Say the same of targets that have been evaluated, without names for what is missing.
 
     Raises:
         DestinationError: the destination cannot be looked at.
@@ -131,7 +131,7 @@ async def judge(
             )
             for each in result.edits
         ]
-        of_target = [
+        checked += [
             _with_refusals(
                 each,
                 offline if each.edit is None else edited,
@@ -140,7 +140,6 @@ async def judge(
             )
             for each in of_target
         ]
-        checked += await _named(of_target, result, evaluation)
     return checked
 
 
@@ -191,22 +190,26 @@ async def _offline(
     )
 
 
-async def _named(
-    checked: Sequence[Checked], evaluated: Evaluated, evaluation: Evaluation
-) -> list[Checked]:
-    """Give what a target and its edits miss the names that it has in the target's packages."""
-    causes = [cause for each in checked if each.readiness for cause in each.readiness.missing]
-    missing = sorted({path for cause in causes for path in cause.paths})
-    wanted = candidates(evaluation.graph, missing)
-    if not wanted:
-        return list(checked)
-    names = await attribute_names(
-        evaluation.nix, evaluated, wanted, store=evaluation.store, system=evaluation.system
-    )
-    return [
-        replace(each, readiness=each.readiness.with_names(names)) if each.readiness else each
-        for each in checked
-    ]
+async def _named(checked: Sequence[Checked], evaluation: Evaluation) -> list[Checked]:
+    """Give what targets and their edits miss the names that it has in the targets' packages."""
+    named: list[Checked] = []
+    for target, result in evaluation.results:
+        of_target = [each for each in checked if each.target is target]
+        causes = [cause for each in of_target if each.readiness for cause in each.readiness.missing]
+        missing = sorted({path for cause in causes for path in cause.paths})
+        wanted = candidates(evaluation.graph, missing)
+        if wanted and isinstance(result, Evaluated):
+            names = await attribute_names(
+                evaluation.nix, result, wanted, store=evaluation.store, system=evaluation.system
+            )
+            of_target = [
+                replace(each, readiness=each.readiness.with_names(names))
+                if each.readiness
+                else each
+                for each in of_target
+            ]
+        named += of_target
+    return named
 
 
 async def _local_derivations(graph: Graph, destination: Destination | None) -> frozenset[StorePath]:

@@ -10,7 +10,7 @@ import sys
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from random import Random
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import pytest
 from rig.bench import Recorder
@@ -20,13 +20,12 @@ from rig.real_nixos import LAPTOP
 from rig.running import dry_run
 
 from mirror.destinations import CacheDirectory
-from mirror.sync import check as checking
+from mirror.sync.check import judge
 from mirror.sync.offline import evaluate_offline
 from mirror.sync.run import sync
 from mirror.sync.workshop import open_workshop
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from rig.losses import Loss
@@ -72,12 +71,10 @@ class Tally:
 
 
 async def test_what_check_says_of_a_damaged_cache_is_what_nix_does(
-    real: RealNixos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    real: RealNixos, tmp_path: Path
 ) -> None:
     cache = await kept(real, tmp_path / "kept")
     truth = OfflineTruth.about(real, cache, tmp_path / "view")
-    # What is missing is named for people, by another evaluation; nothing is decided by it.
-    monkeypatch.setattr(checking, "attribute_names", no_names)
     laptop = next(each for each in real.targets if each.name == LAPTOP)
     evaluation = await evaluate_offline([laptop], real.nix, Recorder(), store=real.store.url)
     kinds = kinds_of_paths(real, cache)
@@ -92,9 +89,7 @@ async def test_what_check_says_of_a_damaged_cache_is_what_nix_does(
             async with CacheDirectory.open(
                 cache.directory, exclusive=False, reads_contents=True
             ) as destination:
-                claims = await checking.judge(
-                    replace(evaluation, results=((laptop, asked),)), destination
-                )
+                claims = await judge(replace(evaluation, results=((laptop, asked),)), destination)
         with truth.seen(flaws):
             for claim in claims:
                 assert claim.root is not None
@@ -117,10 +112,6 @@ async def kept(real: RealNixos, directory: Path) -> KeptCache:
         )
     assert synced.is_complete
     return KeptCache.read(directory)
-
-
-async def no_names(*_: Any, **__: Any) -> Mapping[StorePath, str]:
-    return {}
 
 
 def kinds_of_paths(real: RealNixos, cache: KeptCache) -> list[list[StorePath]]:
