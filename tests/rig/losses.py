@@ -8,9 +8,11 @@ from what is left, and what it builds.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from mirror.formats.narinfo import parse_narinfo
@@ -18,7 +20,6 @@ from rig.running import ScratchStore, parse_dry_run, run
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
-    from pathlib import Path
     from random import Random
     from subprocess import CompletedProcess
 
@@ -44,11 +45,12 @@ class Loss:
         return f"{self.kind} {self.file} at {self.place:.3f} bit {self.bit}"
 
     def inflict(self, cache: Path) -> None:
+        """Change a cache that has its files in common with others, which keep theirs."""
         file = cache / self.file
-        if self.kind == "remove":
-            file.unlink()
-            return
         data = bytearray(file.read_bytes())
+        file.unlink()
+        if self.kind == "remove":
+            return
         place = int(self.place * len(data))
         if self.kind == "cut":
             del data[place:]
@@ -96,14 +98,13 @@ def verdict(
     *,
     key: str,
     fixed: Collection[str],
-    derivations: ScratchStore | None,
     for_real: bool = False,
 ) -> Verdict:
-    """Have Nix build ``root`` in an empty store, from a cache directory alone.
+    """Have Nix build ``root`` in ``client``, from a cache directory alone.
 
-    The derivation is the cache's own, unless ``derivations`` is a store that it is copied from.
-    ``fixed`` are the derivations that fetch something, and fail without a network. Nothing is built
-    where what Nix says beforehand, and substitutes for real, decides about it, unless ``for_real``.
+    The derivation is the cache's own, unless the client has it. ``fixed`` are the derivations that
+    fetch something, and fail without a network. Nothing is built where what Nix says beforehand,
+    and substitutes for real, decides about it, unless ``for_real``.
     """
     config = [
         f"substituters = file://{cache}",
@@ -111,9 +112,7 @@ def verdict(
         f"trusted-public-keys = {key}",
         "download-attempts = 1",
     ]
-    if derivations is not None:
-        _copy_derivation(nix, root, derivations.url, client, "--no-check-sigs")
-    elif not for_real:
+    if not for_real and not client.real(root).exists():
         copied = _copy_derivation(nix, root, f"file://{cache}", client, config=config)
         if copied.returncode != 0:
             return Verdict(is_built=False, build=None, words=copied.stderr)
@@ -137,6 +136,39 @@ def verdict(
             if had.returncode == 0:
                 return Verdict(is_built=True, build=said.build, words="")
     return _built(nix, client, root, config)
+
+
+@dataclass(frozen=True, slots=True)
+class Clients:
+    """Stores that have nothing, or a derivation that was evaluated there, with what it is made of.
+
+    To have Nix make each of them takes it longer than all that it is asked then: one is made, in
+    ``directory``, and copied.
+    """
+
+    nix: Nix
+    derivations: ScratchStore
+    directory: Path
+
+    def make(self, client: ScratchStore, evaluated: str | None) -> None:
+        """Make ``client``, which has the derivation ``evaluated``, if any."""
+        first = ScratchStore(self.directory / Path(evaluated or "nothing").name)
+        if not first.directory.exists():
+            run(self.nix, "nix", "store", "ping", store=first)
+            if evaluated is not None:
+                _copy_derivation(
+                    self.nix, evaluated, self.derivations.url, first, "--no-check-sigs"
+                )
+
+        def copied(file: str, to: str) -> None:
+            # What is in a store is never written again; its database is.
+            (os.link if file.startswith(str(first.real("/nix/store"))) else shutil.copy2)(file, to)
+
+        shutil.copytree(first.directory, client.directory, symlinks=True, copy_function=copied)
+
+    def remove(self) -> None:
+        """Remove those that were copied."""
+        ScratchStore(self.directory).remove()
 
 
 def _copy_derivation(
@@ -167,7 +199,10 @@ def _built(nix: Nix, client: ScratchStore, root: str, config: Sequence[str]) -> 
 
 
 def copy_of(cache: Path, to: Path, losses: Sequence[Loss]) -> None:
-    """Copy a cache, and inflict losses on the copy."""
-    shutil.copytree(cache, to)
+    """Make a cache of the same files, and inflict losses on it.
+
+    Its directory is another, and so no record says what its NARs had when they were read.
+    """
+    shutil.copytree(cache, to, copy_function=os.link)
     for loss in losses:
         loss.inflict(to)

@@ -3,7 +3,8 @@
 Systems and edits are drawn as in :mod:`test_readiness_proven`, and synced into a cache directory.
 Then files of it, at any depth, are taken away, cut short or altered, and of a system or an edit
 that is asked about both ``check`` and real Nix say whether it can be built without a network, and
-what would be built for it. Nix starts with an empty store and this cache alone.
+what would be built for it. Nix starts with this cache alone and an empty store, which has the
+derivation of an edit, since whoever makes one evaluates it.
 
 ``PREFETCH_TRUTH=10000`` draws as many.
 """
@@ -23,7 +24,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from rig.bench import Bench, Recorder
 from rig.drawn_systems import DrawnSystem, drawn_systems
-from rig.losses import copy_of, draw_losses, verdict
+from rig.losses import Clients, copy_of, draw_losses, verdict
 from rig.running import ScratchStore
 
 from mirror.destinations import CacheDirectory
@@ -97,6 +98,7 @@ async def tell(bench: Bench, nix: Nix, drawn: DrawnSystem, random: Random, tally
     graph = evaluation.graph
     every = {*graph.derivations, *graph.makers, *graph.input_sources}
     fixed = {path for path in graph.derivations if graph[path].is_fixed}
+    clients = Clients(nix, bench.evaluation, bench.directory / "clients")
     for number in range(min(PAIRS_OF_EACH, tally.wanted - tally.pairs)):
         copy = bench.directory / f"copy-{number}"
         losses = draw_losses(cache, random, among=every) if number else []
@@ -105,6 +107,7 @@ async def tell(bench: Bench, nix: Nix, drawn: DrawnSystem, random: Random, tally
         claim = random.choice(claims)
         assert claim.root is not None
         client = bench.empty_store(f"client-{number}")
+        clients.make(client, claim.root if claim.edit else None)
         truth = verdict(
             nix,
             copy,
@@ -112,13 +115,13 @@ async def tell(bench: Bench, nix: Nix, drawn: DrawnSystem, random: Random, tally
             claim.root,
             key=bench.upstream.public_key,
             fixed=fixed,
-            derivations=bench.evaluation if claim.edit else None,
             for_real=tally.pairs % FOR_REAL == 0,
         )
         about = "\n".join(f"{each} ({_about(cache, each)})" for each in losses)
         tally.compare(claim, truth, f"{drawn.options}\n{about}")
         client.remove()
         shutil.rmtree(copy)
+    clients.remove()
 
 
 def _about(cache: Path, loss: Loss) -> str:
