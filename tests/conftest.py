@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 from rig.compared.sitecustomize import install
+from rig.forked import Forking
 from rig.generated import Generated, generate
 from rig.nixes import find_newest, find_stable
 from rig.real_nixos import checkout
@@ -70,6 +71,13 @@ def any_nix(request: pytest.FixtureRequest) -> Nix:
     """Each version in turn."""
     nix: Nix = request.getfixturevalue(request.param)
     return nix
+
+
+@pytest.fixture(scope="session")
+def forking() -> Iterator[Forking]:
+    """The program, imported once a session."""
+    with Forking.start() as started:
+        yield started
 
 
 @pytest.fixture

@@ -19,6 +19,8 @@ from mirror.nix.stores import remove_store
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from rig.forked import Forking
+
     from mirror.demo.upstream import Upstream
     from mirror.nix.command import Nix
 
@@ -50,7 +52,11 @@ def become(account: pwd.struct_passwd) -> list[str]:
 
 @pytest.fixture
 def user(
-    nix_stable: Nix, upstream: Upstream, account: pwd.struct_passwd, become: list[str]
+    forking: Forking,
+    nix_stable: Nix,
+    upstream: Upstream,
+    account: pwd.struct_passwd,
+    become: list[str],
 ) -> Iterator[Shell]:
     """A user in a directory of their own, which pytest's directories let nobody have."""
     tried = subprocess.run(
@@ -66,6 +72,7 @@ def user(
     for path in (directory, *directory.rglob("*")):
         os.chown(path, account.pw_uid, account.pw_gid)
     yield Shell(
+        forking=forking,
         nix=nix_stable,
         upstream=upstream,
         directory=directory,

@@ -6,6 +6,7 @@ that is new fails here until it is said what it takes.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import socket
@@ -215,8 +216,8 @@ def program(nix_stable: Nix, place: Path) -> Iterator[Callable[[list[str]], Ende
         "TMPDIR": str(home),
         **{f"XDG_{kind}_HOME": str(home / kind) for kind in ("CACHE", "CONFIG", "DATA", "STATE")},
     }
-    with Forking.start(somebody(), cwd=place, environment=environment) as forking:
-        yield forking.run
+    with Forking.start(somebody()) as forking:
+        yield functools.partial(forking.run, directory=place, environment=environment)
 
 
 def complaint(ended: Ended, name: str) -> str | None:

@@ -12,6 +12,8 @@ from rig.shell import Shell
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from rig.forked import Forking
+
     from mirror.demo.upstream import Upstream
     from mirror.nix.command import Nix
 
@@ -20,12 +22,21 @@ TOOL = "gettext-0.21"
 
 @pytest.fixture(scope="module")
 def synced(
-    nix_stable: Nix, upstream: Upstream, tmp_path_factory: pytest.TempPathFactory
+    forking: Forking,
+    nix_stable: Nix,
+    upstream: Upstream,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Shell]:
     """A user who keeps a laptop with its edits, and the sources of one tool; only looked at."""
     directory = tmp_path_factory.mktemp("user")
     evaluation = ScratchStore(directory / "evaluation")
-    shell = Shell(nix=nix_stable, upstream=upstream, directory=directory, evaluation=evaluation)
+    shell = Shell(
+        forking=forking,
+        nix=nix_stable,
+        upstream=upstream,
+        directory=directory,
+        evaluation=evaluation,
+    )
     shell.write_list("laptop = DEMO#laptop edits=hosts,dnsmasq sources=gettext")
     shell.run(shell.arguments("sync", "hosts.txt", "--to", "cache"))
     yield shell

@@ -1,8 +1,8 @@
-"""The program in forks of a process that has imported it, as an ordinary user: many runs, cheaply.
+"""The program in forks of a process that has imported it: many runs, cheaply.
 
-``python -m rig.forked UID GID``: each line of standard input is a run (its arguments), each line of
-standard output how it ended. A run has the directory and the environment of the process. To root
-the kernel refuses next to nothing, hence the user.
+``python -m rig.forked [UID GID]``: each line of standard input is a run, each line of standard
+output how it ended. What Python itself reads at its start is the process's: ``PYTHON…`` and the
+locale.
 """
 
 from __future__ import annotations
@@ -19,15 +19,18 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
+
+from rig.nixes import PYTHON_PATH
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
 TESTS: Final = Path(__file__).resolve().parents[1]
-TOO_LONG: Final = 120
+TOO_LONG: Final = 600
 """After so many seconds a run is taken to hang."""
 
 
@@ -45,32 +48,40 @@ class Forking:
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
+        self._turn = threading.Lock()
 
     @classmethod
     @contextlib.contextmanager
-    def start(
-        cls, user: pwd.struct_passwd, *, cwd: Path, environment: Mapping[str, str]
-    ) -> Iterator[Forking]:
-        path = os.pathsep.join([str(TESTS), str(TESTS.parent)])
-        before = ["unshare", "--mount"] if os.geteuid() == 0 else []
+    def start(cls, user: pwd.struct_passwd | None = None) -> Iterator[Forking]:
+        """Start it; ``user`` is whose runs they are, None for whoever tests.
+
+        To root the kernel refuses next to nothing.
+        """
+        becomes = user is not None and os.geteuid() == 0
+        before = ["unshare", "--mount"] if becomes else []
+        ids = [str(user.pw_uid), str(user.pw_gid)] if user is not None and becomes else []
         with subprocess.Popen(
-            [*before, sys.executable, "-m", "rig.forked", str(user.pw_uid), str(user.pw_gid)],
+            [*before, sys.executable, "-m", "rig.forked", *ids],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            cwd=cwd,
-            env={**environment, "PYTHONPATH": path},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([PYTHON_PATH, str(TESTS)])},
         ) as process:
             yield cls(process)
             assert process.stdin is not None
             process.stdin.close()
 
-    def run(self, arguments: Sequence[str]) -> Ended:
+    def run(
+        self, arguments: Sequence[str], *, directory: Path, environment: Mapping[str, str]
+    ) -> Ended:
+        """Run the program to its end, with a working directory and all of its environment."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(arguments) + "\n")
-        self._process.stdin.flush()
-        return Ended(**json.loads(self._process.stdout.readline()))
+        request = json.dumps([arguments, str(directory), dict(environment)])
+        with self._turn:
+            self._process.stdin.write(f"{request}\n")
+            self._process.stdin.flush()
+            return Ended(**json.loads(self._process.stdout.readline()))
 
 
 def somebody() -> pwd.struct_passwd:
@@ -114,18 +125,20 @@ def import_all() -> None:
 
 
 def main() -> None:
-    user, group = map(int, sys.argv[1:])
+    ids = tuple(map(int, sys.argv[1:]))
     import_all()
-    if os.geteuid() == 0:
+    if ids:
         make_reachable()
     from mirror.cli import main as program  # noqa: PLC0415 - only in this process
 
     gc.freeze()
     for line in sys.stdin:
+        arguments, directory, environment = json.loads(line)
         with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
             child = os.fork()
             if child == 0:
-                os._exit(run(program, json.loads(line), (stdout, stderr), (user, group)))
+                become(directory, environment, (stdout, stderr), ids)
+                os._exit(run(program, arguments))
             _, status = os.waitpid(child, 0)
             texts = [
                 os.pread(each.fileno(), 1 << 24, 0).decode(errors="surrogateescape")
@@ -140,22 +153,30 @@ def main() -> None:
         sys.stdout.flush()
 
 
-def run(
-    program: Callable[[], None],
-    arguments: list[str],
+def become(
+    directory: str,
+    environment: dict[str, str],
     output: tuple[IO[bytes], IO[bytes]],
-    ids: tuple[int, int],
-) -> int:
-    """Be a run; its exit code."""
-    user, group = ids
+    ids: Sequence[int],
+) -> None:
+    """Be the process of a run, before anything of the program runs."""
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for place, stream in enumerate(output, 1):
         os.dup2(stream.fileno(), place)
-    if os.geteuid() == 0:
+    if ids:
+        user, group = ids
         os.setgroups([])
         os.setresgid(group, group, group)
         os.setresuid(user, user, user)
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(directory)
+    tempfile.tempdir = None  # it is found anew
     signal.alarm(TOO_LONG)
+
+
+def run(program: Callable[[], None], arguments: list[str]) -> int:
+    """Be a run; its exit code."""
     sys.argv = ["prefetch", *arguments]
     code = 0
     try:

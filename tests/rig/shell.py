@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from mirror.demo.upstream import Upstream
     from mirror.nix.command import Nix
+    from rig.forked import Forking
 
 COMMAND = [sys.executable, "-m", "mirror"]
 
@@ -27,6 +28,7 @@ COMMAND = [sys.executable, "-m", "mirror"]
 class Shell:
     """A user with a directory of lists, a cache to ask and a store to evaluate in."""
 
+    forking: Forking
     nix: Nix
     upstream: Upstream
     directory: Path
@@ -69,16 +71,27 @@ class Shell:
     def run(
         self, arguments: list[str], *, expect: int = 0, **environment: str
     ) -> subprocess.CompletedProcess[str]:
-        """Run it as cron would, without a terminal; a traceback is never what a user sees."""
-        completed = subprocess.run(
-            arguments,
-            cwd=self.directory,
-            env=self.environment(**environment),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        """Run it as cron would, without a terminal; a traceback is never what a user sees.
+
+        The program itself is run by a fork, unless it is to have more of an ``environment``.
+        """
+        if arguments[: len(COMMAND)] == COMMAND and not environment:
+            ended = self.forking.run(
+                arguments[len(COMMAND) :], directory=self.directory, environment=self.environment()
+            )
+            completed = subprocess.CompletedProcess(
+                arguments, ended.code, ended.stdout, ended.stderr
+            )
+        else:
+            completed = subprocess.run(
+                arguments,
+                cwd=self.directory,
+                env=self.environment(**environment),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
         assert "Traceback" not in completed.stderr, completed.stderr
         assert completed.returncode == expect, completed.stderr
         return completed
@@ -89,11 +102,21 @@ class Shell:
 
 @pytest.fixture
 def shell(
-    nix_stable: Nix, upstream: Upstream, tmp_path: Path, scratch_store: ScratchStore
+    forking: Forking,
+    nix_stable: Nix,
+    upstream: Upstream,
+    tmp_path: Path,
+    scratch_store: ScratchStore,
 ) -> Iterator[Shell]:
     directory = tmp_path / "user"
     directory.mkdir()
-    made = Shell(nix=nix_stable, upstream=upstream, directory=directory, evaluation=scratch_store)
+    made = Shell(
+        forking=forking,
+        nix=nix_stable,
+        upstream=upstream,
+        directory=directory,
+        evaluation=scratch_store,
+    )
     yield made
     for store in made.stores:
         store.remove()
