@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 from rig.compared.sitecustomize import install
 from rig.forked import Forking
 from rig.generated import Generated, generate
-from rig.nixes import find_newest, find_stable
+from rig.nixes import find_stable, newest
 from rig.real_nixos import checkout
 from rig.running import ScratchStore
 
@@ -61,9 +61,10 @@ def nix_stable(tmp_path_factory: pytest.TempPathFactory) -> Nix:
 
 
 @pytest.fixture(scope="session")
-def nix_newest(tmp_path_factory: pytest.TempPathFactory) -> Nix:
+def nix_newest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nix]:
     """The newest Nix, in its own root."""
-    return find_newest(tmp_path_factory.mktemp("nix-newest"))
+    with newest(tmp_path_factory.mktemp("nix-newest")) as nix:
+        yield nix
 
 
 @pytest.fixture(scope="session", params=["nix_stable", "nix_newest"])

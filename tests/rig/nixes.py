@@ -9,16 +9,21 @@ names one.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shlex
 import shutil
+import subprocess
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import pytest
 
 from mirror.errors import ToolError
 from mirror.nix.command import Nix
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 PROJECT: Final = Path(__file__).resolve().parents[2]
 PYTHON_PATH: Final = os.pathsep.join([str(PROJECT / "tests/rig/compared"), str(PROJECT)])
@@ -49,6 +54,10 @@ _OURS: Final = (
 )
 
 
+_SETUP: Final = f"PREFETCH_TEST_TREE={shlex.quote(str(PROJECT))}\nexport PREFETCH_TEST_TREE\n"
+_PATH: Final = "/usr/sbin:/usr/bin:/sbin:/bin"
+
+
 def newest_root() -> Path:
     """Where the root with the newest Nix is, or would be."""
     named = os.environ.get("PREFETCH_NEWEST_NIX")
@@ -61,7 +70,8 @@ def find_stable(home: Path) -> Nix:
     return _find(environment(home), "no Nix is installed: tools/install-nix installs it")
 
 
-def find_newest(home: Path) -> Nix:
+@contextlib.contextmanager
+def newest(home: Path) -> Iterator[Nix]:
     """The newest Nix, by scripts in ``home``; the test is skipped if it is not there."""
     root = newest_root()
     absent = f"no newest Nix in {root}: tools/install-newest-nix puts it there"
@@ -70,20 +80,43 @@ def find_newest(home: Path) -> Nix:
     scripts = home / "bin"
     scripts.mkdir(parents=True)
     enter = shutil.copy(Path(__file__).with_name("enter_root.sh"), scripts / "enter-root")
-    unshare = "unshare --mount" if os.geteuid() == 0 else "unshare --user --map-root-user --mount"
-    paths = shlex.join([str(enter), str(root)])
-    for program in PROGRAMS:
-        script = scripts / program
-        script.write_text(
-            "#!/bin/sh\n"
-            f"PREFETCH_TEST_TREE={shlex.quote(str(PROJECT))}\n"
-            "export PREFETCH_TEST_TREE\n"
-            f'exec {unshare} /bin/sh {paths} {program} "$@"\n'
-        )
-        script.chmod(0o755)
-    variables = environment(home)
-    variables["PATH"] = f"{scripts}:{variables['PATH']}"
-    return _find(variables, absent)
+    with _entering(["/bin/sh", str(enter), str(root)]) as before:
+        for program in PROGRAMS:
+            script = scripts / program
+            script.write_text(f'#!/bin/sh\n{before} {program} "$@"\n')
+            script.chmod(0o755)
+        variables = environment(home)
+        variables["PATH"] = f"{scripts}:{variables['PATH']}"
+        yield _find(variables, absent)
+
+
+@contextlib.contextmanager
+def _entering(enter: Sequence[str]) -> Iterator[str]:
+    """What a script has before a command, to run it in the root that ``enter`` enters.
+
+    To make a mount namespace takes longer than what most commands do: there is one for all. Who is
+    not root has one for each command, in a user namespace, since from one there is no way into
+    another.
+    """
+    if os.geteuid() != 0:
+        yield f"{_SETUP}exec unshare --user --map-root-user --mount {shlex.join(enter)}"
+        return
+    with subprocess.Popen(
+        ["sh", "-c", f'{_SETUP}exec unshare --mount "$@"', "sh", *enter, "cat"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as inside:
+        assert inside.stdin is not None
+        assert inside.stdout is not None
+        inside.stdin.write("\n")
+        inside.stdin.flush()
+        if not inside.stdout.readline():
+            pytest.fail(f"{shlex.join(enter)} failed")
+        nsenter = f"{shutil.which('nsenter')} --target={inside.pid} --mount"
+        # Entering leads to the root directory.
+        yield f'PATH={_PATH}\nexport PATH\nexec {nsenter} env --chdir="$(pwd)"'
+        inside.stdin.close()
 
 
 def environment(home: Path) -> dict[str, str]:
