@@ -54,7 +54,8 @@ def _node(path: Path, depth: int) -> Node:
         executable = bool(mode & stat.S_IXUSR)
         return Regular(status.st_size, executable, partial(file_contents, path))
     if stat.S_ISLNK(mode):
-        return Symlink(os.fsencode(path.readlink()))
+        # As it is: a Path would lack `.`, doubled slashes and the last one.
+        return Symlink(os.fsencode(os.readlink(path)))  # noqa: PTH115
     if not stat.S_ISDIR(mode):
         raise FormatError(f"{path} is neither a file nor a directory nor a link")
     return Directory({os.fsencode(child.name): _node(child, depth + 1) for child in path.iterdir()})
