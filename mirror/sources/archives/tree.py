@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from mirror.errors import FormatError, IntegrityError
 from mirror.formats import nar_strings as wire
@@ -12,6 +12,10 @@ from mirror.formats.nar_strings import show
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+
+_MOST_STEPS: Final = 256
+"""How many directories the links of one name may lead through."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +37,11 @@ class Limits:
 
 
 class ArchiveTree:
-    """Entries in the order of the archive. Every method raises IntegrityError for a hostile one."""
+    """Entries in the order of the archive. Every method raises IntegrityError for a hostile one.
+
+    What an entry does to those before it is what unpacking with GNU tar does: a name may lead
+    through links that stay below the directory they are in, and no others.
+    """
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -47,39 +55,54 @@ class ArchiveTree:
         return Directory(self._root)
 
     def add(self, name: bytes, node: Regular | Symlink) -> None:
-        """Put a file or a link there; it replaces what was there, unless that is a directory."""
-        self._count(node.size if isinstance(node, Regular) else 0)
+        """Put a file or a link there; it replaces what was there, if that can be removed."""
+        self.count(1, node.size if isinstance(node, Regular) else 0)
         *above, last = self._parts(name) or [b""]
-        if not last:
-            raise IntegrityError("the archive's top is not a directory")
+        if not last or name.rstrip(b"/").endswith(b"/."):
+            raise IntegrityError(f"{show(name)} names a directory, and is something else")
         if isinstance(node, Symlink):
             _as_nix_accepts(wire.check_target, node.target, name)
         entries = self._directory(above, name)
-        if isinstance(entries.get(last), Directory):
+        existing = entries.get(last)
+        if isinstance(existing, Directory) and existing.entries:
             raise IntegrityError(f"{show(name)} is a directory and something else too")
+        if _leads_out(existing) and _leads_out(node):
+            # GNU tar makes these at the end, and of several the first.
+            return
         entries[last] = node
 
     def add_directory(self, name: bytes) -> None:
-        """See that there is a directory."""
-        before = self._entries
-        self._directory(self._parts(name), name)
-        if self._entries == before:
-            self._count(0)
+        """See that there is a directory; it replaces a file or a link."""
+        self.count(1, 0)
+        *above, last = self._parts(name) or [b""]
+        if last:
+            entries = self._directory(above, name)
+            if not isinstance(entries.get(last), Directory):
+                entries[last] = Directory({})
 
     def add_copy(self, name: bytes, original: bytes) -> None:
         """A hard link: the file that is at ``original`` by now."""
         *above, last = self._parts(original) or [b""]
-        node = self._directory(above, original).get(last)
-        if not isinstance(node, Regular | Symlink):
+        node = self._directory(above, original, makes=False).get(last)
+        if node is not None and self._parts(name) == [*above, last]:
+            return
+        if not isinstance(node, Regular | Symlink) or original.endswith((b"/", b"/.")):
             raise IntegrityError(f"{show(name)} is a link to {show(original)}, which is no file")
         self.add(name, node)
 
-    def count_parts(self, number: int) -> None:
-        """Count what an entry has many of, and which takes memory as entries do."""
-        self._entries += number
+    def has(self, name: bytes) -> bool:
+        """Whether something is there."""
+        entries = self._root
+        for part in self._parts(name):
+            node = entries.get(part)
+            if node is None:
+                return False
+            entries = _entries(node) or {}
+        return True
 
-    def _count(self, size: int) -> None:
-        self._entries += 1
+    def count(self, entries: int, size: int) -> None:
+        """Count so many more entries, or what takes memory as they do, and bytes."""
+        self._entries += entries
         self._size += size
         if self._entries > self._limits.entries:
             raise IntegrityError(f"the archive has more than {self._limits.entries} entries")
@@ -90,7 +113,7 @@ class ArchiveTree:
     def _parts(name: bytes) -> list[bytes]:
         if name.startswith(b"/"):
             raise IntegrityError(f"the archive has an absolute name: {show(name)}")
-        parts = [part for part in name.split(b"/") if part not in {b"", b"."}]
+        parts = _split(name)
         if b".." in parts or b"\0" in name:
             raise IntegrityError(f"the archive has a name that leaves it: {show(name)}")
         if len(parts) > wire.MAXIMUM_DEPTH:
@@ -99,18 +122,48 @@ class ArchiveTree:
             _as_nix_accepts(wire.check_name, part, name)
         return parts
 
-    def _directory(self, parts: Sequence[bytes], name: bytes) -> dict[bytes, Node]:
-        """The entries of a directory, made if it is missing."""
+    def _directory(
+        self, parts: Sequence[bytes], name: bytes, *, makes: bool = True
+    ) -> dict[bytes, Node]:
+        """The entries of a directory, gone to by links too; ``makes``: it is made if missing."""
         entries = self._root
-        for part in parts:
+        pending = [(part, makes) for part in reversed(parts)]
+        steps = 0
+        while pending:
+            part, may_make = pending.pop()
             node = entries.get(part)
-            if node is None:
-                self._count(0)
+            if node is None and may_make:
+                self.count(1, 0)
                 node = entries[part] = Directory({})
-            if not isinstance(node, Directory) or not isinstance(node.entries, dict):
+            below = _entries(node)
+            if below is not None:
+                entries = below
+            elif isinstance(node, Symlink) and not _leads_out(node):
+                steps += 1 + node.target.count(b"/")
+                if steps > _MOST_STEPS:
+                    raise IntegrityError(f"{show(name)} leads through too many links")
+                # Whatever a link leads to has to be there.
+                pending += [(part, False) for part in reversed(_split(node.target))]
+            else:
                 raise IntegrityError(f"{show(name)} is below something that is not a directory")
-            entries = node.entries
         return entries
+
+
+def _split(name: bytes) -> list[bytes]:
+    return [part for part in name.split(b"/") if part not in {b"", b"."}]
+
+
+def _entries(node: Node | None) -> dict[bytes, Node] | None:
+    if isinstance(node, Directory) and isinstance(node.entries, dict):
+        return node.entries
+    return None
+
+
+def _leads_out(node: Node | None) -> bool:
+    """Whether a link may lead to what is not below the directory that it is in."""
+    return isinstance(node, Symlink) and (
+        node.target.startswith(b"/") or b".." in node.target.split(b"/")
+    )
 
 
 def _as_nix_accepts(check: Callable[[bytes, bytes], None], text: bytes, name: bytes) -> None:

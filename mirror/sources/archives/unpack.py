@@ -100,7 +100,7 @@ def _head(path: Path) -> bytes:
 
 
 async def _undone(source: Path, method: str, cap: int) -> AsyncGenerator[bytes]:
-    stream: Decompressor = _Lzma() if method == "lzma" else decompressor(method)
+    stream = _Lzma() if method == "lzma" else decompressor(method, ignores_rest=True)
     pieces = _pieces(source, stream)
     total = 0
     try:
