@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from mirror.sync.check import Checked
     from mirror.sync.offline import Evaluation
 
+PAIRS: Final = int(os.environ.get("PREFETCH_TRUTH", "300"))
+"""In all; each Nix is asked about half of them."""
 EDITS: Final = 3
 """Of each system."""
 PAIRS_OF_EACH: Final = 25
@@ -190,10 +192,10 @@ def compare(nix: Nix, upstream: Upstream, directory: Path, pairs: int) -> Tally:
     return tally
 
 
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(3600 + 4 * PAIRS)
 def test_what_check_says_of_a_damaged_cache_is_what_nix_does(
     any_nix: Nix, upstream: Upstream, tmp_path: Path
 ) -> None:
-    tally = compare(any_nix, upstream, tmp_path, int(os.environ.get("PREFETCH_TRUTH", "300")) // 2)
+    tally = compare(any_nix, upstream, tmp_path, PAIRS // 2)
     assert not tally.wrong, f"{dict(tally.seen)}\n\n" + "\n\n".join(tally.wrong)
     assert min(tally.seen["ready"], tally.seen["not ready"]) >= tally.pairs // 10
