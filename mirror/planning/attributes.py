@@ -58,10 +58,10 @@ class Attributes:
         return tuple(self.text(name).split())
 
     def lines(self, name: str) -> tuple[str, ...]:
-        """The value as a list: of its elements, or of its lines that are not empty."""
+        """The lines of the value, or of its elements, as they are; none if all of it is empty."""
         value = self._values.get(name)
-        parts = value if isinstance(value, list) else _text(value).splitlines()
-        return tuple(stripped for part in parts if (stripped := _text(part).strip()))
+        text = "\n".join(map(_text, value)) if isinstance(value, list) else _text(value)
+        return tuple(text.split("\n")) if text else ()
 
 
 def _text(value: Any) -> str:

@@ -47,15 +47,15 @@ class Unpack:
 class GitCheckout:
     """fetchgit: the tree of a revision, without its ``.git``.
 
-    ``revision`` is a commit or a reference (``refs/tags/v1``). ``sparse_checkout`` are the
-    directories to check out (all where empty), or patterns unless ``sparse_cone``;
-    ``root_directory`` is the directory of the tree that becomes the output.
+    ``revision`` is the hash of a commit, a tag or a tree, a reference (``refs/tags/v1``), or a
+    tag's name. ``sparse_checkout`` are the directories to check out (all where empty), or patterns
+    unless ``sparse_cone``, each as git reads it in a line; ``root_directory`` is what of the tree
+    becomes the output.
     """
 
     url: str
     revision: str
     submodules: bool = False
-    lfs: bool = False
     sparse_checkout: tuple[str, ...] = ()
     sparse_cone: bool = True
     root_directory: str = ""
@@ -76,7 +76,7 @@ class BuilderOnly:
 
     reason: str
     urls: tuple[str, ...] = ()
-    attempt: Download | Unpack | None = None
+    attempt: Download | Unpack | GitCheckout | None = None
     method: Method = "builder"
 
 

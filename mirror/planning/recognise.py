@@ -41,6 +41,7 @@ _NO_OVERRIDES: Final[Mapping[str, str]] = MappingProxyType({})
 _MODES: Final[Mapping[str, Literal["flat", "nar"]]] = MappingProxyType({"": "flat", "r:": "nar"})
 _REQUIRE_FILE: Final = "restrict-message"
 _HERE_DOCUMENT: Final = re.compile(r"<<\s*(\w+)\n(.*?)\n\1$", re.DOTALL | re.MULTILINE)
+_NEEDS_CREDENTIALS: Final = "it needs credentials: put them into the netrc file"
 _PATCH_TOOLS: Final = ("lsdiff", "filterdiff")
 
 
@@ -163,7 +164,7 @@ def _fetchurl(attributes: Attributes, mirrors: Mirrors) -> Origin:
         return BuilderOnly(reason=reason, urls=named)
     if attributes.text("netrcPhase").strip() or attributes.text("postHook").strip():
         return BuilderOnly(
-            reason="it needs credentials: put them into the netrc file",
+            reason=_NEEDS_CREDENTIALS,
             urls=urls,
             attempt=_unpacked(urls, attributes.text("postFetch")) if changes else plain,
         )
@@ -197,27 +198,28 @@ def _unpacked(urls: tuple[str, ...], post_fetch: str) -> Unpack | None:
 
 
 def _fetchgit(attributes: Attributes) -> Origin:
-    url = attributes.text("url")
+    plain = GitCheckout(
+        url=attributes.text("url"),
+        revision=attributes.text("rev") or "HEAD",
+        submodules=attributes.flag("fetchSubmodules"),
+        sparse_checkout=attributes.lines("sparseCheckout"),
+        sparse_cone=not attributes.flag("nonConeMode"),
+        root_directory=attributes.text("rootDir").strip("/"),
+    )
     for attribute, reason in (
         ("leaveDotGit", "it keeps the .git directory"),
-        ("deepClone", "it keeps the .git directory"),
+        ("fetchLFS", "it fetches large files by git-lfs"),
         ("postFetch", "it changes what it checks out"),
         ("preFetch", "it prepares what it checks out"),
         ("postCheckout", "it changes what it checks out"),
     ):
         if attributes.flag(attribute):
-            return BuilderOnly(reason=reason, urls=(url,))
-    if attributes.text("netrcPhase").strip():
-        return BuilderOnly(reason="it needs credentials", urls=(url,))
-    return GitCheckout(
-        url=url,
-        revision=attributes.text("rev") or "HEAD",
-        submodules=attributes.flag("fetchSubmodules"),
-        lfs=attributes.flag("fetchLFS"),
-        sparse_checkout=attributes.lines("sparseCheckout"),
-        sparse_cone=not attributes.flag("nonConeMode"),
-        root_directory=attributes.text("rootDir").strip("/"),
-    )
+            return BuilderOnly(reason=reason, urls=plain.urls)
+    if attributes.text("netrcPhase").strip() or attributes.text("postHook").strip():
+        return BuilderOnly(reason=_NEEDS_CREDENTIALS, urls=plain.urls, attempt=plain)
+    if attributes.flag("gitConfigFile"):
+        return BuilderOnly(reason="it has git settings of its own", urls=plain.urls, attempt=plain)
+    return plain
 
 
 def _required_file(derivation: Derivation, path: StorePath, lookup: Lookup) -> str:
@@ -271,7 +273,7 @@ def _united(first: Origin, second: Origin) -> Origin:
             attempt = first.attempt
             if attempt is not None and second.attempt is not None:
                 # Two of the same kind unite into that kind, so the type is kept.
-                attempt = cast("Download | Unpack", _united(attempt, second.attempt))
+                attempt = cast("Download | Unpack | GitCheckout", _united(attempt, second.attempt))
             return replace(first, attempt=attempt, urls=urls)
     return first
 

@@ -114,7 +114,10 @@ class Origins:
 
     async def _obtain(self, origin: _Native, fixed: FixedOutput, directory: Path, url: str) -> Nar:
         if isinstance(origin, GitCheckout):
-            tree = await git.checkout(origin, directory, netrc=self._client.settings.netrc)
+            settings = self._client.settings
+            tree = await git.checkout(
+                origin, directory, netrc=settings.netrc, public=settings.is_public
+            )
             return await offered(Made.of_node(tree), fixed, url)
         file = directory / "download"
         await download(self._client, url, file, cap=self._limits.size)

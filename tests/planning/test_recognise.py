@@ -293,28 +293,43 @@ def test_fetchgit() -> None:
     assert fetchgit() == GitCheckout(url="https://example.org/r.git", revision="0123")
     assert fetchgit(
         fetchSubmodules="1",
-        fetchLFS="1",
-        sparseCheckout="a b\nc\n",
+        deepClone="1",
+        sparseCheckout="a b\n c\n",
         nonConeMode="1",
         rootDir="/c/",
     ) == GitCheckout(
         url="https://example.org/r.git",
         revision="0123",
         submodules=True,
-        lfs=True,
-        sparse_checkout=("a b", "c"),
+        sparse_checkout=("a b", " c", ""),
         sparse_cone=False,
         root_directory="c",
     )
 
 
 @pytest.mark.parametrize(
-    "attribute", ["leaveDotGit", "deepClone", "postFetch", "preFetch", "netrcPhase"]
+    ("attribute", "reason"),
+    [
+        ("leaveDotGit", ".git"),
+        ("fetchLFS", "git-lfs"),
+        ("postFetch", "changes"),
+        ("preFetch", "prepares"),
+        ("postCheckout", "changes"),
+    ],
 )
-def test_fetchgit_that_does_more_is_left_to_the_builder(attribute: str) -> None:
+def test_fetchgit_that_does_more_is_left_to_the_builder(attribute: str, reason: str) -> None:
     origin = fetchgit(**{attribute: "1"})
     assert isinstance(origin, BuilderOnly)
+    assert reason in origin.reason
     assert origin.urls == ("https://example.org/r.git",)
+    assert origin.attempt is None
+
+
+@pytest.mark.parametrize("attribute", ["netrcPhase", "postHook", "gitConfigFile"])
+def test_fetchgit_with_what_the_user_may_have_too_is_tried_first(attribute: str) -> None:
+    origin = fetchgit(**{attribute: "x"})
+    assert isinstance(origin, BuilderOnly)
+    assert origin.attempt == GitCheckout(url="https://example.org/r.git", revision="0123")
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,13 @@ import contextlib
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
+from subprocess import PIPE
 from typing import TYPE_CHECKING
 
 import pytest
-from rig.running import run
+from rig.running import NO_NETWORK, run
 from rig.servers import Reply, Request, Server
 
 from mirror.errors import NotAvailableError, TransientError
@@ -18,6 +20,7 @@ from mirror.formats import nar
 from mirror.formats.hashes import Hash
 from mirror.planning.fixed_outputs import GitCheckout
 from mirror.sources.git import checkout
+from mirror.sources.git.program import environment
 
 if TYPE_CHECKING:
     from mirror.nix.command import Nix
@@ -221,9 +224,77 @@ async def test_the_users_own_settings_and_hooks_play_no_part(
     await checkout(GitCheckout(url=repository.url, revision=repository.first), empty)
 
 
-async def test_large_files_are_left_to_the_builder(repository: Repository, empty: Path) -> None:
-    with pytest.raises(NotAvailableError, match="lfs"):
-        await checkout(GitCheckout(url=repository.url, revision="main", lfs=True), empty)
+@pytest.mark.parametrize("where", ["XDG_CONFIG_HOME", "GIT_TEMPLATE_DIR", "GIT_CONFIG_SYSTEM"])
+async def test_nobodys_attributes_play_a_part(
+    nix_stable: Nix, repository: Repository, tmp_path: Path, where: str
+) -> None:
+    mine = tmp_path / "mine"
+    for file in ("git/attributes", "info/attributes"):
+        (mine / file).parent.mkdir(parents=True)
+        (mine / file).write_text("* text eol=crlf\n")
+    (mine / "system").write_text(f"[core]\nattributesFile = {mine}/git/attributes\n")
+    expected = repository.hash(nix_stable, "v1", submodules=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(where, str(mine / "system" if where == "GIT_CONFIG_SYSTEM" else mine))
+        (tmp_path / "work").mkdir()
+        origin = GitCheckout(url=repository.url, revision="v1", submodules=True)
+        assert await tree_hash(origin, tmp_path / "work") == expected
+
+
+def test_the_systems_attributes_play_no_part(
+    nix_stable: Nix, repository: Repository, tmp_path: Path
+) -> None:
+    """The checkout is made by a process for which /etc has such a file, and a gitconfig."""
+    etc = tmp_path / "etc"
+    etc.mkdir()
+    (etc / "gitattributes").write_text("* text eol=crlf\n")
+    (etc / "gitconfig").write_text("[core]\nautocrlf = true\n")
+    script = (
+        "import asyncio, sys; from pathlib import Path; from mirror.formats import nar; "
+        "from mirror.planning.fixed_outputs import GitCheckout; "
+        "from mirror.sources.git import checkout; "
+        "origin = GitCheckout(url=sys.argv[1], revision='v1'); "
+        "tree = asyncio.run(checkout(origin, Path('work'))); "
+        "sys.stdout.buffer.write(b''.join(nar.serialize(tree)))"
+    )
+    (tmp_path / "work").mkdir()
+    inside = f'mount --bind {etc} /etc && exec "$0" "$@"'
+    command = [*NO_NETWORK, "--mount", "sh", "-c", inside, sys.executable, "-c", script]
+    made = subprocess.run([*command, repository.url], cwd=tmp_path, stdout=PIPE, check=True)
+    assert Hash.of(made.stdout) == repository.hash(nix_stable, "v1")
+
+
+@pytest.mark.parametrize("revision", ["hash", "v1", "HEAD", "abbreviation"])
+async def test_repositories_of_sha256(tmp_path: Path, empty: Path, revision: str) -> None:
+    directory = tmp_path / "repository"
+    directory.mkdir()
+    git(directory, "init", "--quiet", "--object-format=sha256")
+    (directory / "file").write_text("x")
+    digits = commit(directory)
+    git(directory, "tag", "v1")
+    asked = {"hash": digits, "abbreviation": digits[:10]}.get(revision, revision)
+    origin = GitCheckout(url=directory.as_uri(), revision=asked)
+    assert names(await checkout(origin, empty)) == {b"file"}
+
+
+def test_the_certificates_are_those_that_nix_or_openssl_would_trust(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def variables(name: str) -> dict[str, str]:
+        _, found = environment("https://example.org/x", tmp_path / name, None, None)
+        return {key: value for key, value in found.items() if key.startswith("GIT_SSL")}
+
+    for name in ("GIT_SSL_CAINFO", "NIX_SSL_CERT_FILE", "SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    assert variables("none") == {}
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
+    assert variables("directory") == {"GIT_SSL_CAPATH": str(tmp_path)}
+    for name in ("SSL_CERT_FILE", "NIX_SSL_CERT_FILE", "GIT_SSL_CAINFO"):
+        (tmp_path / f"{name}.pem").touch()
+        monkeypatch.setenv(name, str(tmp_path / f"{name}.pem"))
+        assert variables(name) == {"GIT_SSL_CAINFO": str(tmp_path / f"{name}.pem")}
+    monkeypatch.setenv("GIT_SSL_CAINFO", "/no-cert-file.crt")
+    assert variables("gone") == {"GIT_SSL_CAINFO": str(tmp_path / "NIX_SSL_CERT_FILE.pem")}
 
 
 async def test_without_git_the_next_source_is_asked(

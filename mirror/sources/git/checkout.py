@@ -1,0 +1,260 @@
+"""A revision's tree, as nixpkgs' ``nix-prefetch-git`` checks it out.
+
+What that takes is taken here, with the same files: commits, trees and tags by their hash, also
+abbreviated, tags by their name, any reference; from servers that give every object, only what
+references name, or only plain files. A revision is first asked for alone, since that is the least
+to download, then in each other way that some server knows. What comes out is judged by its hash,
+as everything is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from mirror.errors import NotAvailableError, SourceError, TransientError
+from mirror.formats.nar import Directory, Node
+from mirror.sources.filesystem import tree
+from mirror.sources.git.program import Git, UnreachableError, environment
+from mirror.sources.git.tunnel import tunnel_for
+from mirror.sources.http.addresses import is_public
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from mirror.planning.fixed_outputs import GitCheckout
+
+TIME_LIMIT: Final = 3600.0
+"""How many seconds one repository may take."""
+
+_OBJECT_FORMATS: Final = {40: "sha1", 64: "sha256"}
+"""By how many digits a hash has."""
+
+_HASH: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_ABBREVIATION: Final = re.compile(r"[0-9a-f]{4,63}")
+_NO_REVISION: Final = re.compile(r"|-.*|.*[\x00-\x20:*?\[\\\x7f].*", re.DOTALL)
+_ONLY_WHAT_IS_NAMED: Final = "Server does not allow request for unadvertised object"
+
+
+async def checkout(
+    origin: GitCheckout,
+    directory: Path,
+    *,
+    netrc: Path | None = None,
+    public: Callable[[str], bool] = is_public,
+    time_limit: float = TIME_LIMIT,
+) -> Node:
+    """The tree of a revision without any ``.git``; its files are in ``directory``, which is empty.
+
+    ``public`` says which IP addresses are of the open internet: a server there leads nowhere else.
+
+    Raises:
+        NotAvailableError: there is no git, or the repository does not have it.
+        TransientError: the repository cannot be reached, fails, or took too long.
+
+    """
+    program = shutil.which("git")
+    if program is None:
+        raise NotAvailableError(
+            f"{origin.url}: there is no `git` on this machine's PATH", hint="install git"
+        )
+    if _NO_REVISION.fullmatch(origin.revision):
+        raise NotAvailableError(f"{origin.url}: not a revision: {origin.revision!r}")
+    try:
+        async with asyncio.timeout(time_limit), tunnel_for(origin.url, public) as tunnel:
+            url, variables = environment(origin.url, directory / "home", netrc, tunnel)
+            git = Git(program, directory / "tree", variables, tunnel)
+            await _Checkout(git, origin, url).fill()
+    except TimeoutError as error:
+        raise TransientError(f"{origin.url}: took longer than {time_limit:.0f} s") from error
+    try:
+        return await asyncio.to_thread(_tree, git.directory, origin.root_directory)
+    except (OSError, ValueError) as error:
+        raise NotAvailableError(f"{origin.url}: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """What to fetch, with its history or ``alone``, and what the revision is called thereafter."""
+
+    what: tuple[str, ...]
+    name: str = "FETCH_HEAD"
+    alone: bool = False
+
+
+_BRANCHES_AND_TAGS: Final = ("+refs/heads/*:refs/all/heads/*", "+refs/tags/*:refs/all/tags/*")
+_ALL_REFERENCES: Final = ("+refs/*:refs/all/*",)
+
+
+@dataclass(frozen=True, slots=True)
+class _Checkout:
+    """A checkout of ``origin`` in git's directory; ``url`` is its URL without credentials."""
+
+    git: Git
+    origin: GitCheckout
+    url: str
+
+    async def fill(self) -> None:
+        """Fill the directory with the revision's files, and with those of its submodules."""
+        revision = self.origin.revision
+        if _HASH.fullmatch(revision):
+            found = await self._by_hash(revision)
+        elif _ABBREVIATION.fullmatch(revision):
+            found = await self._by_abbreviation(revision)
+        elif revision == "HEAD" or revision.startswith("refs/"):
+            found = await self._by_name(revision)
+        else:
+            found = await self._by_name(f"refs/tags/{revision}", branch=f"refs/heads/{revision}")
+        await self.git.run("read-tree", "--reset", "-u", f"{found}^{{tree}}")
+        if self.origin.submodules:
+            await self._fill_submodules()
+
+    async def _by_hash(self, digits: str) -> str:
+        """Fetch the commit, tag or tree of this hash."""
+        await self._begin(_OBJECT_FORMATS[len(digits)])
+        try:
+            return await self._first_good(_Way((digits,), alone=True))
+        except NotAvailableError as error:
+            # Plain files know no shallow clones, but each object by its hash.
+            others = [_Way((digits,)), _Way(_BRANCHES_AND_TAGS, digits)]
+            if _ONLY_WHAT_IS_NAMED in error.message:
+                others.append(_Way(_ALL_REFERENCES, digits))
+        return await self._first_good(*others)
+
+    async def _by_name(self, name: str, *, branch: str | None = None) -> str:
+        """Fetch what a reference names, or a branch where there is no such reference.
+
+        As for nix-prefetch-git, a reference whose name only begins so is as good.
+        """
+        await self._begin(_OBJECT_FORMATS[40])
+        try:
+            return await self._first_good(_Way((name,), alone=True))
+        except NotAvailableError:
+            digits = await self._listed(rb"(\w+)\t" + re.escape(os.fsencode(name)))
+            if digits is None and branch is not None:
+                digits = await self._listed(rb"(\w+)\t" + re.escape(os.fsencode(branch)) + rb"\n")
+            if digits is None:
+                raise
+        return await self._by_hash(digits)
+
+    async def _by_abbreviation(self, abbreviation: str) -> str:
+        """Fetch the object whose hash begins so, or what has that for its name."""
+        await self._begin(_OBJECT_FORMATS[40])
+        name = abbreviation.encode()
+        for pattern in (rb"(%s\w+)\t" % name, rb"(\w+)\trefs/(?:tags|heads)/%s\n" % name):
+            digits = await self._listed(pattern)
+            if digits is not None:
+                return await self._by_hash(digits)
+        return await self._first_good(_Way(_BRANCHES_AND_TAGS, abbreviation))
+
+    async def _begin(self, object_format: str) -> None:
+        """Make an empty repository, in place of one that was made before."""
+        await asyncio.to_thread(shutil.rmtree, self.git.directory, ignore_errors=True)
+        await asyncio.to_thread(self.git.directory.mkdir)
+        await self.git.run("init", "--quiet", f"--object-format={object_format}", ".")
+        await self.git.run("remote", "add", "origin", self.url)
+        patterns = self.origin.sparse_checkout
+        if patterns:
+            mode = "--cone" if self.origin.sparse_cone else "--no-cone"
+            file = self.git.directory / ".git" / "patterns"
+            text = "".join(f"{pattern}\n" for pattern in patterns)
+            await asyncio.to_thread(file.write_text, text, errors="surrogateescape")
+            await self.git.run("sparse-checkout", "set", mode, "--stdin", stdin=file)
+
+    async def _first_good(self, *ways: _Way) -> str:
+        """Fetch in the first way that works; what the revision is called then.
+
+        Raises:
+            SourceError: none works; of the last way, or the last one that may work later.
+
+        """
+        failure: SourceError | None = None
+        for way in ways:
+            try:
+                await self._fetch(way)
+            except UnreachableError:
+                raise
+            except SourceError as error:
+                if not isinstance(failure, TransientError) or isinstance(error, TransientError):
+                    failure = error
+            else:
+                return way.name
+        assert failure is not None
+        raise failure
+
+    async def _fetch(self, way: _Way) -> None:
+        options = ["--depth=1"] if way.alone else []
+        if self.origin.sparse_checkout:
+            if way.alone:
+                # Files that are not to be there need not be downloaded either.
+                options.append("--filter=blob:none")
+            else:
+                # A server of plain files would be asked for what is missing without an end.
+                await self.git.run("remote", "remove", "origin")
+                await self.git.run("remote", "add", "origin", self.url)
+        await self.git.run("fetch", "--quiet", "--no-tags", *options, "origin", *way.what)
+        try:
+            await self.git.run("rev-parse", "--quiet", "--verify", f"{way.name}^{{tree}}")
+        except NotAvailableError as error:
+            raise NotAvailableError(f"{self.origin.revision} is no commit, tag or tree") from error
+
+    async def _listed(self, pattern: bytes) -> str | None:
+        """The hash, a pattern's group, of the first of the server's references that matches."""
+        file = self.git.directory / ".git" / "listed"
+        if not await asyncio.to_thread(file.exists):
+            await self.git.run("ls-remote", "--quiet", "origin", stdout=file)
+        return await asyncio.to_thread(_first_match, file, re.compile(pattern))
+
+    async def _fill_submodules(self) -> None:
+        """Fill the directories of submodules, of theirs, and so on."""
+        update = ("submodule", "--quiet", "update", "--init", "--recursive", "--checkout")
+        try:
+            await self.git.run(*update, "--depth=1")
+        except UnreachableError:
+            raise
+        except SourceError:
+            # What is cloned without its history is not completed by asking again.
+            await self.git.run("submodule", "--quiet", "deinit", "--all", "--force")
+            modules = self.git.directory / ".git" / "modules"
+            await asyncio.to_thread(shutil.rmtree, modules, ignore_errors=True)
+            await self.git.run(*update, "--no-recommend-shallow")
+
+
+def _first_match(file: Path, pattern: re.Pattern[bytes]) -> str | None:
+    with file.open("rb") as lines:
+        matches = map(pattern.match, lines)
+        return next((match[1].decode() for match in matches if match), None)
+
+
+def _tree(directory: Path, root_directory: str) -> Node:
+    """The tree at a directory, a file or a link of the checkout.
+
+    Raises:
+        FormatError: it is nested deeper than Nix accepts.
+        OSError: there is none, or it is outside.
+        ValueError: no file is called so.
+
+    """
+    top = directory.resolve()
+    parts = [part for part in root_directory.split("/") if part not in {"", "."}]
+    if ".git" in parts:
+        raise FileNotFoundError(f"{root_directory} is not in the tree")
+    *above, last = parts or [""]
+    root = directory.joinpath(*above).resolve(strict=True) / last
+    if last == ".." or not (root == top or root.is_relative_to(top)):
+        raise FileNotFoundError(f"{root_directory} is outside of the tree")
+    return _without_git(tree(root))
+
+
+def _without_git(node: Node) -> Node:
+    """The tree without what is called ``.git``, at any depth: submodules have one too."""
+    if not isinstance(node, Directory):
+        return node
+    return Directory(
+        {name: _without_git(entry) for name, entry in node.entries.items() if name != b".git"}
+    )

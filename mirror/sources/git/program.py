@@ -1,0 +1,227 @@
+"""The host's ``git``, run with nobody's settings: the one place that starts it.
+
+It reads no file of settings or attributes but the repository's own, runs no hooks, asks nobody, and
+uses only the transports that the URL gives reason for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import re
+from asyncio.subprocess import DEVNULL, PIPE
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote, urlsplit
+
+from mirror.errors import NotAvailableError, SourceError, TransientError
+from mirror.plain_files import is_file
+from mirror.processes import started
+from mirror.sources.made import MORE_ROOM
+
+if TYPE_CHECKING:
+    from mirror.sources.git.tunnel import Tunnel
+
+_FULL: Final = os.strerror(errno.ENOSPC)
+_LITTLE: Final = 1 << 20
+_LAST_WORDS: Final = 8192
+_TRANSPORTS: Final = {
+    "http": ("http", "https", "git"),
+    "https": ("http", "https", "git"),
+    "git": ("http", "https", "git"),
+    "ssh": ("http", "https", "git", "ssh"),
+    "file": ("http", "https", "git", "ssh", "file"),
+}
+"""What may be used for a repository and its submodules, by the scheme of its own URL."""
+
+_SCP_LIKE: Final = re.compile(r"[A-Za-z0-9_.][\w.-]*@[\w.-]+:.+")
+_KEPT: Final = re.compile(
+    r"PATH|TMPDIR|SSH_AUTH_SOCK|(https?|ftp|all|no)_proxy|(HTTPS?|ALL|NO)_PROXY"
+)
+_CERTIFICATES: Final = ("GIT_SSL_CAINFO", "NIX_SSL_CERT_FILE", "SSL_CERT_FILE")
+"""The environment variables that name a file of trusted certificates, the first before others."""
+
+_SETTINGS: Final = {
+    "core.hooksPath": os.devnull,
+    "core.fsmonitor": "false",
+    "core.autocrlf": "false",
+    "core.symlinks": "true",
+    "gc.auto": "0",
+    "maintenance.auto": "false",
+    "fetch.recurseSubmodules": "false",
+    # Servers are silent, save for a few bytes at times, while they look for what to send.
+    "http.lowSpeedLimit": "1",
+    "http.lowSpeedTime": "300",
+}
+_CREDENTIAL_HELPER: Final = (
+    '!f() { printf "username=%s\\npassword=%s\\n" '
+    '"$PREFETCH_GIT_USER" "$PREFETCH_GIT_PASSWORD"; }; f'
+)
+"""What git asks for the user and password of a host, and runs by the shell."""
+
+_NO_CONNECTION: Final = re.compile(
+    r"(could not|couldn't) resolve|unable to look up|failed to connect|couldn't connect|"
+    r"unable to connect|connection (refused|timed out)|no route to host|network is unreachable|"
+    r"complete SOCKS5",
+    re.IGNORECASE,
+)
+_FAILURE: Final = re.compile(
+    r"returned error: (408|429|5\d\d)|RPC failed|early EOF|unexpected disconnect|"
+    r"empty reply|operation too slow|connection reset|transfer closed|recv failure",
+    re.IGNORECASE,
+)
+"""What git says, in its own language, of servers that cannot be reached, and of those that fail."""
+
+
+class UnreachableError(TransientError):
+    """No connection could be made: whatever else is asked for now, there will be none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Git:
+    """Git in one working directory; ``tunnel`` is what its connections go through, if any."""
+
+    program: str
+    directory: Path
+    environment: dict[str, str]
+    tunnel: Tunnel | None = None
+
+    async def run(
+        self, *arguments: str, stdin: Path | None = None, stdout: Path | None = None
+    ) -> None:
+        """Run git to its end; it and what it started are stopped when this is cancelled.
+
+        ``stdin`` is a file that it reads, ``stdout`` one for what it prints.
+
+        Raises:
+            UnreachableError: there is no connection to a server.
+            TransientError: a server failed.
+            NotAvailableError: git failed otherwise. The text ends with its own words.
+
+        """
+        with contextlib.ExitStack() as stack:
+            read = None if stdin is None else stack.enter_context(stdin.open("rb"))
+            printed = None if stdout is None else stack.enter_context(stdout.open("w"))
+            try:
+                async with started(
+                    [self.program, *arguments],
+                    stdin=DEVNULL if read is None else read.fileno(),
+                    stdout=printed or DEVNULL,
+                    stderr=PIPE,
+                    environment=self.environment,
+                    directory=self.directory,
+                ) as process:
+                    words = await _last_words(process.stderr)
+                    code = await process.wait()
+            except OSError as error:
+                raise NotAvailableError(f"git {arguments[0]}: {error.strerror}") from error
+        if code != 0:
+            raise await self._failure(arguments[0], words or str(code))
+
+    async def _failure(self, command: str, words: str) -> SourceError:
+        if _FULL in words or await asyncio.to_thread(_is_full, self.directory):
+            words += f"; there is too little room at {self.directory}: {MORE_ROOM}"
+        text = f"git {command}: {words}"
+        if self.tunnel is not None and self.tunnel.refused:
+            where = " and ".join(sorted(self.tunnel.refused))
+            return NotAvailableError(
+                f"{text}; not followed from the open internet into a private network: {where}"
+            )
+        if _NO_CONNECTION.search(words):
+            return UnreachableError(text)
+        return (TransientError if _FAILURE.search(words) else NotAvailableError)(text)
+
+
+def environment(
+    url: str, home: Path, netrc: Path | None, tunnel: Tunnel | None
+) -> tuple[str, dict[str, str]]:
+    """A URL without its user and password, and all of git's environment, which has them.
+
+    Every user of the machine sees the arguments of processes, and only its owner their environment.
+    They are given to no other host. ``home`` is made: a home that has nothing of the user's but the
+    netrc file.
+
+    Raises:
+        NotAvailableError: the URL is of another scheme than git's usual ones, or its user or
+            password has a line break or the like.
+
+    """
+    transports = _TRANSPORTS.get(_scheme(url))
+    if transports is None:
+        raise NotAvailableError(f"{url}: not a URL that git is asked for")
+    settings = dict(_SETTINGS)
+    variables = {name: value for name, value in os.environ.items() if _KEPT.fullmatch(name)}
+    if tunnel is not None:
+        settings["http.proxy"] = tunnel.url
+        variables = {n: value for n, value in variables.items() if not n.lower().endswith("_proxy")}
+    parts = urlsplit(url)
+    if parts.scheme in {"http", "https"} and "@" in parts.netloc:
+        user, _, host = parts.netloc.rpartition("@")
+        name, _, password = (unquote(each) for each in user.partition(":"))
+        if not (name + password).isprintable():
+            raise NotAvailableError(f"{url}: its user or password has what no git is told")
+        url = parts._replace(netloc=host).geturl()
+        settings[f"credential.{parts.scheme}://{host}.helper"] = _CREDENTIAL_HELPER
+        variables |= {"PREFETCH_GIT_USER": name, "PREFETCH_GIT_PASSWORD": password}
+    home.mkdir(parents=True)
+    if netrc is not None and is_file(netrc):
+        (home / ".netrc").symlink_to(netrc.absolute())
+    return url, {
+        **variables,
+        **_certificates(),
+        **_as_variables(settings),
+        "HOME": str(home),
+        "XDG_CONFIG_HOME": str(home),
+        "LC_ALL": "C",
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_ATTR_NOSYSTEM": "1",
+        "GIT_TEMPLATE_DIR": "",
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_ASKPASS": "true",
+        "GIT_SSH_COMMAND": "ssh -o BatchMode=yes",
+        "GIT_ALLOW_PROTOCOL": ":".join(transports),
+    }
+
+
+def _scheme(url: str) -> str:
+    try:
+        return "ssh" if _SCP_LIKE.fullmatch(url) else urlsplit(url).scheme
+    except ValueError:
+        return ""
+
+
+def _as_variables(settings: dict[str, str]) -> dict[str, str]:
+    """Settings as git takes them from its environment, and hands them on to submodules."""
+    variables = {"GIT_CONFIG_COUNT": str(len(settings))}
+    for number, (name, value) in enumerate(settings.items()):
+        variables |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
+    return variables
+
+
+def _certificates() -> dict[str, str]:
+    """Which certificates git trusts: what Nix and OpenSSL would, if anybody has said that."""
+    named = (os.environ.get(name, "") for name in _CERTIFICATES)
+    file = next((each for each in named if is_file(Path(each))), None)
+    if file is not None:
+        return {"GIT_SSL_CAINFO": file}
+    directory = os.environ.get("SSL_CERT_DIR", "")
+    return {"GIT_SSL_CAPATH": directory} if directory else {}
+
+
+async def _last_words(stream: asyncio.StreamReader | None) -> str:
+    """The end of what a program says, in one line; servers may make it say any amount."""
+    assert stream is not None
+    kept = b""
+    while piece := await stream.read(_LAST_WORDS):
+        kept = (kept + piece)[-_LAST_WORDS:]
+    return " ".join(kept.decode(errors="replace").split())
+
+
+def _is_full(directory: Path) -> bool:
+    """Whether there is next to nothing left: git does not always say that of its failures."""
+    status = os.statvfs(directory)
+    return status.f_bavail * status.f_frsize < _LITTLE or (status.f_files > 0 == status.f_favail)
