@@ -90,15 +90,12 @@ class ArchiveTree:
             raise IntegrityError(f"{show(name)} is a link to {show(original)}, which is no file")
         self.add(name, node)
 
-    def has(self, name: bytes) -> bool:
-        """Whether something is there."""
-        entries = self._root
+    def find(self, name: bytes) -> Node | None:
+        """What is there by now, links not followed."""
+        node: Node | None = Directory(self._root)
         for part in self._parts(name):
-            node = entries.get(part)
-            if node is None:
-                return False
-            entries = _entries(node) or {}
-        return True
+            node = (_entries(node) or {}).get(part)
+        return node
 
     def count(self, entries: int, size: int) -> None:
         """Count so many more entries, or what takes memory as they do, and bytes."""

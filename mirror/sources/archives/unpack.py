@@ -18,7 +18,7 @@ from mirror.formats.compression import PIECE_SIZE, Decompressor, decompressor
 from mirror.formats.nar import Directory, Node, Regular
 from mirror.sources.archives.tar import is_tar, read_tar
 from mirror.sources.archives.tree import Limits
-from mirror.sources.archives.zip import is_zip, read_zip
+from mirror.sources.archives.zip import ends_as_zip, is_zip, read_zip
 from mirror.sources.filesystem import file_contents
 from mirror.sources.made import write
 from mirror.threads import in_thread
@@ -59,6 +59,8 @@ async def unpack(archive: Path, scratch: Path, limits: Limits | None = None) -> 
             return await in_thread(read_tar, current, limits)
         target = scratch / f"layer-{layer}"
         if not await undo_compression(current, target, cap=limits.size):
+            if await asyncio.to_thread(ends_as_zip, current):
+                return await in_thread(read_zip, current, scratch / "contents", limits)
             break
         current = target
     raise IntegrityError("not an archive that can be unpacked here (tar or zip)")
