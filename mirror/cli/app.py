@@ -607,10 +607,13 @@ def schema(
     run(commands.schema(name))
 
 
+_PROGRAM: Final = typer.main.get_command(app)
+
+
 def main() -> None:
     """Run the program; with --json, options that cannot be understood are a document, too."""
     try:
-        code = app(standalone_mode=False)
+        code = _PROGRAM(standalone_mode=False)
     except _UsageError as error:
         error.show()
         code = error.exit_code

@@ -34,6 +34,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from rig.forked import import_all
 from rig.nixes import PYTHON_PATH
 from rig.power import Recorder
 
@@ -175,10 +176,7 @@ class Launcher:
 
 def answer_requests(directory: str, *, syncs: bool) -> None:
     """Run the program for each line of standard input, which :meth:`Launcher.run` writes."""
-    # Here, so that a run need not do it: it is a fork of this process.
-    from mirror.cli import app, commands, upkeep, verifying  # noqa: F401, PLC0415 - only here
-    from mirror.sync import repair, verify  # noqa: F401, PLC0415 - as above
-
+    import_all()
     gc.freeze()  # else each run would copy what it looks through for garbage
     if not syncs:
         os.fsync = lambda fd: None  # noqa: ARG005
