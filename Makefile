@@ -1,5 +1,6 @@
 # make demo    set up all it needs, and show the main job on the embedded distribution
 # make test    set up all it needs, and pass the tests, on both versions of Nix where that may be
+# make cover   the tests, and what of the program they do not reach; that takes a third longer
 # make check   the tests and every other check: what has to pass before a change goes in
 # make setup   the Python environment alone, in .venv
 # make format  let the formatter and the linter mend what they can
@@ -15,6 +16,7 @@ TESTS ?= tests
 SECONDS ?= 60
 TARGETS ?=
 UPGRADE ?=
+COVERAGE :=
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
@@ -26,13 +28,15 @@ RELEASE_INSTALLED := .venv-release/.installed
 PIP_INSTALL := -m pip install --quiet --require-hashes --no-deps
 LOCKS := run development fuzz release
 
-.PHONY: demo test check setup format lint fuzz lock audit nix test-tools newest-nix clean
+.PHONY: demo test cover check setup format lint fuzz lock audit nix test-tools newest-nix clean
 
 demo: $(INSTALLED) nix
 	$(BIN)/prefetch demo
 
-test: $(INSTALLED) test-tools newest-nix
-	$(BIN)/pytest -n $(WORKERS) --dist worksteal --cov --cov-branch --cov-report=term:skip-covered $(TESTS)
+cover: COVERAGE := --cov --cov-report=term:skip-covered
+
+test cover: $(INSTALLED) test-tools newest-nix
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal $(COVERAGE) $(TESTS)
 
 check: lint test
 
