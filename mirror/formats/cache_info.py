@@ -1,10 +1,13 @@
 """``nix-cache-info``: what a binary cache says of itself.
 
-Source: Nix's ``src/libstore/binary-cache-store.cc``.
+Lines ``Name: value``, read as Nix reads them: what is none is ignored, white space around a value
+does not count, and of a field that comes again the last one does. Source: Nix's
+``src/libstore/binary-cache-store.cc``.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,6 +15,9 @@ from mirror.errors import FormatError
 from mirror.formats.store_path import STORE_DIRECTORY
 
 FILE_NAME: Final = "nix-cache-info"
+
+_NUMBER: Final = re.compile(r"[+-]?[0-9]{1,9}(?![0-9])")
+"""Nix does not look at what follows the digits; they have to fit an ``int``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,32 +34,30 @@ class CacheInfo:
 
 
 def parse_cache_info(data: bytes) -> CacheInfo:
-    """Read the file. Lines that mean nothing here are ignored, as Nix does.
+    """Read the file.
 
     Raises:
         FormatError: a value cannot be read, or the cache is for another store directory.
 
     """
-    try:
-        text = data.decode()
-    except UnicodeDecodeError as error:
-        raise FormatError(f"{FILE_NAME} is not UTF-8: {error}") from error
-    fields: dict[str, str] = {}
-    for line in text.split("\n"):
+    want_mass_query = False
+    priority = None
+    # What is not UTF-8 does no harm in what is ignored.
+    for line in data.decode(errors="surrogateescape").split("\n"):
         name, colon, value = line.partition(":")
-        if colon:
-            fields[name] = value.strip()
-    directory = fields.get("StoreDir", STORE_DIRECTORY)
-    if directory != STORE_DIRECTORY:
-        raise FormatError(f"the cache is for the store directory {directory!r}")
-    priority = fields.get("Priority")
-    if priority is not None and not _is_number(priority):
-        raise FormatError(f"{FILE_NAME}: Priority is not a number: {priority[:40]!r}")
-    return CacheInfo(
-        store_directory=directory,
-        want_mass_query=fields.get("WantMassQuery") == "1",
-        priority=None if priority is None else int(priority),
-    )
+        if not colon:
+            continue
+        value = value.strip(" \t\r")
+        if name == "StoreDir" and value != STORE_DIRECTORY:
+            raise FormatError(f"the cache is for the store directory {value!r}")
+        if name == "WantMassQuery":
+            want_mass_query = value == "1"
+        elif name == "Priority":
+            number = _NUMBER.match(value)
+            if number is None:
+                raise FormatError(f"{FILE_NAME}: Priority is not a number: {value[:40]!r}")
+            priority = int(number[0])
+    return CacheInfo(want_mass_query=want_mass_query, priority=priority)
 
 
 def print_cache_info(info: CacheInfo) -> bytes:
@@ -65,8 +69,3 @@ def print_cache_info(info: CacheInfo) -> bytes:
     if info.priority is not None:
         lines.append(f"Priority: {info.priority}")
     return "".join(f"{line}\n" for line in lines).encode()
-
-
-def _is_number(text: str) -> bool:
-    digits = text.removeprefix("-")
-    return digits.isascii() and digits.isdigit() and len(digits) < 10  # noqa: PLR2004 - as an int

@@ -14,8 +14,14 @@ Lines ``Name: value``, at ``<hash part>.narinfo`` in the cache::
     Sig: cache.nixos.org-1:…
     CA: fixed:r:sha256:…
 
-``StorePath``, ``URL``, ``NarHash`` and ``NarSize`` are required, and ``Sig`` may come again. No
-``Compression`` means bzip2. Source: Nix's ``src/libstore/nar-info.cc``.
+``StorePath``, ``URL``, ``NarHash`` and ``NarSize`` are required; no ``Compression`` means bzip2.
+Each is read as Nix reads it: a name reaches to the next colon, whatever follows that stands for the
+space, and a value reaches to the end of its line. Of a field that comes again the last one counts,
+save that there is one list of references and one content address, and that each ``Sig`` counts.
+
+``FileHash`` and ``FileSize`` are not compared with anything by Nix, and several servers have them
+wrong: those that decompress what they have, or compress it as they send it. Source: Nix's
+``src/libstore/nar-info.cc``.
 """
 
 from __future__ import annotations
@@ -23,38 +29,30 @@ from __future__ import annotations
 import functools
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from mirror.errors import FormatError
 from mirror.formats.compression import METHODS
+from mirror.formats.content_address import ContentAddress
 from mirror.formats.hashes import Hash
 from mirror.formats.path_info import PathInfo
 from mirror.formats.store_path import StorePath
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
-_KNOWN: Final = frozenset(
-    {
-        "StorePath",
-        "URL",
-        "Compression",
-        "FileHash",
-        "FileSize",
-        "NarHash",
-        "NarSize",
-        "References",
-        "Deriver",
-        "CA",
-    }
-)
+_Value = TypeVar("_Value")
+
 _SIGNATURE: Final = "Sig"
 _SIGNATURE_VALUE: Final = re.compile(r"[^:\s]+:[A-Za-z0-9+/]{85}[AQgw]==")
 """A key's name, and the 64 bytes of an Ed25519 signature, in the one form that they have."""
 _MALFORMED_SIGNATURE: Final = re.compile(rb"^Sig: (?![^:\n]+:[A-Za-z0-9+/]{86}==$)", re.MULTILINE)
 _NO_DERIVER: Final = "unknown-deriver"
 _COMPRESSION_IF_ABSENT: Final = "bzip2"
+_SIZE: Final = re.compile(r"\+?0*([0-9]{1,20})")
 _SIZE_LIMIT: Final = 1 << 64
+_FRAMING: Final = 1 << 16
+"""More than the headers of a compressed file of nothing take, in bytes."""
 
 # A path is referred to by many others: checked once, and one object instead of many.
 _reference = functools.lru_cache(maxsize=1 << 16)(StorePath.from_base_name)
@@ -65,8 +63,8 @@ class NarInfo:
     """A path's :class:`PathInfo` and the compressed file that holds its NAR.
 
     ``url`` is relative to the cache; ``compression`` is one of
-    :data:`mirror.formats.compression.METHODS`; ``file_hash`` and ``file_size`` (bytes) are of the
-    compressed file, and may be unknown.
+    :data:`mirror.formats.compression.METHODS`; ``file_hash`` and ``file_size`` (bytes) are said to
+    be of the compressed file, and may be unknown.
     """
 
     info: PathInfo
@@ -74,6 +72,24 @@ class NarInfo:
     compression: str
     file_hash: Hash | None = None
     file_size: int | None = None
+
+    @property
+    def download_size(self) -> int | None:
+        """How large the file is, in bytes, as far as what is said of it can be believed.
+
+        None where it does not say, or where that cannot be: a compressed file as large as its NAR,
+        to a byte, is what a server says that sends it uncompressed to others.
+        """
+        nar_size = self.info.nar_size
+        if self.compression == "none":
+            return nar_size
+        size = self.file_size
+        return None if size in {None, 0, nar_size} or size > largest_file(nar_size) else size
+
+
+def largest_file(nar_size: int) -> int:
+    """The most bytes that a NAR takes compressed: no method adds more than frames and headers."""
+    return nar_size + nar_size // 8 + _FRAMING
 
 
 def parse_narinfo(data: bytes) -> NarInfo:
@@ -83,13 +99,12 @@ def parse_narinfo(data: bytes) -> NarInfo:
     not be written again.
 
     Raises:
-        FormatError: it is not a narinfo, lacks a required field, has a field twice, or is
+        FormatError: it is not a narinfo, lacks a required field, has one that cannot be read, or is
             compressed in a way that is not known here.
 
     """
     try:
-        fields, signatures = _fields(data)
-        return _narinfo(fields, signatures)
+        return _narinfo(_fields(data))
     except FormatError as error:
         raise FormatError(f"not a narinfo: {error.message}") from error
 
@@ -114,30 +129,95 @@ def print_narinfo(narinfo: NarInfo) -> bytes:
     return text.encode()
 
 
-def _fields(data: bytes) -> tuple[dict[str, str], list[str]]:
-    """The lines' values by name, and the signatures."""
+def _fields(data: bytes) -> dict[str, list[str]]:
+    """The values of each name, in their order."""
     # What is not UTF-8 does no harm in what is ignored.
     text = data.decode(errors="surrogateescape")
-    if not text.endswith("\n"):
-        raise FormatError("its last line does not end")
-    fields: dict[str, str] = {}
-    signatures: list[str] = []
-    for line in text[:-1].split("\n"):
-        name, separator, value = line.partition(":")
-        if not separator:
-            raise FormatError(f"a line without `name: value`: {line!r}")
-        # Nix takes whatever is there for the space, and an empty value may have lost it.
-        value = value[1:]
-        if name == _SIGNATURE:
-            if _SIGNATURE_VALUE.fullmatch(value) and _is_unicode(value):
-                signatures.append(value)
-        elif name in fields:
-            raise FormatError(f"{name} twice")
-        elif name in _KNOWN:
-            if not _is_unicode(value):
-                raise FormatError(f"{name} is not UTF-8: {value!r}")
-            fields[name] = value
-    return fields, signatures
+    fields: dict[str, list[str]] = {}
+    start = 0
+    while start < len(text):
+        colon = text.find(":", start)
+        if colon < 0:
+            raise FormatError(f"a line without `name: value`: {text[start : start + 80]!r}")
+        end = text.find("\n", colon + 2)
+        if end < 0:
+            raise FormatError("its last line does not end")
+        fields.setdefault(text[start:colon], []).append(text[colon + 2 : end])
+        start = end + 1
+    return fields
+
+
+def _narinfo(fields: dict[str, list[str]]) -> NarInfo:
+    nar_hash = _required(fields, "NarHash", Hash.parse)
+    if nar_hash.algorithm != "sha256":
+        raise FormatError(f"NarHash is a {nar_hash.algorithm}, not a sha256")
+    compression = _last(fields, "Compression", str) or _COMPRESSION_IF_ABSENT
+    if compression not in METHODS:
+        raise FormatError(f"Compression {compression!r} is unknown; known are {', '.join(METHODS)}")
+    return NarInfo(
+        info=PathInfo(
+            path=_required(fields, "StorePath", StorePath.parse),
+            nar_hash=nar_hash,
+            nar_size=_required(fields, "NarSize", functools.partial(_size, "NarSize")),
+            references=_references(fields.get("References", ())),
+            deriver=_last(fields, "Deriver", _deriver),
+            signatures=tuple(filter(_is_signature, fields.get(_SIGNATURE, ()))),
+            content_address=_content_address(fields.get("CA", ())),
+        ),
+        url=_required(fields, "URL", _url),
+        compression=compression,
+        file_hash=_last(fields, "FileHash", Hash.parse),
+        file_size=_last(fields, "FileSize", functools.partial(_size, "FileSize")),
+    )
+
+
+def _last(fields: dict[str, list[str]], name: str, read: Callable[[str], _Value]) -> _Value | None:
+    """What the last of a field's values means, which all have to mean something; None without."""
+    found = None
+    for value in fields.get(name, ()):
+        found = read(value)
+    return found
+
+
+def _required(fields: dict[str, list[str]], name: str, read: Callable[[str], _Value]) -> _Value:
+    found = _last(fields, name, read)
+    if not found:
+        what = "missing" if found is None else fields[name][-1] or "empty"
+        raise FormatError(f"{name} is {what}")
+    return found
+
+
+def _references(values: Iterable[str]) -> tuple[StorePath, ...]:
+    found: set[StorePath] = set()
+    for value in values:
+        if found:
+            raise FormatError("References twice")
+        found.update(map(_reference, filter(None, value.split(" "))))
+    return tuple(sorted(found))
+
+
+def _content_address(values: Iterable[str]) -> str | None:
+    found = None
+    for value in filter(None, values):
+        if found is not None:
+            raise FormatError("CA twice")
+        ContentAddress.parse(value)
+        found = value
+    return found
+
+
+def _deriver(value: str) -> StorePath | None:
+    return None if value == _NO_DERIVER else _reference(value)
+
+
+def _url(value: str) -> str:
+    if not _is_unicode(value):
+        raise FormatError(f"URL is not UTF-8: {value!r}")
+    return value
+
+
+def _is_signature(value: str) -> bool:
+    return _SIGNATURE_VALUE.fullmatch(value) is not None and _is_unicode(value)
 
 
 def _is_unicode(value: str) -> bool:
@@ -145,45 +225,10 @@ def _is_unicode(value: str) -> bool:
     return value.isascii() or not any("\udc80" <= each <= "\udcff" for each in value)
 
 
-def _narinfo(fields: dict[str, str], signatures: list[str]) -> NarInfo:
-    for name in ("StorePath", "URL", "NarHash", "NarSize"):
-        if not fields.get(name):
-            raise FormatError(f"{name} is missing")
-    path = StorePath.parse(fields["StorePath"])
-    nar_hash = Hash.parse(fields["NarHash"])
-    if nar_hash.algorithm != "sha256":
-        raise FormatError(f"NarHash is a {nar_hash.algorithm}, not a sha256")
-    nar_size = _size("NarSize", fields["NarSize"])
-    if nar_size == 0:
-        raise FormatError("NarSize is 0")
-    compression = fields.get("Compression") or _COMPRESSION_IF_ABSENT
-    if compression not in METHODS:
-        raise FormatError(f"Compression {compression!r} is unknown; known are {', '.join(METHODS)}")
-    references = set(map(_reference, fields.get("References", "").split()))
-    deriver = fields.get("Deriver")
-    return NarInfo(
-        info=PathInfo(
-            path=path,
-            nar_hash=nar_hash,
-            nar_size=nar_size,
-            references=tuple(sorted(references)),
-            deriver=(_reference(deriver) if deriver and deriver != _NO_DERIVER else None),
-            signatures=tuple(signatures),
-            content_address=fields.get("CA") or None,
-        ),
-        url=fields["URL"],
-        compression=compression,
-        file_hash=Hash.parse(fields["FileHash"]) if fields.get("FileHash") else None,
-        file_size=_size("FileSize", fields["FileSize"]) if fields.get("FileSize") else None,
-    )
-
-
 def _size(name: str, text: str) -> int:
-    if not (text.isascii() and text.isdigit()) or len(text) > len(str(_SIZE_LIMIT)):
+    digits = _SIZE.fullmatch(text)
+    if digits is None or (size := int(digits[1])) >= _SIZE_LIMIT:
         raise FormatError(f"{name} is not a size: {text[:40]!r}")
-    size = int(text)
-    if size >= _SIZE_LIMIT:
-        raise FormatError(f"{name} is not a size: {text!r}")
     return size
 
 

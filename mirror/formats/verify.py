@@ -19,6 +19,7 @@ from mirror.formats.compression import decompressor
 from mirror.formats.content_address import ContentAddress
 from mirror.formats.hashes import Hash
 from mirror.formats.nar_parser import NarParser
+from mirror.formats.narinfo import largest_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
 
 _VERIFIER: Final = object()
 """What tells the verifier from anyone else who would make a :class:`VerifiedPath`."""
-
-_FRAMING: Final = 1 << 16
-"""More than the headers of a compressed file of nothing take, in bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -294,8 +292,7 @@ def _file_limit(claim: Claim) -> int:
         return claim.file_size
     if claim.compression == "none":
         return claim.info.nar_size
-    # Compressing what cannot be compressed adds frames and headers, not an eighth.
-    return claim.info.nar_size + claim.info.nar_size // 8 + _FRAMING
+    return largest_file(claim.info.nar_size)
 
 
 def _content_watch(info: PathInfo) -> _Watch | _FlatWatch | None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,7 +20,9 @@ from mirror.formats.store_path import StorePath
 if TYPE_CHECKING:
     from pathlib import Path
 
-PATH = f"/nix/store/{'0' * 32}-thing-1.0"
+NAME = f"{'0' * 32}-thing-1.0"
+PATH = f"/nix/store/{NAME}"
+CONTENT = f"text:{Hash.of(b'x').nix32}"
 BASE = f"StorePath: {PATH}\nURL: nar/x.nar\nNarHash: {Hash.of(b'x').nix32}\nNarSize: 96\n"
 
 
@@ -54,8 +57,42 @@ def test_what_may_be_absent_is_as_nix_takes_it() -> None:
     assert (narinfo.file_hash, narinfo.file_size) == (None, None)
     assert narinfo.info.references == ()
     assert parse(BASE + "Deriver: unknown-deriver\n").info.deriver is None
-    assert parse(BASE + "References: \n").info.references == ()
-    assert parse(BASE + "References:\nNews: of tomorrow\n") == narinfo
+    assert parse(BASE + "References: \nCA: \nCompression: \nSystem: x\n") == narinfo
+
+
+def test_a_field_that_comes_again_is_as_nix_takes_it() -> None:
+    again = parse(
+        f"URL: nar/z\nNarSize: 7\nCA: \nReferences:  \n{BASE}URL: nar/y\nReferences: {NAME}\n"
+    )
+    assert again == replace(
+        parse(BASE), url="nar/y", info=replace(parse(BASE).info, references=(StorePath(PATH),))
+    )
+
+
+def test_a_name_reaches_to_the_next_colon() -> None:
+    assert parse(BASE + "no colon\nURL: nar/y.nar\n") == parse(BASE)
+    # What follows the colon stands for a space, be it the end of the line.
+    assert parse(BASE + "Compression:\nxz\n").compression == "xz"
+
+
+@pytest.mark.parametrize(
+    ("compression", "size", "told"),
+    [
+        ("none", None, 96),
+        ("none", 5, 96),
+        ("xz", None, None),
+        ("xz", 0, None),
+        ("xz", 95, 95),
+        ("xz", 96, None),
+        ("xz", 97, 97),
+        ("xz", 10**18, None),
+    ],
+)
+def test_the_size_of_a_file_is_believed_where_it_can_be(
+    compression: str, size: int | None, told: int | None
+) -> None:
+    said = "" if size is None else f"FileSize: {size}\n"
+    assert parse(f"{BASE}Compression: {compression}\n{said}").download_size == told
 
 
 def test_hashes_are_read_in_each_of_nixs_forms() -> None:
@@ -67,12 +104,19 @@ def test_hashes_are_read_in_each_of_nixs_forms() -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("", "does not end"),
+        ("", "NarHash is missing"),
         (BASE[:-1], "does not end"),
         (BASE + "\n", "without `name: value`"),
         (BASE + "no colon\n", "without `name: value`"),
-        (BASE + "URL: nar/y.nar\n", "URL twice"),
-        (BASE + "References: \nReferences: \n", "References twice"),
+        (BASE + f"References: {NAME}\nReferences: \n", "References twice"),
+        (BASE + f"CA: {CONTENT}\nCA: {CONTENT}\n", "CA twice"),
+        (BASE + "CA: something\n", "not a content address"),
+        (BASE + "References:\nDeriver: x\n", "not a store path"),
+        (BASE + "Deriver: \n", "not a store path"),
+        (BASE + "FileSize: \n", "FileSize is not a size"),
+        (BASE + "FileSize: x\nFileSize: 1\n", "FileSize is not a size"),
+        (BASE + "FileHash: \n", "a hash without its algorithm"),
+        (BASE.replace("\n", "\r\n"), "not a sha256 hash"),
         (BASE + "Compression: lz4\n", "'lz4' is unknown; known are none, xz"),
         (BASE + "References: thing\n", "not a store path"),
         (BASE + f"References: {PATH}\n", "not a store path"),
@@ -86,7 +130,7 @@ def test_hashes_are_read_in_each_of_nixs_forms() -> None:
         (BASE.replace(Hash.of(b"x").nix32, Hash.of(b"x", "sha1").nix32), "NarHash is a sha1"),
         (BASE.replace("/nix/store/", "/gnu/store/"), "not a store path"),
         (BASE.replace("URL: nar/x.nar\n", ""), "URL is missing"),
-        (BASE.replace("URL: nar/x.nar\n", "URL: \n"), "URL is missing"),
+        (BASE.replace("URL: nar/x.nar\n", "URL: \n"), "URL is empty"),
     ],
 )
 def test_what_is_no_narinfo_is_refused_with_the_reason(text: str, problem: str) -> None:
@@ -119,7 +163,7 @@ narinfos = st.builds(
         references=st.sets(store_paths, max_size=3).map(lambda paths: tuple(sorted(paths))),
         deriver=st.none() | store_paths,
         signatures=st.lists(signatures, max_size=3).map(tuple),
-        content_address=st.none() | lines.filter(bool),
+        content_address=st.none() | st.builds("fixed:r:{.nix32}".format, sha256),
     ),
     url=lines.filter(bool),
     compression=st.sampled_from(METHODS),
@@ -189,7 +233,31 @@ def test_any_bytes_are_a_cache_info_or_a_format_error(data: bytes) -> None:
             continue
 
 
-@pytest.mark.parametrize("text", [b"StoreDir: /gnu/store\n", b"Priority: x\n", b"\xff"])
+@pytest.mark.parametrize(
+    ("text", "priority"),
+    [
+        (b"", None),
+        (b"<html>\nStoreDir\nPriority", None),
+        (b"\xff: \xff\nPriority: 7", 7),
+        (b"Priority:\t 40 \r\nStoreDir:/nix/store\r\n", 40),
+        (b"Priority: 40.5\nPriority: -3rd\n", -3),
+        (b" StoreDir: /gnu/store\nstoredir: /gnu/store\n", None),
+    ],
+)
+def test_what_a_cache_says_is_read_as_nix_reads_it(text: bytes, priority: int | None) -> None:
+    assert parse_cache_info(text) == CacheInfo(priority=priority)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"StoreDir: /gnu/store\nStoreDir: /nix/store\n",
+        b"StoreDir: \n",
+        b"Priority: x\n",
+        b"Priority:\n",
+        b"Priority: 99999999999\n",
+    ],
+)
 def test_a_cache_that_cannot_be_used_is_refused(text: bytes) -> None:
     with pytest.raises(FormatError):
         parse_cache_info(text)
