@@ -9,16 +9,17 @@ reasons, and refused for want of one before anything is downloaded:
 - a trusted key has signed it;
 - the cache's own URL says ``trusted=true``, as Nix's store URLs may.
 
-A narinfo's ``URL`` must stay inside the cache: relative and without ``..``, or absolute with the
-cache's own scheme, host and port.
+The NAR's hash is what decides, and its size with it. What a narinfo says of the compressed file is
+taken for a hint, as Nix takes it: many servers do not know it.
 """
 
 from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
-from urllib.parse import parse_qsl, quote, unquote, urljoin, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from mirror.errors import (
     FormatError,
@@ -28,8 +29,8 @@ from mirror.errors import (
     TransientError,
     printable,
 )
-from mirror.formats.cache_info import FILE_NAME, parse_cache_info
-from mirror.formats.narinfo import NarInfo, parse_narinfo
+from mirror.formats.cache_info import FILE_NAME, CacheInfo, parse_cache_info
+from mirror.formats.narinfo import NarInfo, largest_file, parse_narinfo
 from mirror.formats.signing import TrustedKeys
 from mirror.formats.verify import Claim
 from mirror.masking import without_secrets
@@ -38,7 +39,9 @@ from mirror.planning.vouching import follows_from_its_content
 from mirror.sources.http.errors import ChangedError, MissingError
 from mirror.sources.interface import Nar
 from mirror.sources.made import DOWNLOAD_CAP
+from mirror.sources.nar_location import nar_location
 from mirror.sources.signature_checks import SignatureChecks
+from mirror.threads import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -125,7 +128,9 @@ class BinaryCache:
             data = await client.get_small(f"{base}/{FILE_NAME}", cap=_INFO_CAP)
             info = parse_cache_info(data)
         except MissingError as error:
-            raise NotAvailableError(f"{name} is not a binary cache: {error.message}") from error
+            if parts.scheme != "file" or not await in_thread(_has_narinfos, unquote(parts.path)):
+                raise NotAvailableError(f"{name} is not a binary cache: {error.message}") from error
+            info = CacheInfo()
         except FormatError as error:
             raise NotAvailableError(f"{name} cannot be used: {error.message}") from error
         return cls(
@@ -223,12 +228,6 @@ class BinaryCache:
             raise IntegrityError(f"{self._url(path)}: {error.message}") from error
         if narinfo.info.path != path:
             raise IntegrityError(f"{self._url(path)}: it is about {narinfo.info.path}, not {path}")
-        # Nobody signs it, and what does not fit at the destination stops a whole run.
-        if (narinfo.file_size or 0) > _size_cap(narinfo):
-            raise IntegrityError(
-                f"{self._url(path)}: no compression makes a file of {narinfo.file_size} bytes "
-                f"of a NAR of {narinfo.info.nar_size}"
-            )
         return narinfo
 
     def _url(self, path: StorePath) -> str:
@@ -322,9 +321,10 @@ class BinaryCache:
             raise NotAvailableError(f"{self.name} does not have {wanted.path}")
         claim = await self._claim(narinfo, wanted)
         url = self._nar_url(narinfo)
-        async with self._client.stream(
-            url, expected_size=claim.file_size, cap=_size_cap(narinfo, is_signed=claim.is_signed)
-        ) as chunks:
+        cap = largest_file(claim.info.nar_size)
+        if not claim.is_signed:
+            cap = min(cap, DOWNLOAD_CAP)
+        async with self._client.stream(url, expected_size=claim.file_size, cap=cap) as chunks:
             yield Nar(claim=claim, chunks=chunks, location=url)
 
     async def _claim(self, narinfo: NarInfo, wanted: Wanted) -> Claim:
@@ -344,35 +344,26 @@ class BinaryCache:
                     f"{self.name}: {refusal}",
                     hint="if you trust its keys, name them with --trusted-key",
                 )
-        size = narinfo.file_size
-        if size is None and narinfo.compression == "none":
-            size = info.nar_size
         return Claim(
             info=info,
             compression=narinfo.compression,
-            file_hash=narinfo.file_hash,
-            file_size=size,
+            file_size=info.nar_size if narinfo.compression == "none" else None,
             is_signed=await self.is_signed(narinfo.info),
         )
 
     def _nar_url(self, narinfo: NarInfo) -> str:
-        outside = IntegrityError(
-            f"{self.name}: the NAR of {narinfo.info.path} is said to be at {narinfo.url}, "
-            "outside of the cache"
-        )
         try:
-            cache, named = urlsplit(self._base), urlsplit(narinfo.url)
-        except ValueError as error:
-            raise outside from error
-        if named.scheme or named.netloc or narinfo.url.startswith("/"):
-            origin = urljoin(f"{self._base}/", narinfo.url)
-            if cache.scheme == "file" or urlsplit(origin)[:2] != cache[:2]:
-                raise outside
-            return origin
-        if any(unquote(part) in {".", ".."} for part in narinfo.url.split("/")):
-            raise outside
-        # In a directory the text is a file's name; over HTTP it is (part of) a URL.
-        return f"{self._base}/{quote(narinfo.url) if cache.scheme == 'file' else narinfo.url}"
+            return nar_location(self._base, narinfo.url)
+        except IntegrityError as error:
+            raise IntegrityError(f"{self.name}: {narinfo.info.path}: {error.message}") from error
+
+
+def _has_narinfos(directory: str) -> bool:
+    """Whether a directory without ``nix-cache-info``, which Nix would write, is a cache."""
+    try:
+        return any(Path(directory).glob("*.narinfo"))
+    except OSError:
+        return False
 
 
 def _priority(url: str, asked: str | None, named: int | None) -> int:
@@ -383,13 +374,6 @@ def _priority(url: str, asked: str | None, named: int | None) -> int:
         return int(asked)
     except ValueError as error:
         raise RequestError(f"{url}: priority={asked} is not a number") from error
-
-
-def _size_cap(narinfo: NarInfo, *, is_signed: bool = True) -> int:
-    """The most that a compressed NAR of unknown size may have: no method makes it much larger."""
-    size = narinfo.info.nar_size
-    cap = size + size // 8 + (1 << 20)
-    return cap if is_signed else min(cap, DOWNLOAD_CAP)
 
 
 def _key_name(signature: str) -> str:

@@ -76,7 +76,7 @@ class Caches:
                 return Offer(
                     source=cache.name,
                     info=info,
-                    download_bytes=narinfo.file_size if is_signed else None,
+                    download_bytes=narinfo.download_size if is_signed else None,
                     is_signed=is_signed,
                 )
             refused.append(objection)

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from mirror.nix.command import Nix
     from mirror.sources.http import HttpClient
 
+OF_THE_FILE = {"url", "file_size", "file_hash"}
 COMPRESSIONS = ("none", "xz", "zstd", "bzip2", "gzip", "br")
 EXPRESSION = """
 derivation {
@@ -88,7 +89,7 @@ def cache(made: Made, tmp_path: Path) -> Path:
 def change(cache: Path, path: StorePath, **fields: object) -> NarInfo:
     file = cache / f"{path.hash_part}.narinfo"
     narinfo = parse_narinfo(file.read_bytes())
-    of_info = {name: fields.pop(name) for name in [*fields] if name not in {"url", "file_size"}}
+    of_info = {name: fields.pop(name) for name in [*fields] if name not in OF_THE_FILE}
     changed = replace(narinfo, info=replace(narinfo.info, **of_info), **fields)  # type: ignore[arg-type] # a table of arguments
     file.write_bytes(print_narinfo(changed))
     return changed
@@ -175,6 +176,17 @@ async def test_what_is_no_cache_says_so(client: HttpClient, server: Server, cach
     server.on("/nix-cache-info", Reply(status=500))
     with pytest.raises(TransientError):
         await BinaryCache.connect(server.url, client)
+
+
+async def test_a_directory_of_narinfos_is_a_cache_without_its_info(
+    made: Made, client: HttpClient, cache: Path
+) -> None:
+    (cache / "nix-cache-info").unlink()
+    connected = await BinaryCache.connect(cache.as_uri(), client, keys=made.keys)
+    assert (connected.priority, connected.wants_mass_queries) == (50, False)
+    await fetch(connected, Wanted(path=made.path))
+    with pytest.raises(NotAvailableError, match="is not a binary cache"):
+        await BinaryCache.connect((cache / "nar").as_uri(), client)
 
 
 async def test_a_path_is_asked_for_once(made: Made, client: HttpClient) -> None:
@@ -407,23 +419,41 @@ async def test_a_nar_outside_of_the_cache_is_refused(
     change(cache, made.path, url=url)
     async with Server(cache) as server:
         for base in (server.url, cache.as_uri()):
-            if url == "/etc/passwd" and base == server.url:
+            if base == server.url and "//" not in url:
                 continue  # the same server: the other test
             connected = await BinaryCache.connect(base, client, keys=made.keys)
             with pytest.raises(IntegrityError, match="outside of the cache"):
                 await fetch(connected, Wanted(path=made.path))
 
 
-async def test_a_nar_may_have_an_absolute_url_on_the_same_server(
+async def test_a_nar_may_be_anywhere_on_the_same_server(
     made: Made, client: HttpClient, cache: Path
 ) -> None:
     narinfo = change(cache, made.path)
     body = (cache / narinfo.url).read_bytes()
-    async with Server(cache) as server:
-        for url in (server.on("/else/a.nar.xz", Reply(body=body)), "/else/a.nar.xz"):
+    async with Server(cache.parent) as server:
+        absolute = server.on("/else/a.nar.xz", Reply(body=body))
+        for url in (absolute, "/else/a.nar.xz", "../else/a.nar.xz", "../else/a.nar.xz?b=1"):
             change(cache, made.path, url=url)
-            connected = await BinaryCache.connect(server.url, client, keys=made.keys)
+            connected = await BinaryCache.connect(f"{server.url}/cache", client, keys=made.keys)
             await fetch(connected, Wanted(path=made.path))
+        assert server.requests[-1].target == "/else/a.nar.xz?b=1"
+
+
+@pytest.mark.parametrize("size", [None, 0, 7, 10**18, "that of the NAR"])
+async def test_what_is_said_of_the_file_is_a_hint(
+    made: Made, client: HttpClient, cache: Path, size: int | str | None
+) -> None:
+    narinfo = change(cache, made.path)
+    said = narinfo.info.nar_size if isinstance(size, str) else size
+    change(cache, made.path, file_size=said, file_hash=Hash.of(b"something else"))
+    async with Server(cache) as server:
+        connected = await BinaryCache.connect(server.url, client, keys=made.keys)
+        offer = await Caches([connected]).offer(made.path, is_fixed_output=False)
+        assert offer is not None
+        assert offer.download_bytes == (7 if size == 7 else None)
+        verified = await fetch(connected, Wanted(path=made.path))
+        assert (verified.file_hash, verified.file_size) == (narinfo.file_hash, narinfo.file_size)
 
 
 async def test_what_a_cache_said_is_not_asked_again_in_the_next_run(

@@ -109,9 +109,9 @@ def test_a_bomb_is_refused_in_little_memory(village: Village, says_its_size: boo
     ended = measured(village, cases)
     assert ended.code == 1
     for case in cases:
-        assert f"/{case.name}/nar/x.nar: /nix/store/" in ended.said, ended.said
+        assert f"/{case.name}/nar/x.nar: " in ended.said, ended.said
     # A gigabyte in gzip is more than any honest file of that NAR could be.
-    stopped = r"^  .*(the NAR is longer than 300112 bytes|more than 403162 bytes)"
+    stopped = r"^  .*(the NAR is longer than 300112 bytes|more than the 403162 bytes)"
     refused = re.findall(stopped, ended.said, re.MULTILINE)
     assert len(refused) == len(cases), ended.said
     assert ended.peak_bytes < BOUND

@@ -70,7 +70,7 @@ def lies(room: int) -> list[Lie]:
         Lie("nar-of-an-exabyte", replaced("NarSize", str(ABSURD))),
         Lie("nar-of-most-of-the-room", replaced("NarSize", str(room * 3 // 4))),
         Lie("nar-of-nothing", replaced("NarSize", "1")),
-        Lie("file-of-an-exabyte", replaced("FileSize", str(ABSURD))),
+        Lie("file-of-an-exabyte", replaced("FileSize", str(ABSURD)), is_harmless=True),
         Lie("no-size", replaced("NarSize", "-1")),
         Lie("another-nar", replaced("NarHash", Hash.of(b"another").nix32)),
         Lie("another-path", replaced("StorePath", other)),
