@@ -66,7 +66,7 @@ _SUBMODULE_LINES: Final = (
         b"update = merge",
         b"shallow = true",
     ),
-    *(b"branch = main", b"branch = .", b"ignore = all", b"update = !true", b"active = false"),
+    *(b"branch = main", b"branch = .", b"ignore = all", b"active = false"),
 )
 _PATTERNS: Final = (
     *(("src",), ("src/deep", "docs"), ("/src/",), ("build", "nowhere"), ("mod",), ("src/deep/er",)),

@@ -10,7 +10,8 @@ import subprocess
 import threading
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Final, Self
+from socketserver import BaseRequestHandler, ThreadingTCPServer
+from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import unquote
 
 if TYPE_CHECKING:
@@ -46,19 +47,20 @@ def as_variables(settings: dict[str, str]) -> dict[str, str]:
     }
 
 
-class GitServers:
-    """All kinds of servers of the bare repositories in a directory; a context manager."""
+class _Serving:
+    """A server in a thread; a context manager."""
 
-    def __init__(self, directory: Path, *, address: str = "127.0.0.1") -> None:
-        handler = partial(_Handler, directory)
-        self._server = ThreadingHTTPServer((address, 0), handler)
+    scheme = "http"
+
+    def __init__(self, server: ThreadingTCPServer | ThreadingHTTPServer) -> None:
+        self._server = server
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
 
     @property
     def url(self) -> str:
         address, port, *_ = self._server.server_address
-        return f"http://{address!s}:{port}"
+        return f"{self.scheme}://{address!s}:{port}"
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -75,12 +77,39 @@ class GitServers:
         self._server.server_close()
 
 
+class GitServers(_Serving):
+    """All kinds of servers of the bare repositories in a directory."""
+
+    def __init__(self, directory: Path, *, address: str = "127.0.0.1") -> None:
+        super().__init__(ThreadingHTTPServer((address, 0), partial(_Handler, directory)))
+
+
+class GitDaemon(_Serving):
+    """``git daemon``, as a super-server runs it, for the bare repositories in a directory."""
+
+    scheme = "git"
+
+    def __init__(self, directory: Path, *, address: str = "127.0.0.1") -> None:
+        super().__init__(ThreadingTCPServer((address, 0), partial(_Daemon, directory)))
+
+
+class _Daemon(BaseRequestHandler):
+    def __init__(self, directory: Path, *arguments: Any) -> None:
+        self._directory = directory
+        super().__init__(*arguments)
+
+    def handle(self) -> None:
+        words = ("daemon", "--inetd", "--export-all", f"--base-path={self._directory}")
+        streams = {"stdin": self.request, "stdout": self.request, "stderr": subprocess.DEVNULL}
+        subprocess.run(["git", *words], env=NOBODYS, **streams, check=False)
+
+
 class _Handler(BaseHTTPRequestHandler):
     """``git http-backend`` as a CGI program, or plain files."""
 
-    def __init__(self, directory: Path, *arguments: object) -> None:
+    def __init__(self, directory: Path, *arguments: Any) -> None:
         self._directory = directory
-        super().__init__(*arguments)  # type: ignore[arg-type]
+        super().__init__(*arguments)
 
     def do_GET(self) -> None:
         path, _, query = self.path.partition("?")

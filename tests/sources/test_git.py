@@ -5,6 +5,7 @@ import base64
 import contextlib
 import os
 import shutil
+import ssl
 import subprocess
 import sys
 from pathlib import Path
@@ -295,6 +296,36 @@ def test_the_certificates_are_those_that_nix_or_openssl_would_trust(
         assert variables(name) == {"GIT_SSL_CAINFO": str(tmp_path / f"{name}.pem")}
     monkeypatch.setenv("GIT_SSL_CAINFO", "/no-cert-file.crt")
     assert variables("gone") == {"GIT_SSL_CAINFO": str(tmp_path / "NIX_SSL_CERT_FILE.pem")}
+
+
+async def test_a_server_is_believed_for_the_certificates_that_are_named(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, certificate = tmp_path / "key", tmp_path / "certificate"
+    make = (
+        *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
+        *("-nodes", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"),
+        *("-keyout", str(key), "-out", str(certificate)),
+    )
+    subprocess.run(make, check=True, capture_output=True)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(certificate, key)
+    bare = repository.directory.parent / "bare.git"
+    git(repository.directory, "clone", "--quiet", "--bare", repository.url, str(bare))
+    git(bare, "update-server-info")
+    for name in ("GIT_SSL_CAINFO", "NIX_SSL_CERT_FILE", "SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    async with Server(bare.parent, tls=tls) as server:
+        for name in ("", "NIX_SSL_CERT_FILE"):
+            (tmp_path / f"work-{name}").mkdir()
+            origin = GitCheckout(url=f"{server.url}/bare.git", revision=repository.second)
+            checking_out = checkout(origin, tmp_path / f"work-{name}")
+            if name:
+                monkeypatch.setenv(name, str(certificate))
+                assert b"link" in names(await checking_out)
+            else:
+                with pytest.raises(NotAvailableError, match="certificate"):
+                    await checking_out
 
 
 async def test_without_git_the_next_source_is_asked(

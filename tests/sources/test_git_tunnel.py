@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from rig.drawn_repositories import Bare
-from rig.git_servers import GitServers
+from rig.git_servers import GitDaemon, GitServers
 from rig.servers import Reply
 
 from mirror.errors import NotAvailableError, TransientError
@@ -38,15 +38,20 @@ class Places:
     def __init__(self, outside: GitServers, inside: GitServers, directory: Path) -> None:
         self.outside = f"{outside.url}/all"
         self.inside = f"{inside.url}/all"
+        self._directory = directory
         inner = Bare(directory / "inner.git")
         inner.commit("main", {b"file": (b"100644", b"x")})
-        (commit,) = inner.end()
-        for name, base in (("outer", self.inside), ("good", self.outside)):
-            outer = Bare(directory / f"{name}.git")
-            modules = f'[submodule "sub"]\npath = sub\nurl = {base}/inner.git\n'
-            sub = (b"160000", commit.encode())
-            outer.commit("main", {b".gitmodules": (b"100644", modules.encode()), b"sub": sub})
-            outer.end()
+        (self._commit,) = inner.end()
+        self.add("outer", self.inside)
+        self.add("good", self.outside)
+
+    def add(self, name: str, base: str) -> None:
+        """Add a repository whose submodule is at ``base``."""
+        modules = f'[submodule "sub"]\npath = sub\nurl = {base}/inner.git\n'.encode()
+        sub = (b"160000", self._commit.encode())
+        made = Bare(self._directory / f"{name}.git")
+        made.commit("main", {b".gitmodules": (b"100644", modules), b"sub": sub})
+        made.end()
 
 
 @pytest.fixture(autouse=True)
@@ -89,6 +94,21 @@ async def test_a_public_server_does_not_lead_inside_by_a_redirect(
                 await fetching
         else:
             assert isinstance(await fetching, Directory)
+
+
+@pytest.mark.parametrize("base", ["outside", "inside"])
+async def test_a_public_server_does_not_lead_inside_by_the_protocol_of_git(
+    places: Places, tmp_path: Path, base: str
+) -> None:
+    with GitDaemon(tmp_path / "repositories", address=INSIDE if base == "inside" else PUBLIC) as it:
+        places.add("git", it.url)
+        fetching = fetch(f"{places.outside}/git.git", tmp_path / "work")
+        if base == "inside":
+            with pytest.raises(NotAvailableError, match=r"into a private network: 127\.0\.0\.2$"):
+                await fetching
+        else:
+            assert isinstance(await fetching, Directory)
+            assert isinstance(await fetch(f"{it.url}/good.git", tmp_path / "again"), Directory)
 
 
 async def test_who_is_inside_may_lead_anywhere(places: Places, tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ import contextlib
 import errno
 import os
 import re
+import shlex
+import sys
 from asyncio.subprocess import DEVNULL, PIPE
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,7 @@ from urllib.parse import unquote, urlsplit
 from mirror.errors import NotAvailableError, SourceError, TransientError
 from mirror.plain_files import is_file
 from mirror.processes import started
+from mirror.sources.git import connect
 from mirror.sources.made import MORE_ROOM
 
 if TYPE_CHECKING:
@@ -167,6 +170,8 @@ def environment(
         settings[f"credential.{parts.scheme}://{host}.helper"] = _CREDENTIAL_HELPER
         variables |= {"PREFETCH_GIT_USER": name, "PREFETCH_GIT_PASSWORD": password}
     home.mkdir(parents=True)
+    if tunnel is not None:
+        variables |= _connecting(tunnel, home / "connect")
     if netrc is not None and is_file(netrc):
         (home / ".netrc").symlink_to(netrc.absolute())
     return url, {
@@ -185,6 +190,14 @@ def environment(
         "GIT_SSH_COMMAND": "ssh -o BatchMode=yes",
         "GIT_ALLOW_PROTOCOL": ":".join(transports),
     }
+
+
+def _connecting(tunnel: Tunnel, file: Path) -> dict[str, str]:
+    """Have git connect to git:// addresses through the tunnel, too, by a program in ``file``."""
+    command = shlex.join([sys.executable, "-I", "-S", connect.__file__])
+    file.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
+    file.chmod(0o700)
+    return {"GIT_PROXY_COMMAND": str(file), connect.TUNNEL: tunnel.url}
 
 
 def _scheme(url: str) -> str:
