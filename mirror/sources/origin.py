@@ -116,7 +116,11 @@ class Origins:
         if isinstance(origin, GitCheckout):
             settings = self._client.settings
             tree = await git.checkout(
-                origin, directory, netrc=settings.netrc, public=settings.is_public
+                origin,
+                directory,
+                netrc=settings.netrc,
+                public=settings.is_public,
+                size_limit=self._limits.size,
             )
             return await offered(Made.of_node(tree), fixed, url)
         file = directory / "download"

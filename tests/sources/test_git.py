@@ -16,7 +16,7 @@ import pytest
 from rig.running import NO_NETWORK, run
 from rig.servers import Reply, Request, Server
 
-from mirror.errors import NotAvailableError, TransientError
+from mirror.errors import IntegrityError, NotAvailableError, TransientError
 from mirror.formats import nar
 from mirror.formats.hashes import Hash
 from mirror.planning.fixed_outputs import GitCheckout
@@ -343,6 +343,25 @@ async def test_a_repository_that_takes_too_long_is_left_and_nothing_goes_on_runn
     origin = GitCheckout(url=f"{server.url}/r.git", revision="0" * 40)
     with pytest.raises(TransientError, match="longer than"):
         await checkout(origin, empty, time_limit=0.7)
+    await ended(empty)
+
+
+async def test_a_repository_that_takes_too_much_room_is_left(
+    empty: Path, server: Server, repository: Repository
+) -> None:
+    bare = repository.directory.parent / "bare.git"
+    (repository.directory / "large").write_bytes(os.urandom(3 << 20))
+    commit(repository.directory)
+    git(repository.directory, "clone", "--quiet", "--bare", repository.url, str(bare))
+    git(bare, "repack", "-a", "-d", "--quiet")
+    git(bare, "update-server-info")
+    server.files = bare.parent
+    (pack,) = bare.glob("objects/pack/*.pack")
+    # Half of it comes, and then nothing.
+    server.on(f"/{pack.relative_to(bare.parent)}", Reply(body=pack.read_bytes(), hang=True))
+    origin = GitCheckout(url=f"{server.url}/bare.git", revision="refs/heads/main")
+    with pytest.raises(IntegrityError, match="takes more than 1048576 bytes"):
+        await checkout(origin, empty, size_limit=1 << 20)
     await ended(empty)
 
 

@@ -19,9 +19,11 @@ from typing import TYPE_CHECKING, Final
 from mirror.errors import NotAvailableError, SourceError, TransientError
 from mirror.formats.nar import Directory, Node
 from mirror.sources.filesystem import tree
+from mirror.sources.git.bounds import bounded
 from mirror.sources.git.program import Git, UnreachableError, environment
 from mirror.sources.git.tunnel import tunnel_for
 from mirror.sources.http.addresses import is_public
+from mirror.sources.made import DOWNLOAD_CAP
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,14 +50,17 @@ async def checkout(
     netrc: Path | None = None,
     public: Callable[[str], bool] = is_public,
     time_limit: float = TIME_LIMIT,
+    size_limit: int = DOWNLOAD_CAP,
 ) -> Node:
     """The tree of a revision without any ``.git``; its files are in ``directory``, which is empty.
 
     ``public`` says which IP addresses are of the open internet: a server there leads nowhere else.
+    The limits are in seconds, and in bytes on the disk.
 
     Raises:
         NotAvailableError: there is no git, or the repository does not have it.
         TransientError: the repository cannot be reached, fails, or took too long.
+        IntegrityError: it is too large.
 
     """
     program = shutil.which("git")
@@ -65,13 +70,13 @@ async def checkout(
         )
     if _NO_REVISION.fullmatch(origin.revision):
         raise NotAvailableError(f"{origin.url}: not a revision: {origin.revision!r}")
-    try:
-        async with asyncio.timeout(time_limit), tunnel_for(origin.url, public) as tunnel:
-            url, variables = environment(origin.url, directory / "home", netrc, tunnel)
-            git = Git(program, directory / "tree", variables, tunnel)
-            await _Checkout(git, origin, url).fill()
-    except TimeoutError as error:
-        raise TransientError(f"{origin.url}: took longer than {time_limit:.0f} s") from error
+    async with (
+        bounded(directory, origin.url, seconds=time_limit, size=size_limit),
+        tunnel_for(origin.url, public) as tunnel,
+    ):
+        url, variables = environment(origin.url, directory / "home", netrc, tunnel)
+        git = Git(program, directory / "tree", variables, tunnel)
+        await _Checkout(git, origin, url).fill()
     try:
         return await asyncio.to_thread(_tree, git.directory, origin.root_directory)
     except (OSError, ValueError) as error:
