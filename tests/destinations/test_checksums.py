@@ -100,7 +100,7 @@ async def test_what_is_damaged_is_not_recorded_as_right(tmp_path: Path) -> None:
     await fill(tmp_path)
     file = next(iter(sorted(tmp_path.glob("*.narinfo"))))
     whole = file.read_bytes()
-    file.write_bytes(whole + b"Deriver: \n")
+    file.write_bytes(whole + b"Deriver: unknown-deriver\n")
     async with CacheDirectory.open(tmp_path) as directory:
         await directory.keep(generation(chain(1), number=2))
     assert [each.file for each in damages(tmp_path)] == [file.name]
