@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from hypothesis import strategies as st
 
+from rig.old_zip_methods import LARGE_WINDOW, WITH_LITERALS, deflate64, implode, shrink
 from rig.raw_tar import Shown
 
 if TYPE_CHECKING:
@@ -27,7 +28,14 @@ def _deflate(data: bytes) -> bytes:
     return stream.compress(data) + stream.flush()
 
 
-METHODS: Final[dict[int, Callable[[bytes], bytes]]] = {0: bytes, 8: _deflate, 12: bz2.compress}
+METHODS: Final[dict[int, Callable[[bytes, int], bytes]]] = {
+    0: lambda data, _: data,
+    1: lambda data, _: shrink(data, clear_after=100),
+    6: implode,
+    8: lambda data, _: _deflate(data),
+    9: lambda data, _: deflate64(data),
+    12: lambda data, _: bz2.compress(data),
+}
 
 
 def extra_field(kind: int, data: bytes) -> bytes:
@@ -54,7 +62,7 @@ class Member:
 
     def written(self, place: int) -> tuple[bytes, bytes]:
         """The entry, and what the list has of it."""
-        stored = METHODS[self.method](self.data)
+        stored = METHODS[self.method](self.data, self.flags)
         checksum = zlib.crc32(self.data)
         sizes = (len(stored), len(self.data))
         needed = 46 if self.method == 12 else 45 if self.is_wide else 20
@@ -158,7 +166,8 @@ def members(draw: st.DrawFn) -> Member:
         method=0 if name.endswith(b"/") else draw(st.sampled_from(list(METHODS))),
         host=draw(st.sampled_from(HOSTS)),
         host_version=draw(st.sampled_from([20, 20, 25, 26, 40, 50, 63])),
-        flags=draw(st.sampled_from([0, 0, 0, UTF8, UTF8, DESCRIPTOR, DESCRIPTOR | UTF8])),
+        flags=draw(st.sampled_from([0, 0, 0, UTF8, UTF8, DESCRIPTOR, DESCRIPTOR | UTF8]))
+        | draw(st.sampled_from([0, WITH_LITERALS, LARGE_WINDOW, WITH_LITERALS | LARGE_WINDOW])),
         attributes=attributes,
         extra=extra,
         is_wide=draw(st.integers(0, 7)) == 0,

@@ -9,10 +9,12 @@ import zipfile
 from typing import TYPE_CHECKING
 
 import pytest
+from rig import raw_zip
 
 from mirror.errors import IntegrityError
 from mirror.sources.archives.tar import read_tar
 from mirror.sources.archives.tree import Limits
+from mirror.sources.archives.zip import read_zip
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,6 +54,17 @@ def test_a_size_below_zero_is_refused(tmp_path: Path, kind: bytes) -> None:
     archive.write_bytes(header("a", kind, -1024) + bytes(10_000))
     with pytest.raises(IntegrityError):
         read_tar(archive, Limits())
+
+
+@pytest.mark.parametrize("method", [1, 6, 9])
+def test_what_only_slow_code_uncompresses_is_limited(tmp_path: Path, method: int) -> None:
+    archive = tmp_path / "a.zip"
+    members = [raw_zip.Member(name=b"%d" % n, data=b"abc", method=method) for n in range(9)]
+    archive.write_bytes(raw_zip.written(members))
+    stored = sum(len(raw_zip.METHODS[method](b"abc", 0)) for _ in members)
+    read_zip(archive, tmp_path / "contents", Limits(slow=stored))
+    with pytest.raises(IntegrityError, match=f"more than {stored - 1} bytes of compressions"):
+        read_zip(archive, tmp_path / "contents", Limits(slow=stored - 1))
 
 
 def test_a_zip_that_asks_for_more_memory_than_there_is_is_refused(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from mirror.sources.filesystem import tree
 
 COUNT: Final = int(os.environ.get("PREFETCH_ARCHIVES", "0"))
 drawn = settings(
-    max_examples=COUNT or 150,
+    max_examples=COUNT or 120,
     derandomize=not COUNT,
     database=None,
     deadline=None,
@@ -152,6 +152,22 @@ def test_a_tar_is_what_gnu_tar_makes_of_it(data: bytes) -> None:
 @given(raw_zip.archives())
 def test_a_zip_is_what_unzip_makes_of_it(data: bytes) -> None:
     compare(data, UNZIP)
+
+
+@pytest.mark.parametrize("method", [1, 6, 9])
+@pytest.mark.parametrize("flags", [0, 2, 4, 6])
+def test_compressions_that_are_written_no_more_are_undone(method: int, flags: int) -> None:
+    words = b"".join(b"%d%s" % (n % 97, b"again" * (n % 5)) for n in range(900))
+    for data in (b"", b"x", words, b"a" * 5000 + words[:300], words[:99] + bytes(60_000) + words):
+        member = raw_zip.Member(name=b"a", data=data, method=method, flags=flags)
+        assert compare(raw_zip.written([member]), UNZIP)
+
+
+def test_an_archive_may_stand_behind_a_program() -> None:
+    members = [raw_zip.Member(name=b"a", data=b"x"), raw_zip.Member(name=b"b/")]
+    for is_adjusted in (False, True):
+        stub = b"MZ, a program" * 99
+        assert compare(raw_zip.written(members, stub=stub, is_adjusted=is_adjusted), UNZIP)
 
 
 @pytest.mark.parametrize("tail", TAILS)

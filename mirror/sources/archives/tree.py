@@ -23,13 +23,15 @@ class Limits:
     """How large an archive may be: ``entries`` of any kind, ``size`` in bytes once unpacked.
 
     What is unpacked is at most ``growth`` times as large as what was downloaded, once it is more
-    than ``harmless`` bytes: sources are compressed to a tenth, bombs to a thousandth.
+    than ``harmless`` bytes: sources are compressed to a tenth, bombs to a thousandth. Of what only
+    slow code can uncompress there are at most ``slow`` bytes.
     """
 
     entries: int = 500_000
     size: int = 64 << 30
     growth: int = 200
     harmless: int = 1 << 30
+    slow: int = 64 << 20
 
     def of(self, downloaded: int) -> Limits:
         """The limits for an archive of which so many bytes were downloaded."""

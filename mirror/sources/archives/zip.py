@@ -17,7 +17,7 @@ from mirror.formats.nar_strings import MAXIMUM_TARGET, show
 from mirror.sources.archives import zip_directory, zip_hosts
 from mirror.sources.archives.tree import ArchiveTree
 from mirror.sources.archives.zip_directory import malformed
-from mirror.sources.archives.zip_methods import PIECE_SIZE, decompressed
+from mirror.sources.archives.zip_methods import PIECE_SIZE, SLOW_METHODS, decompressed
 from mirror.sources.filesystem import file_contents
 from mirror.sources.made import room_in
 
@@ -53,9 +53,16 @@ def read_zip(archive: Path, spool: Path, limits: Limits) -> Node:
 
     """
     tree = ArchiveTree(limits)
+    slow = 0
     with archive.open("rb") as file, room_in(spool.parent), spool.open("wb") as contents:
         try:
             for listed in zip_directory.entries(file):
+                slow += listed.stored if listed.method in SLOW_METHODS else 0
+                if slow > limits.slow:
+                    raise IntegrityError(
+                        f"the zip archive has more than {limits.slow} bytes of compressions that "
+                        "are slow here (shrink, implode, Deflate64)"
+                    )
                 _add(tree, file, listed, _Spool(spool, contents, limits.size))
         except MemoryError as error:
             # An entry may ask for a dictionary of 4 GiB, whatever its size.
@@ -94,7 +101,7 @@ def _add(tree: ArchiveTree, file: IO[bytes], listed: Listed, spool: _Spool) -> N
 def _contents(file: IO[bytes], listed: Listed) -> Iterator[bytes]:
     """An entry's contents, compared with its size and its checksum at the end."""
     checksum = size = 0
-    for piece in decompressed(listed.method, _raw(file, listed)):
+    for piece in decompressed(listed, _raw(file, listed)):
         size += len(piece)
         if size > listed.size:
             raise malformed(f"an entry has more than the {listed.size} bytes that it says")

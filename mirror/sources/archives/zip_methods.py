@@ -1,4 +1,7 @@
-"""How the contents of a zip archive's entries are compressed: stored, deflate, bzip2 and LZMA."""
+"""How the contents of a zip archive's entries are compressed.
+
+Of the methods that PKWARE's APPNOTE lists (4.4.5), those that unzip undoes, and LZMA.
+"""
 
 from __future__ import annotations
 
@@ -9,27 +12,34 @@ from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from mirror.sources.archives.zip_directory import malformed
+from mirror.sources.archives.zip_old_methods import explode, inflate64, unshrink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from mirror.sources.archives.zip_directory import Listed
+
 PIECE_SIZE: Final = 1 << 18
+SLOW_METHODS: Final = frozenset({1, 6, 9})
+"""Which no library undoes: they take some seconds a megabyte."""
 _LZMA_HEADER: Final = 9
 """A version and a length, and five bytes about the stream."""
 
 
-def decompressed(method: int, raw: Iterator[bytes]) -> Iterator[bytes]:
+def decompressed(listed: Listed, raw: Iterator[bytes]) -> Iterator[bytes]:
     """What an entry holds, in pieces; it may end before ``raw`` does.
 
     Raises:
         IntegrityError: the compression is not known here, or the data malformed or cut short.
 
     """
-    if method not in _METHODS:
-        raise malformed(f"an entry is compressed by method {method}, which is not known here")
+    undo = _METHODS.get(listed.method)
+    if undo is None:
+        method = f"method {listed.method}, which is not known here"
+        raise malformed(f"an entry is compressed by {method}")
     try:
-        yield from _METHODS[method](raw)
-    except (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError) as error:
+        yield from undo(raw, listed)
+    except (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError, IndexError) as error:
         raise malformed(f"an entry's contents: {error}") from error
 
 
@@ -85,13 +95,12 @@ def _unlzma(raw: Iterator[bytes]) -> Iterator[bytes]:
             return
 
 
-def _stored(raw: Iterator[bytes]) -> Iterator[bytes]:
-    return raw
-
-
-_METHODS: Final[dict[int, Callable[[Iterator[bytes]], Iterator[bytes]]]] = {
-    0: _stored,
-    8: _inflate,
-    12: _bunzip2,
-    14: _unlzma,
+_METHODS: Final[dict[int, Callable[[Iterator[bytes], Listed], Iterator[bytes]]]] = {
+    0: lambda raw, _: raw,
+    1: lambda raw, _: unshrink(raw),
+    6: lambda raw, listed: explode(raw, listed.size, listed.flags),
+    8: lambda raw, _: _inflate(raw),
+    9: lambda raw, _: inflate64(raw),
+    12: lambda raw, _: _bunzip2(raw),
+    14: lambda raw, _: _unlzma(raw),
 }

@@ -37,7 +37,18 @@ TARGET: Final = Target(
     refusals=(IntegrityError,),
     words=(
         *(b"PK\1\2", b"PK\3\4", b"PK\5\6", b"PK\6\6", b"PK\6\7", b"../", b"/", b"\\", b"\x0c\0"),
-        *(b"\x0e\0", b"\x5d\0", b"\x08\0", b"\0\0", b"\xff\xff\xff\xff", b"\x01\x99", b"\x75\x70"),
+        *(
+            b"\x0e\0",
+            b"\1\0",
+            b"\6\0",
+            b"\t\0",
+            b"\x5d\0",
+            b"\x08\0",
+            b"\0\0",
+            b"\xff\xff\xff\xff",
+            b"\x01\x99",
+            b"\x75\x70",
+        ),
     ),
     executions=1_500,
 )
