@@ -176,7 +176,10 @@ async def test_patterns_and_a_directory_of_a_tree(repository: Repository, tmp_pa
             await checkout(origin(root), directory)
 
 
-@pytest.mark.parametrize("revision", ["0" * 40, "no-such-tag", "--upload-pack=touch x", ""])
+@pytest.mark.parametrize(
+    "revision",
+    ["0" * 40, "no-such-tag", "--upload-pack=touch x", "", "x" * 200_000, "\ud800", "\0"],
+)
 async def test_a_revision_that_is_not_there(
     repository: Repository, empty: Path, revision: str
 ) -> None:

@@ -13,7 +13,7 @@ import asyncio
 import os
 import re
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from mirror.errors import NotAvailableError, SourceError, TransientError
@@ -40,6 +40,7 @@ _OBJECT_FORMATS: Final = {40: "sha1", 64: "sha256"}
 _HASH: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _ABBREVIATION: Final = re.compile(r"[0-9a-f]{4,63}")
 _NO_REVISION: Final = re.compile(r"|-.*|.*[\x00-\x20:*?\[\\\x7f].*", re.DOTALL)
+_FETCHED: Final = "FETCH_HEAD"
 _ONLY_WHAT_IS_NAMED: Final = "Server does not allow request for unadvertised object"
 
 
@@ -70,6 +71,11 @@ async def checkout(
         )
     if _NO_REVISION.fullmatch(origin.revision):
         raise NotAvailableError(f"{origin.url}: not a revision: {origin.revision!r}")
+    for text in (origin.url, origin.revision, origin.root_directory, *origin.sparse_checkout):
+        try:
+            os.fsencode(text)
+        except UnicodeError as error:
+            raise NotAvailableError(f"{text!r} is nothing that git can be told") from error
     async with (
         bounded(directory, origin.url, seconds=time_limit, size=size_limit),
         tunnel_for(origin.url, public) as tunnel,
@@ -88,7 +94,7 @@ class _Way:
     """What to fetch, with its history or ``alone``, and what the revision is called thereafter."""
 
     what: tuple[str, ...]
-    name: str = "FETCH_HEAD"
+    name: str = _FETCHED
     alone: bool = False
 
 
@@ -103,6 +109,7 @@ class _Checkout:
     git: Git
     origin: GitCheckout
     url: str
+    failures: list[SourceError] = field(default_factory=list)
 
     async def fill(self) -> None:
         """Fill the directory with the revision's files, and with those of its submodules."""
@@ -122,14 +129,17 @@ class _Checkout:
     async def _by_hash(self, digits: str) -> str:
         """Fetch the commit, tag or tree of this hash."""
         await self._begin(_OBJECT_FORMATS[len(digits)])
-        try:
-            return await self._first_good(_Way((digits,), alone=True))
-        except NotAvailableError as error:
-            # Plain files know no shallow clones, but each object by its hash.
-            others = [_Way((digits,)), _Way(_BRANCHES_AND_TAGS, digits)]
-            if _ONLY_WHAT_IS_NAMED in error.message:
-                others.append(_Way(_ALL_REFERENCES, digits))
-        return await self._first_good(*others)
+        if await self._works(_Way((digits,), alone=True)):
+            return _FETCHED
+        only_what_is_named = _ONLY_WHAT_IS_NAMED in self.failures[-1].message
+        # Plain files know no shallow clones, but each object by its hash.
+        if await self._works(_Way((digits,))):
+            return _FETCHED
+        if await self._works(_Way(_BRANCHES_AND_TAGS, digits)) or (
+            only_what_is_named and await self._works(_Way(_ALL_REFERENCES, digits))
+        ):
+            return digits
+        raise self._failure()
 
     async def _by_name(self, name: str, *, branch: str | None = None) -> str:
         """Fetch what a reference names, or a branch where there is no such reference.
@@ -137,14 +147,13 @@ class _Checkout:
         As for nix-prefetch-git, a reference whose name only begins so is as good.
         """
         await self._begin(_OBJECT_FORMATS[40])
-        try:
-            return await self._first_good(_Way((name,), alone=True))
-        except NotAvailableError:
-            digits = await self._listed(rb"(\w+)\t" + re.escape(os.fsencode(name)))
-            if digits is None and branch is not None:
-                digits = await self._listed(rb"(\w+)\t" + re.escape(os.fsencode(branch)) + rb"\n")
-            if digits is None:
-                raise
+        if await self._works(_Way((name,), alone=True)):
+            return _FETCHED
+        digits = await self._listed(rb"(\w+)\t" + re.escape(os.fsencode(name)))
+        if digits is None and branch is not None:
+            digits = await self._listed(rb"(\w+)\t" + re.escape(os.fsencode(branch)) + rb"\n")
+        if digits is None:
+            raise self._failure()
         return await self._by_hash(digits)
 
     async def _by_abbreviation(self, abbreviation: str) -> str:
@@ -155,7 +164,9 @@ class _Checkout:
             digits = await self._listed(pattern)
             if digits is not None:
                 return await self._by_hash(digits)
-        return await self._first_good(_Way(_BRANCHES_AND_TAGS, abbreviation))
+        if await self._works(_Way(_BRANCHES_AND_TAGS, abbreviation)):
+            return abbreviation
+        raise self._failure()
 
     async def _begin(self, object_format: str) -> None:
         """Make an empty repository, in place of one that was made before."""
@@ -168,45 +179,43 @@ class _Checkout:
             mode = "--cone" if self.origin.sparse_cone else "--no-cone"
             file = self.git.directory / ".git" / "patterns"
             text = "".join(f"{pattern}\n" for pattern in patterns)
-            await asyncio.to_thread(file.write_text, text, errors="surrogateescape")
+            await asyncio.to_thread(file.write_bytes, os.fsencode(text))
             await self.git.run("sparse-checkout", "set", mode, "--stdin", stdin=file)
 
-    async def _first_good(self, *ways: _Way) -> str:
-        """Fetch in the first way that works; what the revision is called then.
+    async def _works(self, way: _Way) -> bool:
+        """Whether the revision can be fetched this way, as it is then; why not is kept.
 
         Raises:
-            SourceError: none works; of the last way, or the last one that may work later.
+            UnreachableError: no way works.
 
         """
-        failure: SourceError | None = None
-        for way in ways:
-            try:
-                await self._fetch(way)
-            except UnreachableError:
-                raise
-            except SourceError as error:
-                if not isinstance(failure, TransientError) or isinstance(error, TransientError):
-                    failure = error
-            else:
-                return way.name
-        assert failure is not None
-        raise failure
-
-    async def _fetch(self, way: _Way) -> None:
         options = ["--depth=1"] if way.alone else []
-        if self.origin.sparse_checkout:
-            if way.alone:
+        try:
+            if self.origin.sparse_checkout and way.alone:
                 # Files that are not to be there need not be downloaded either.
                 options.append("--filter=blob:none")
-            else:
+            elif self.origin.sparse_checkout:
                 # A server of plain files would be asked for what is missing without an end.
                 await self.git.run("remote", "remove", "origin")
                 await self.git.run("remote", "add", "origin", self.url)
-        await self.git.run("fetch", "--quiet", "--no-tags", *options, "origin", *way.what)
+            await self.git.run("fetch", "--quiet", "--no-tags", *options, "origin", *way.what)
+        except UnreachableError:
+            raise
+        except SourceError as error:
+            self.failures.append(error)
+            return False
         try:
             await self.git.run("rev-parse", "--quiet", "--verify", f"{way.name}^{{tree}}")
-        except NotAvailableError as error:
-            raise NotAvailableError(f"{self.origin.revision} is no commit, tag or tree") from error
+        except NotAvailableError:
+            revision = self.origin.revision
+            self.failures.append(NotAvailableError(f"{revision} is no commit, tag or tree there"))
+            return False
+        return True
+
+    def _failure(self) -> SourceError:
+        """Why no way works: of the last one, or of the last that may work another time."""
+        transient = (each for each in reversed(self.failures) if isinstance(each, TransientError))
+        return next(transient, self.failures[-1])
 
     async def _listed(self, pattern: bytes) -> str | None:
         """The hash, a pattern's group, of the first of the server's references that matches."""
