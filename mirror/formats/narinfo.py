@@ -46,7 +46,10 @@ _Value = TypeVar("_Value")
 _SIGNATURE: Final = "Sig"
 _SIGNATURE_VALUE: Final = re.compile(r"[^:\s]+:[A-Za-z0-9+/]{85}[AQgw]==")
 """A key's name, and the 64 bytes of an Ed25519 signature, in the one form that they have."""
-_MALFORMED_SIGNATURE: Final = re.compile(rb"^Sig: (?![^:\n]+:[A-Za-z0-9+/]{86}==$)", re.MULTILINE)
+_MALFORMED_SIGNATURE: Final = re.compile(
+    rb"^Sig:.(?![^:\n]+:[A-Za-z0-9+/]{2,}(=.*)?$)", re.MULTILINE
+)
+"""Not of a name and base64; what keys of another kind sign is as long as it likes."""
 _NO_DERIVER: Final = "unknown-deriver"
 _COMPRESSION_IF_ABSENT: Final = "bzip2"
 _SIZE: Final = re.compile(r"\+?0*([0-9]{1,20})")

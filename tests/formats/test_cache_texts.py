@@ -13,7 +13,12 @@ from mirror.errors import FormatError
 from mirror.formats.cache_info import CacheInfo, parse_cache_info, print_cache_info
 from mirror.formats.compression import METHODS
 from mirror.formats.hashes import Hash
-from mirror.formats.narinfo import NarInfo, parse_narinfo, print_narinfo
+from mirror.formats.narinfo import (
+    NarInfo,
+    has_malformed_signature,
+    parse_narinfo,
+    print_narinfo,
+)
 from mirror.formats.path_info import PathInfo
 from mirror.formats.store_path import StorePath
 
@@ -201,6 +206,17 @@ def test_signatures_that_are_none_are_left_out(signature: str) -> None:
     narinfo = parse(f"{BASE}Sig: {signature}\nSig: {good}\n")
     assert narinfo.info.signatures == (good,)
     assert print_narinfo(narinfo).count(b"Sig: ") == 1
+
+
+@pytest.mark.parametrize(
+    ("signature", "is_malformed"),
+    [
+        *((f"a:{'A' * 86}==", False), ("a b:AA==", False), (f"a:{'A' * 128}", False)),
+        *(("", True), ("a", True), (":AAAA", True), ("a:", True), ("a:!!", True), ("a:A*A", True)),
+    ],
+)
+def test_a_signature_that_nix_cannot_read_is_found(signature: str, is_malformed: bool) -> None:
+    assert has_malformed_signature(f"{BASE}Sig: {signature}\n".encode()) is is_malformed
 
 
 @pytest.mark.parametrize("between", [" ", "$", "\t"])

@@ -238,6 +238,11 @@ class Writing:
         """Whether a signature is malformed, beside a good one: the newest Nix refuses it all."""
         return self.fields["Sig"] in {"empty", "malformed"}
 
+    @property
+    def has_location_at_rest(self) -> bool:
+        """Whether it names the NAR's file, as it has to in a directory."""
+        return self.fields["URL"] == "right"
+
     def refers_to(self, path: StorePath, common: StorePath) -> tuple[StorePath, ...]:
         """What the path refers to, which is signed with it."""
         match self.fields["References"]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from rig.cache_answers import CACHE_INFO, KEY, SERVERS, Answers, Asked
+from rig.cache_answers import CACHE_INFO, KEY, SERVERS, Answers, Asked, text
 from rig.made_paths import put_as
 from rig.narinfo_texts import Subject, Writing, writings
 from rig.odd_answers import CONTENTS, INFOS, LOCATIONS, NEW, OLD, STATUSES
@@ -24,6 +24,7 @@ from rig.running import ScratchStore, run
 from rig.servers import Server
 
 from mirror.destinations import CacheDirectory
+from mirror.destinations.presence import presence
 from mirror.errors import SourceError
 from mirror.formats.hashes import Hash
 from mirror.formats.narinfo import parse_narinfo
@@ -136,6 +137,21 @@ async def test_answers(nixes: Mapping[str, Nix], tmp_path: Path, cases: Sequence
         await asyncio.to_thread(read_by_both, nixes, tmp_path / "kept", tmp_path)
 
 
+async def there_at_rest(
+    files: Mapping[Asked, tuple[bytes, bytes]], directory: Path, *, is_old: bool
+) -> set[str]:
+    """What ``check`` says Nix gets of a directory whose narinfos and NARs became these."""
+    async with CacheDirectory.open(directory) as cache:
+        for asked in files:
+            (directory / f"{asked.hash_part}.narinfo").write_bytes(text(asked.lines()))
+        cache._checksums.record()
+        for asked, (narinfo, nar) in files.items():
+            (directory / f"{asked.hash_part}.narinfo").write_bytes(narinfo)
+            (directory / f"nar/{asked.hash_part}.nar").write_bytes(nar)
+        cache.look_as(trusted_keys=[str(KEY.public)], detects_compression=is_old)
+        return set((await presence(cache, [asked.path for asked in files])).there)
+
+
 @settings(
     max_examples=BATCHES,
     derandomize=True,
@@ -157,25 +173,36 @@ async def compare(nixes: Mapping[str, Nix], batch: Sequence[Writing], directory:
         common.on("nix-cache-info", CACHE_INFO)
         common.has()
         asked: dict[Asked, Writing] = {}
+        files = {common: (text(common.lines()), common.nar)}
         for number, writing in enumerate(batch):
             one = ask(name=f"text-{number}")
             one.references = writing.refers_to(one.path, common.path)
+            narinfo = writing.text(Subject(one, writing.method, common.path))
+            files[one] = narinfo, one.packed(writing.method)
+            one.says(narinfo)
             one.gives(one.packed(writing.method))
-            one.says(writing.text(Subject(one, writing.method, common.path)))
             asked[one] = writing
-        here = await taken_here([common, *asked], directory / "kept")
+        here = await taken_here(files, directory / "kept")
         for version, nix in nixes.items():
             store = ScratchStore(directory / version)
             these = [each for each in asked if version == OLD or not asked[each].crashes_newest]
             there = await asyncio.to_thread(taken_by_nix, nix, [common, *these], store)
             store.remove()
+            at_rest = await there_at_rest(
+                files, directory / f"{version}-at-rest", is_old=version == OLD
+            )
             assert common.path in there
             for each in these:
-                is_taken, writing = each.path in there, asked[each]
-                if version == OLD:
-                    is_excepted = is_taken and writing.is_detected
-                else:
-                    is_excepted = not is_taken and writing.has_malformed_signature
-                why = here[each.path]
-                assert is_taken == (why is None) or is_excepted, (version, is_taken, why, writing)
+                judge(asked[each], version, each.path in there, here[each.path])
+                if asked[each].has_location_at_rest and not asked[each].has_malformed_signature:
+                    assert (each.path in at_rest) == (each.path in there), (version, asked[each])
         await asyncio.to_thread(read_by_both, nixes, directory / "kept", directory)
+
+
+def judge(writing: Writing, version: str, is_taken: bool, why: str | None) -> None:
+    """See that Nix and we decide alike of a narinfo, which we refuse for ``why``, save for this."""
+    if version == OLD:
+        is_excepted = is_taken and writing.is_detected
+    else:
+        is_excepted = not is_taken and writing.has_malformed_signature
+    assert is_taken == (why is None) or is_excepted, (version, is_taken, why, writing)
