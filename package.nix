@@ -16,8 +16,8 @@ python3Packages.buildPythonApplication {
       aiohttp
       brotli
       httpx
-      httpx-aiohttp
       pynacl
+      pycurl
       tqdm
       typer
     ]

@@ -7,7 +7,7 @@ password or a token, or from this machine's own files, may not, unless its owner
 from __future__ import annotations
 
 import contextlib
-import netrc
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -79,9 +79,10 @@ def credentials(access_tokens: frozenset[str], netrc_file: Path | None) -> Crede
     hosts: set[str] = {each.lower().strip("/") for each in access_tokens}
     for_all = False
     if netrc_file is not None:
-        # What cannot be read here is not sent by anybody, or stops the run elsewhere.
-        with contextlib.suppress(OSError, ValueError, netrc.NetrcParseError):
-            named = netrc.netrc(str(netrc_file)).hosts
-            for_all = "default" in named
-            hosts |= {each.lower() for each in named}
+        # What cannot be read here is not sent by anybody, or stops the run elsewhere. What is no
+        # netrc is read nevertheless, as curl does: rather a host too many than one too few.
+        with contextlib.suppress(OSError):
+            words = [word.strip('"') for word in netrc_file.read_text("latin-1").lower().split()]
+            for_all = "default" in words
+            hosts |= {host for word, host in itertools.pairwise(words) if word == "machine"}
     return Credentials(frozenset(hosts), for_all)

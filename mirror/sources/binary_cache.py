@@ -36,7 +36,7 @@ from mirror.formats.verify import Claim
 from mirror.masking import without_secrets
 from mirror.planning.refusals import WRONG, Refusal
 from mirror.planning.vouching import follows_from_its_content
-from mirror.sources.http.errors import ChangedError, MissingError
+from mirror.sources.errors import ChangedError, MissingError
 from mirror.sources.interface import Nar
 from mirror.sources.made import DOWNLOAD_CAP
 from mirror.sources.nar_location import nar_location
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
     from mirror.formats.path_info import PathInfo
     from mirror.formats.store_path import StorePath
-    from mirror.sources.http import HttpClient
+    from mirror.sources.http.client import HttpClient
     from mirror.sources.interface import Wanted
     from mirror.sources.memory import Memory
 

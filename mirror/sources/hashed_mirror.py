@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mirror.planning.fixed_outputs import FixedOutput
-    from mirror.sources.http import HttpClient
+    from mirror.sources.http.client import HttpClient
     from mirror.sources.interface import Nar, Wanted
 
 TARBALLS: Final = "https://tarballs.nixos.org"

@@ -30,8 +30,8 @@ from mirror.formats.path_info import PathInfo
 from mirror.formats.verify import Claim
 from mirror.masking import without_secrets
 from mirror.sources.chunks import in_chunks
+from mirror.sources.errors import ChangedError
 from mirror.sources.filesystem import file_contents
-from mirror.sources.http.errors import ChangedError
 from mirror.sources.interface import Nar
 from mirror.threads import in_thread
 
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     )
 
     from mirror.planning.fixed_outputs import FixedOutput
-    from mirror.sources.http import HttpClient
+    from mirror.sources.http.client import HttpClient
 
 MORE_ROOM: Final = "give it room, or name another directory with TMPDIR"
 """What to do about a scratch directory that is too small."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from mirror.sources.http import HttpClient
+    from mirror.sources.http.client import HttpClient
     from mirror.sources.interface import Nar, Wanted
 
 DEFAULT_URL: Final = "https://archive.softwareheritage.org"

@@ -13,7 +13,7 @@ from mirror.destinations import NixStore
 from mirror.errors import DestinationError, ToolError
 from mirror.nix import daemon
 from mirror.sources.binary_cache import BinaryCache
-from mirror.sources.http import HttpClient, HttpSettings
+from mirror.sources.http.settings import HttpSettings
 from mirror.sources.local_store import LocalStore
 from mirror.sync.kept_derivations import read_graph, reader
 from mirror.temporaries import remove_left_behind, remove_tree, temporary_directory
@@ -162,6 +162,8 @@ async def kept(destination: CacheDirectory | NixStore, nix: Nix) -> AsyncIterato
         async with daemon.connect(nix, destination.store) as connection:
             yield LocalStore(connection, destination.store)
         return
+    from mirror.sources.http.client import HttpClient  # noqa: PLC0415 - start-up time
+
     async with HttpClient(HttpSettings()) as client:
         url = f"file://{quote(str(destination.path))}?trusted=true"
         yield _KeptHere(await BinaryCache.connect(url, client))

@@ -29,7 +29,7 @@ from mirror.errors import (
 )
 from mirror.formats.verify import NarVerifier
 from mirror.masking import without_secrets
-from mirror.sources.http.errors import ChangedError
+from mirror.sources.errors import ChangedError
 from mirror.sync.report import Outcome
 from mirror.threads import in_thread
 

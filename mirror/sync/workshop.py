@@ -23,8 +23,8 @@ from mirror.sources.binary_cache import BinaryCache
 from mirror.sources.builder import Builder
 from mirror.sources.caches import Caches
 from mirror.sources.hashed_mirror import TARBALLS, HashedMirrors
-from mirror.sources.http import HttpClient, HttpSettings
 from mirror.sources.http.pace import RateLimiter
+from mirror.sources.http.settings import HttpSettings
 from mirror.sources.inquiry import ask_urls, is_published_as_it_is, origin_urls
 from mirror.sources.local_store import LocalStore
 from mirror.sources.memory import Memory
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from mirror.nix.stores import StoreLocation
     from mirror.planning.fixed_outputs import FixedOutput
     from mirror.sources import Source, Wanted
+    from mirror.sources.http.client import HttpClient
     from mirror.sources.inquiry import Finding
     from mirror.sync.report import Observer
 
@@ -163,6 +164,8 @@ async def open_workshop(
         ToolError: Nix does not tell its settings, or its store cannot be opened.
 
     """
+    from mirror.sources.http.client import HttpClient  # noqa: PLC0415 - start-up time
+
     settings, store = await _settings_and_store(nix, options.store)
     trusted = settings.trusted_public_keys if options.trusted_keys is None else options.trusted_keys
     keys = _trusted_keys(trusted)

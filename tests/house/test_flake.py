@@ -77,7 +77,7 @@ STUB = """
 }
 """
 PYTHON_PACKAGES = (
-    *("aiofiles", "aiohttp", "backports-zstd", "brotli", "hatchling", "httpx", "httpx-aiohttp"),
+    *("aiofiles", "aiohttp", "backports-zstd", "brotli", "hatchling", "httpx", "pycurl"),
     *(
         "hypothesis",
         "pynacl",

@@ -31,10 +31,10 @@ def test_each_module_can_be_imported_first() -> None:
     assert completed.returncode == 0, completed.stderr
 
 
-def test_no_command_waits_for_what_only_help_is_drawn_with() -> None:
+def test_a_command_that_asks_nobody_does_not_wait_for_what_asks() -> None:
     loaded = "import mirror.cli.commands, sys; print(*sys.modules)"
     modules = subprocess.run(
         [sys.executable, "-c", loaded], cwd=PROJECT, capture_output=True, text=True, check=True
     ).stdout.split()
-    assert "httpx" in modules
-    assert not {"rich", "pygments"} & set(modules)
+    assert "mirror.sync.workshop" in modules
+    assert not {"httpx", "pycurl", "rich", "pygments"} & set(modules)

@@ -33,7 +33,7 @@ SPELLINGS = {
     "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",
     "Python Software Foundation License": "PSF-2.0",
 }
-READ_BY_HAND = {"httpx-aiohttp": "BSD-3-Clause", "atheris": "Apache-2.0"}
+READ_BY_HAND = {"atheris": "Apache-2.0"}
 """Those whose metadata has the licence's whole text, or nothing."""
 
 
@@ -126,8 +126,11 @@ def licences_of(name: str, metadata: importlib.metadata.PackageMetadata) -> set[
         return {READ_BY_HAND[name]}
     fields = ("License-Expression", "License")
     if expression := next((metadata[each] for each in fields if each in metadata), ""):
-        # All of it has to be allowed, also what one may choose.
-        return {SPELLINGS.get(part, part) for part in re.split(" AND | OR ", expression)}
+        found: set[str] = set()
+        for part in expression.split(" AND "):
+            choice = {SPELLINGS.get(each, each) for each in part.split(" OR ")}
+            found |= (choice & ALLOWED) or choice
+        return found
     marks = (each.split(" :: ") for each in metadata.get_all("Classifier") or [])
     return {SPELLINGS.get(mark[-1], mark[-1]) for mark in marks if mark[0] == "License"}
 

@@ -12,7 +12,7 @@ from mirror.destinations import CacheDirectory, NixStore
 from mirror.nix.stores import StoreLocation
 from mirror.planning.list_file import parse_list
 from mirror.shipped import shipped_edits
-from mirror.sources.http import HttpSettings
+from mirror.sources.http.settings import HttpSettings
 from mirror.sync.refresh import refreshed
 from mirror.sync.run import Synced, sync
 from mirror.sync.workshop import Workshop, WorkshopOptions, open_workshop
@@ -29,9 +29,7 @@ if TYPE_CHECKING:
     from mirror.planning.targets import Target
     from mirror.sync.report import Outcome
 
-QUICK = HttpSettings(
-    attempts=2, first_pause=0.01, silence_seconds=5, speed_seconds=5, connect_seconds=20
-)
+QUICK = HttpSettings(attempts=2, first_pause=0.01, speed_seconds=5, connect_seconds=20)
 """It asks servers of its own process, which answer late while a busy machine plans, or hashes."""
 
 

@@ -14,12 +14,10 @@ if TYPE_CHECKING:
 OLD: Final = "2.8"
 NEW: Final = "newest"
 
-_NOT_SAID: Final = "no server says 201 of what it has, and nobody asked for a part of it"
+_NOT_SAID: Final = "nobody asked for a part of it"
 _FOLLOWING: Final = "Nix does not look at what follows the NAR; nobody vouches for it"
 _DETECTED: Final = "2.8 looks what the file is; newer ones refuse what is not as the narinfo says"
 _ELSEWHERE: Final = "a narinfo could make its reader ask any host of its own network"
-_SPACED: Final = "no URL has a space; it is sent escaped"
-_EMPTY: Final = "204 is no answer to what a cache is"
 
 
 def says(**changes: str) -> Callable[[Asked], None]:
@@ -112,8 +110,8 @@ STATUSES: Final = [
         for n in (400, 401, 500, 503, 511)
     ),
     *(
-        Answers(name=f"whole-{n}", give=narinfo(whole(n)), unlike={OLD: _NOT_SAID, NEW: _NOT_SAID})
-        for n in (201, 206)
+        Answers(name=f"whole-{n}", give=narinfo(whole(n)), unlike=unlike)
+        for n, unlike in ((201, {}), (206, {OLD: _NOT_SAID, NEW: _NOT_SAID}))
     ),
     *(Answers(name=f"nar-{n}", give=file(status(n))) for n in (200, 204, 403, 404, 410)),
     *(Answers(name=f"nar-{n}", give=file(status(n)), alone=True) for n in (400, 401, 500)),
@@ -190,7 +188,6 @@ LOCATIONS: Final = [
         name="url-spaced",
         give=at(lambda _: "nar/s s.nar", "nar/s%20s.nar"),
         alone=True,
-        unlike={OLD: _SPACED, NEW: _SPACED},
     ),
     Answers(name="url-missing", give=says(URL="")),
 ]
@@ -214,7 +211,6 @@ INFOS: Final = [
         give=Asked.has,
         alone=name == "broken",
         info=info,
-        unlike={OLD: _EMPTY, NEW: _EMPTY} if name == "none" else {},
     )
     for name, info in _INFOS.items()
 ]

@@ -5,16 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from mirror.sources.http import HttpSettings
+from mirror.sources.http.settings import HttpSettings
 
-PATIENT: Final = HttpSettings(
-    connect_seconds=60, silence_seconds=60, answer_seconds=60, speed_seconds=60
-)
+PATIENT: Final = HttpSettings(connect_seconds=60, answer_seconds=60, speed_seconds=60)
 """For all that is not about time: it never gives up since the machine is busy."""
 
-QUICK: Final = HttpSettings(
-    connect_seconds=2, silence_seconds=0.3, speed_seconds=0.3, least_bytes_per_second=100_000
-)
+QUICK: Final = HttpSettings(connect_seconds=2, speed_seconds=1, least_bytes_per_second=100_000)
 """For servers that let a client wait: what comes of it is expected, however late it comes."""
 
 

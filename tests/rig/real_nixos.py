@@ -21,7 +21,7 @@ from mirror.planning.graph import Graph
 from mirror.planning.list_file import parse_list
 from mirror.planning.targets import PathInstallable
 from mirror.shipped import shipped_edits
-from mirror.sources.http import HttpSettings
+from mirror.sources.http.settings import HttpSettings
 from mirror.sync.workshop import WorkshopOptions
 from rig.invented_cache import invent
 

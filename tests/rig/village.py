@@ -22,7 +22,7 @@ from mirror.formats.signing import SecretKey
 from mirror.formats.store_path import StorePath
 from mirror.nix.stores import StoreLocation
 from mirror.planning.list_file import parse_list
-from mirror.sources.http import HttpSettings
+from mirror.sources.http.settings import HttpSettings
 from mirror.sync.run import Synced, sync
 from mirror.sync.workshop import WorkshopOptions, open_workshop
 from rig.bench import Recorder
@@ -50,7 +50,6 @@ PRIVATE: Final = "127.0.0.2"
 IMPATIENT: Final = HttpSettings(
     attempts=2,
     first_pause=0.01,
-    silence_seconds=3,
     speed_seconds=3,
     answer_seconds=5,
     connect_seconds=5,

@@ -6,7 +6,7 @@ import pytest
 from rig.patience import PATIENT, QUICK, Pauses
 from rig.servers import Server
 
-from mirror.sources.http import HttpClient
+from mirror.sources.http.client import HttpClient
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -10,8 +10,8 @@ from rig.patience import PATIENT
 from rig.servers import Reply, Server
 
 from mirror.errors import NotAvailableError
-from mirror.sources.http import HttpClient
 from mirror.sources.http.addresses import is_public
+from mirror.sources.http.client import HttpClient
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -31,7 +31,7 @@ from mirror.formats.narinfo import parse_narinfo
 from mirror.formats.signing import TrustedKeys
 from mirror.sources.binary_cache import BinaryCache
 from mirror.sources.caches import Caches
-from mirror.sources.http import HttpClient
+from mirror.sources.http.client import HttpClient
 from mirror.sources.interface import Wanted
 
 if TYPE_CHECKING:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from mirror.formats.narinfo import NarInfo
     from mirror.formats.verify import VerifiedPath
     from mirror.nix.command import Nix
-    from mirror.sources.http import HttpClient
+    from mirror.sources.http.client import HttpClient
 
 OF_THE_FILE = {"url", "file_size", "file_hash"}
 COMPRESSIONS = ("none", "xz", "zstd", "bzip2", "gzip", "br")

@@ -10,10 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-import aiohttp
-import httpx
 import pytest
-from aiohttp import http_exceptions
 from rig.patience import PATIENT, QUICK, Pauses
 from rig.servers import RANGE, Reply, Request, Server
 
@@ -26,9 +23,10 @@ from mirror.errors import (
     TransientError,
 )
 from mirror.sources.chunks import CHUNK_SIZE
-from mirror.sources.http import HttpClient, HttpSettings
-from mirror.sources.http.errors import FOREIGN, MissingError, translate
+from mirror.sources.errors import MissingError
+from mirror.sources.http.client import HttpClient
 from mirror.sources.http.pace import RateLimiter
+from mirror.sources.http.settings import HttpSettings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -282,7 +280,7 @@ async def test_a_cap_bounds_what_is_read(client: HttpClient, server: Server) -> 
             b"".join([chunk async for chunk in chunks])
 
 
-@pytest.mark.parametrize("reply", [Reply(body=BODY, hang=True), Reply(hang_first=True)])
+@pytest.mark.parametrize("reply", [Reply(body=bytes(9), hang=True), Reply(hang_first=True)])
 async def test_silence_times_out(quick_client: HttpClient, server: Server, reply: Reply) -> None:
     """The server never says more: that this ends at all is what shows it."""
     url = server.on("/a", reply)
@@ -295,9 +293,9 @@ async def test_silence_times_out(quick_client: HttpClient, server: Server, reply
 async def test_a_head_that_does_not_end_is_given_up(server: Server, sent: bytes) -> None:
     before = b"" if sent.endswith(b"\n") else b"HTTP/1.1 200 OK\r\nX: "
     url = server.on("/a", Reply(raw=before, body=sent, endless=True, piece=99, pause=0.05))
-    settings = replace(QUICK, silence_seconds=5, answer_seconds=0.5)
+    settings = replace(QUICK, speed_seconds=5, answer_seconds=0.5)
     async with HttpClient(settings, sleep=Pauses()) as client:
-        with pytest.raises(TransientError, match="no whole answer within"):
+        with pytest.raises(TransientError, match="timed out after"):
             await client.get_small(url, cap=100)
     assert len(server.requests) == 2
 
@@ -306,14 +304,14 @@ async def test_a_small_answer_is_not_waited_for_as_long_as_its_size_allows(serve
     url = server.on("/a", Reply(body=bytes(100_000), piece=100, pause=0.02))
     settings = replace(QUICK, least_bytes_per_second=1, answer_seconds=0.5)
     async with HttpClient(settings, sleep=Pauses()) as client:
-        with pytest.raises(TransientError, match="too slow for a small answer"):
+        with pytest.raises(TransientError, match="timed out after"):
             await client.get_small(url, cap=200_000)
     assert len(server.requests) == 2
 
 
 async def test_a_drip_is_given_up(quick_client: HttpClient, server: Server) -> None:
     url = server.on("/a", Reply(body=BODY, piece=100, pause=0.05))
-    with pytest.raises(TransientError, match="slower than"):
+    with pytest.raises(TransientError, match="too slow"):
         await read(quick_client, url)
 
 
@@ -324,7 +322,7 @@ async def test_what_is_none_of_the_body_is_not_waited_for(
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     url = server.on("/a", Reply(raw=head + begun, body=b"0" * 99, endless=True, pause=0.05))
     for asking in (quick_client.get_small(url, cap=100), read(quick_client, url)):
-        with pytest.raises(TransientError, match="slower than"):
+        with pytest.raises(TransientError, match=r"too slow|hex-length"):
             await asking
 
 
@@ -335,7 +333,7 @@ async def test_what_is_none_of_the_body_is_not_waited_for(
         b"HTTP/1.1 2",
         b"nonsense\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab",
-        b"HTTP/1.1 200 OK\r\nX: " + b"a" * 100_000 + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: " + b"a" * 200_000 + b"\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: nine\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab",
@@ -371,11 +369,19 @@ async def test_redirects_are_followed(client: HttpClient, server: Server) -> Non
 async def test_an_unwanted_answer_in_drips_is_not_waited_for(
     client: HttpClient, server: Server
 ) -> None:
-    drips = Reply(status=404, body=bytes(100), piece=1, pause=3600)
-    absent = server.on("/absent", drips)
-    moved = server.on("/moved", replace(drips, status=302, headers={"Location": absent}))
+    url = server.on("/absent", Reply(status=404, body=bytes(100), piece=1, pause=3600))
     with pytest.raises(MissingError):
-        await client.get_small(moved, cap=9)
+        await client.get_small(url, cap=9)
+
+
+async def test_nor_is_a_redirect_that_does_not_end(server: Server) -> None:
+    url = server.on(
+        "/a",
+        Reply(status=302, headers={"Location": "/b"}, body=bytes(9999), length=False, endless=True),
+    )
+    async with HttpClient(replace(PATIENT, attempts=1)) as client:
+        with pytest.raises(TransientError, match="a body without end"):
+            await client.get_small(url, cap=9)
 
 
 async def test_cookies_are_not_kept(client: HttpClient, server: Server) -> None:
@@ -443,9 +449,9 @@ async def test_credentials_come_from_the_netrc_file_and_go_to_its_host_only(
     assert "authorization" not in server.requests[1].headers
 
 
-def test_a_netrc_file_that_cannot_be_read_is_a_bad_request(tmp_path: Path) -> None:
+def test_a_netrc_that_is_no_file_is_a_bad_request(tmp_path: Path) -> None:
     netrc = tmp_path / "netrc"
-    netrc.write_text("mashine 127.0.0.1")
+    os.mkfifo(netrc)
     with pytest.raises(RequestError, match="netrc"):
         HttpClient(HttpSettings(netrc=netrc))
 
@@ -474,12 +480,15 @@ async def test_the_proxy_of_one_host_is_not_that_of_another(
             await client.get_small("http://cache.invalid/a", cap=100)
 
 
-@pytest.mark.parametrize("proxy", ["http://[::1", "http://a\x1b[31m/", "ftp://proxy/"])
-async def test_a_proxy_that_is_none_is_named(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+@pytest.mark.parametrize("proxy", ["http://me:secret@[::1", "http://a\x1b[31m/", "ftp://proxy/"])
+async def test_a_proxy_that_is_none_is_named(
+    client: HttpClient, monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
     monkeypatch.setenv("http_proxy", proxy)
-    with pytest.raises(RequestError, match="the proxy of the environment") as caught:
-        HttpClient()
+    with pytest.raises(NotAvailableError, match="the proxy of the environment") as caught:
+        await client.get_small("http://cache.invalid/a", cap=100)
     assert "http_proxy" in str(caught.value.hint)
+    assert "secret" not in caught.value.message
 
 
 async def test_a_host_is_asked_so_many_things_at_once_and_no_more(server: Server) -> None:
@@ -561,6 +570,7 @@ async def test_a_certificate_that_nobody_vouches_for_is_refused(
 
 
 def test_certificates_that_are_not_there_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NIX_SSL_CERT_FILE", raising=False)
     monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/certificates.pem")
     with pytest.raises(ToolError) as raised:
         HttpClient(HttpSettings())
@@ -575,29 +585,3 @@ async def test_leaving_a_stream_early_leaves_the_client_usable(
         async with client.stream(url) as chunks:
             await anext(chunks)
     assert await read(client, url) == BODY
-
-
-def every_exception() -> list[type[Exception]]:
-    pending: list[type[Exception]] = [
-        httpx.HTTPError,
-        httpx.InvalidURL,
-        httpx.StreamError,
-        httpx.CookieConflict,
-        aiohttp.ClientError,
-        http_exceptions.HttpProcessingError,
-    ]
-    found = []
-    while pending:
-        kind = pending.pop()
-        found.append(kind)
-        pending.extend(kind.__subclasses__())
-    return sorted(set(found), key=lambda kind: kind.__name__)
-
-
-@pytest.mark.parametrize("kind", every_exception())
-def test_every_error_of_both_libraries_becomes_one_of_ours(kind: type[Exception]) -> None:
-    # Each wants other arguments, and its text uses them.
-    members = {"__init__": lambda _: None, "__str__": lambda _: "words"}
-    error = type(kind.__name__, (kind,), members)()
-    assert isinstance(error, FOREIGN)
-    assert isinstance(translate(error, "http://a/"), SourceError)

@@ -9,8 +9,9 @@ from rig.servers import Reply, Server
 
 from mirror.errors import NotAvailableError
 from mirror.formats import nar
-from mirror.sources.http import HttpClient, HttpSettings
-from mirror.sources.http.errors import GoneError
+from mirror.sources.errors import GoneError
+from mirror.sources.http.client import HttpClient
+from mirror.sources.http.settings import HttpSettings
 from mirror.sources.inquiry import ask_urls
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ async def server() -> AsyncIterator[Server]:
 
 @pytest.fixture
 async def client() -> AsyncIterator[HttpClient]:
-    settings = HttpSettings(silence_seconds=2, connect_seconds=2)
+    settings = HttpSettings(connect_seconds=2)
     async with HttpClient(settings) as opened:
         yield opened
 

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from mirror.formats.verify import VerifiedPath
     from mirror.nix.command import Nix
     from mirror.planning.fixed_outputs import Origin
-    from mirror.sources.http import HttpClient
+    from mirror.sources.http.client import HttpClient
     from mirror.sources.interface import Source
 
 CONTENT = b"upstream's source\n" * 5000

@@ -22,7 +22,7 @@ from mirror.planning.fixed_outputs import (
 )
 from mirror.planning.recognise import fixed_output, join
 from mirror.sources.hashed_mirror import HashedMirrors
-from mirror.sources.http import HttpClient
+from mirror.sources.http.client import HttpClient
 from mirror.sources.interface import Wanted
 from mirror.sources.origin import Origins
 

@@ -65,7 +65,7 @@ PLAIN = [
         said=f"more than the {LIMITS.size} bytes it may have",
     ),
     OriginCase(
-        name="circle", serve=moved(lambda place: f"{place.url}/download"), said="10 redirects"
+        name="circle", serve=moved(lambda place: f"{place.url}/download"), said="20 redirects"
     ),
     OriginCase(name="to-a-file", serve=moved(a_file), said="redirected to file:"),
     OriginCase(

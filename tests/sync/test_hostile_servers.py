@@ -214,7 +214,7 @@ CACHES = [
     CacheCase(
         name="endless-narinfo",
         serve=lambda place: place.says(Reply(body=b"X: y\n" * 9999, length=False, endless=True)),
-        said="more than the 16777216 bytes",
+        said="larger than the 16777216 bytes",
     ),
     CacheCase(
         name="endless-nar", serve=reply(length=False, endless=True), said="more than the .* bytes"
@@ -222,12 +222,12 @@ CACHES = [
     CacheCase(
         name="circle-of-redirects",
         serve=moved_to(lambda place: f"{place.url}/nar/x.nar"),
-        said="more than 10 redirects",
+        said="more than 20 redirects",
     ),
     CacheCase(
         name="circle-for-the-narinfo",
         serve=lambda place: place.says(Reply(status=301, headers={"Location": "?again"})),
-        said="more than 10 redirects",
+        said="more than 20 redirects",
     ),
     CacheCase(name="redirect-to-a-file", serve=moved_to(a_file), said="redirected to file:"),
     CacheCase(
@@ -248,11 +248,11 @@ CACHES = [
         said="",
         arrives=True,
     ),
-    CacheCase(name="trickle", serve=reply(piece=10, pause=0.1), said="slower than 1000 bytes"),
+    CacheCase(name="trickle", serve=reply(piece=10, pause=0.1), said="Less than 1000 bytes/sec"),
     CacheCase(
         name="endless-chunk-extension",
         serve=serve(Reply(raw=CHUNKED + b"5;", body=b"x" * 99, endless=True, pause=0.05)),
-        said="slower than 1000 bytes",
+        said="Less than 1000 bytes/sec",
     ),
     CacheCase(name="silence", serve=reply(hang=True), said="timed out"),
     *(
@@ -404,12 +404,12 @@ CACHES = [
     CacheCase(
         name="many-headers",
         serve=raw("200 OK\n" + "X: y\n" * 9999),
-        said="that is no HTTP/1.1: ",
+        said="Too many response headers",
     ),
     CacheCase(
         name="long-header",
-        serve=raw("200 OK\nX: " + "y" * 99_999),
-        said="that is no HTTP/1.1: ",
+        serve=raw("200 OK\nX: " + "y" * 199_999),
+        said="(?i)too large|header",
     ),
     CacheCase(
         name="huge-length",
@@ -419,26 +419,26 @@ CACHES = [
     CacheCase(
         name="absurd-length",
         serve=raw("200 OK\nContent-Length: " + "9" * 5000),
-        said="x.nar: that is no HTTP/1.1: ",
+        said="cut short after 0 bytes",
     ),
     CacheCase(
         name="negative-length",
         serve=raw("200 OK\nContent-Length: -1"),
-        said="x.nar: that is no HTTP/1.1: ",
+        said="Invalid Content-Length",
     ),
     CacheCase(
         name="two-lengths",
         serve=raw("200 OK\nContent-Length: 5\nContent-Length: 6", b"hello!"),
-        said="x.nar: that is no HTTP/1.1: ",
+        said="Invalid Content-Length",
     ),
     CacheCase(
         name="length-and-chunks",
         serve=raw(
             "200 OK\nContent-Length: 5\nTransfer-Encoding: chunked", b"3\r\nhel\r\n0\r\n\r\nhello"
         ),
-        said="x.nar: that is no HTTP/1.1: ",
+        said="cut short after 3 bytes",
     ),
-    CacheCase(name="http-2", serve=serve(Reply(raw=GOAWAY)), said="that is no HTTP/1.1: "),
+    CacheCase(name="http-2", serve=serve(Reply(raw=GOAWAY)), said="Invalid status line|no HTTP"),
     CacheCase(
         name="upgrade-to-http-2",
         serve=raw("101 Switching Protocols\nConnection: Upgrade\nUpgrade: h2c", GOAWAY),
@@ -488,14 +488,14 @@ UNANSWERED = {
         Reply(
             raw=b"", body=b"HTTP/1.1 103 Early Hints\r\n\r\n", endless=True, piece=99, pause=0.05
         ),
-        "no whole answer within 2 seconds",
+        "timed out after 20[0-9]* milliseconds",
     ),
     "tomorrow": (
         Reply(status=429, headers={"Retry-After": DAY}),
         "it asks to wait 86400 s, longer than the 120 s that a run waits",
     ),
-    "no-http": (Reply(raw=GOAWAY), "that is no HTTP/1.1: "),
-    "hangs-up": (Reply(raw=b""), "closed the connection without an answer"),
+    "no-http": (Reply(raw=GOAWAY), "that is no HTTP: "),
+    "hangs-up": (Reply(raw=b""), "the connection was closed without an answer"),
 }
 
 
@@ -505,7 +505,7 @@ def test_where_a_cache_does_not_say_what_it_has_nothing_is_planned(
 ) -> None:
     reply, said = UNANSWERED[name]
     case = CacheCase(name=name, serve=lambda place: place.says(reply), said=said)
-    patience = replace(IMPATIENT, silence_seconds=2, answer_seconds=2)
+    patience = replace(IMPATIENT, answer_seconds=2)
     aftermath = village.run([case], http=patience)
     assert aftermath.synced is None
     assert not aftermath.published

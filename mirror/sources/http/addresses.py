@@ -1,10 +1,10 @@
-"""Which addresses are of the open internet, and connections to no others.
+"""Which addresses are of the open internet.
 
 A server of the open internet has no business inside a network: who follows its redirects there can
 be made to ask a router, a neighbour's printer or a cloud's metadata service whatever it likes. Once
-a public server was asked, its redirects lead to public addresses only. What a name means is decided
-when the connection is made, so a name that means something else a moment later leads nowhere. (Who
-goes through a proxy asks the proxy, and goes where that goes.)
+a public server was asked, its redirects lead to public addresses only. Both are told from the
+address that a connection is made to, whatever its name means a moment later. (Who goes through a
+proxy asks the proxy, and goes where that goes.)
 """
 
 from __future__ import annotations
@@ -17,13 +17,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from aiohttp import AddrInfoType, SocketFactoryType
-
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
-
-
-class PrivateAddressError(OSError):
-    """A connection was to go to an address that is not public."""
 
 
 def is_public(address: str) -> bool:
@@ -50,19 +44,6 @@ async def is_outside(host: str, public: Callable[[str], bool]) -> bool:
     except (OSError, UnicodeError):
         return True
     return any(public(str(address[0])) for *_, address in found)
-
-
-def sockets_to(public: Callable[[str], bool]) -> SocketFactoryType:
-    """What makes the sockets of a connector, and makes none to an address that is not public."""
-
-    def make(target: AddrInfoType) -> socket.socket:
-        family, kind, protocol, _, address = target
-        if not public(str(address[0])):
-            # The same words for every address: of several errors only equal ones stay one.
-            raise PrivateAddressError("its address is not of the open internet")
-        return socket.socket(family, kind, protocol)
-
-    return make
 
 
 def _carried(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:

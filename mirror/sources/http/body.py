@@ -8,34 +8,33 @@ is compared with what was handed on.
 
 from __future__ import annotations
 
-import asyncio
-import math
 import re
-import time
 from typing import TYPE_CHECKING, Final, Self
 from zlib import crc32
 
+from mirror.curl.errors import CurlError
 from mirror.errors import IntegrityError, NotAvailableError, TransientError
 from mirror.sources.chunks import CHUNK_SIZE
-from mirror.sources.http.errors import FOREIGN, ChangedError, TimedOutError, translate
-from mirror.sources.http.pace import MinimumSpeed
+from mirror.sources.errors import ChangedError
+from mirror.sources.http.errors import translate
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from types import TracebackType
 
-    from mirror.sources.http import HttpClient
-    from mirror.sources.http.transport import Answer
+    import httpx
+
+    from mirror.sources.http.client import HttpClient
 
 _CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)")
+_ENCODING: Final = b"content-encoding"
 _SIZE: Final = re.compile(r"[0-9]{1,19}")
 
 
 class Body:
     """An async context manager that is the iterator of its chunks.
 
-    ``encodings`` are the Content-Encodings that the server applied, in its order. The network may
-    be waited for ``patience`` seconds in all.
+    ``encodings`` are the Content-Encodings that the server applied, in its order.
     """
 
     def __init__(
@@ -45,16 +44,14 @@ class Body:
         *,
         expected_size: int | None = None,
         cap: int | None = None,
-        attempts: int | None = None,
-        patience: float = math.inf,
+        any_certificate: bool = False,
     ) -> None:
         self.encodings: tuple[str, ...] = ()
         self._client = client
         self._url = url
         self._wanted_size = expected_size
         self._cap = cap
-        self._attempts = attempts or client.settings.attempts
-        self._patience = patience
+        self._any_certificate = any_certificate
         self._failures = 0
         self._progress = 0
         self._received = 0
@@ -64,10 +61,8 @@ class Body:
         self._checksum_again = 0
         self._size: int | None = None
         self._validator: str | None = None
-        self._answer: Answer | None = None
+        self._answer: httpx.Response | None = None
         self._pieces: AsyncIterator[bytes] | None = None
-        self._failure: TransientError | None = None
-        self._speed = self._new_speed()
 
     async def __aenter__(self) -> Self:
         try:
@@ -77,7 +72,7 @@ class Body:
                 except TransientError as error:
                     await self._failed(error)
         except BaseException:
-            self._disconnect()
+            await self._disconnect()
             raise
         return self
 
@@ -87,7 +82,7 @@ class Body:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._disconnect()
+        await self._disconnect()
 
     def __aiter__(self) -> Self:
         return self
@@ -95,9 +90,6 @@ class Body:
     async def __anext__(self) -> bytes:
         while True:
             try:
-                if self._failure is not None:
-                    failure, self._failure = self._failure, None
-                    raise failure
                 if self._pieces is None:
                     await self._connect()
                 chunk = await self._next_chunk()
@@ -110,8 +102,8 @@ class Body:
 
     async def _failed(self, error: TransientError) -> None:
         """Give the connection up and wait for the next one, or raise ``error``."""
-        self._disconnect()
-        if isinstance(error, ChangedError) or self._attempts == 1:
+        await self._disconnect()
+        if isinstance(error, ChangedError):
             raise error
         # A line that is often cut, but brings a good piece each time, is no failure. Where all has
         # to come again each time it is one: that would take the square of the size.
@@ -121,10 +113,10 @@ class Body:
         self._failures += 1
         await self._client.pause(self._failures, error)
 
-    def _disconnect(self) -> None:
+    async def _disconnect(self) -> None:
         self._pieces = None
         if self._answer is not None:
-            self._answer.close()
+            await self._answer.aclose()
             self._answer = None
 
     async def _connect(self) -> None:
@@ -136,23 +128,21 @@ class Body:
             if resume
             else {}
         )
-        answer = self._answer = await self._client.answer(self._url, headers)
-        if answer.status == 206:  # noqa: PLR2004 - the status that says "a part"
+        answer = self._answer = await self._client.answer(
+            self._url, headers, any_certificate=self._any_certificate
+        )
+        if answer.status_code == 206:  # noqa: PLR2004 - the status that says "a part"
             self._continue_part(answer, asked=resume)
         else:
             self._begin_whole(answer, first=first)
-        self._speed = self._new_speed()
-        self._pieces = answer.pieces()
+        self._pieces = answer.aiter_raw()
 
-    def _begin_whole(self, answer: Answer, *, first: bool) -> None:
+    def _begin_whole(self, answer: httpx.Response, *, first: bool) -> None:
         size = content_length(answer)
         validator = _validator(answer)
         if first:
             self._size, self._validator = size, validator
-            encodings = answer.headers.get("content-encoding", "").lower().split(",")
-            self.encodings = tuple(
-                e for part in encodings if (e := part.strip()) != "identity" and e
-            )
+            self.encodings = encodings_of(answer)
             wanted = self._wanted_size
             if None not in {wanted, size} and wanted != size and not self.encodings:
                 raise IntegrityError(f"{self._url}: {size} bytes where {wanted} are expected")
@@ -161,7 +151,7 @@ class Body:
         self._skip = self._received
         self._checksum_again = 0
 
-    def _continue_part(self, answer: Answer, *, asked: bool) -> None:
+    def _continue_part(self, answer: httpx.Response, *, asked: bool) -> None:
         part = _CONTENT_RANGE.fullmatch(answer.headers.get("content-range", "").strip())
         if not asked or part is None or int(part[1]) != self._received:
             raise NotAvailableError(f"{self._url}: the server sent a part that was not asked for")
@@ -172,38 +162,16 @@ class Body:
         self._skip = 0
 
     async def _next_chunk(self) -> bytes:
-        """About 1 MiB, or what is left; empty at the end."""
-        pieces: list[bytes] = []
-        gathered = 0
-        try:
-            while gathered < CHUNK_SIZE:
-                piece = await self._next_piece()
-                if piece is None:
-                    break
-                pieces.append(piece)
-                gathered += len(piece)
-        except TransientError as error:
-            if not gathered:
-                raise
-            # What came before the cut is good, and need not be asked for again.
-            self._failure = error
-        return b"".join(pieces)
-
-    async def _next_piece(self) -> bytes | None:
-        """What the network has, less what was handed on already; None at the end."""
+        """What the network has, less what was handed on already; empty at the end."""
         assert self._pieces is not None
         while True:
-            started = time.monotonic()
-            piece = await self._wait_for_piece(self._pieces)
+            try:
+                piece = await anext(self._pieces, None)
+            except CurlError as error:
+                raise translate(error, self._url) from error
             if piece is None:
                 self._check_end()
-                return None
-            waited = time.monotonic() - started
-            self._patience -= waited
-            if self._patience < 0:
-                raise TimedOutError(f"{self._url}: too slow for a small answer")
-            if self._speed.is_too_slow(len(piece), waited):
-                raise TimedOutError(f"{self._url}: slower than {self._least:.0f} bytes a second")
+                return b""
             await self._client.limiter.take(len(piece))
             kept = self._left_out(piece) if self._skip else piece
             if kept:
@@ -212,21 +180,6 @@ class Body:
                     self._checksum = crc32(kept, self._checksum)
                 self._check_size()
                 return kept
-
-    async def _wait_for_piece(self, pieces: AsyncIterator[bytes]) -> bytes | None:
-        """A piece, None at the end; nothing of one when it is time to look how slow it is.
-
-        A server that sends what is none of the body, such as a chunk's extension without end, is
-        not silent, and still would be waited for in vain.
-        """
-        seconds = min(self._patience, self._client.settings.speed_seconds)
-        try:
-            async with asyncio.timeout(seconds) as timer:
-                return await anext(pieces, None)
-        except FOREIGN as error:
-            if not timer.expired():
-                raise translate(error, self._url) from error
-        return b""
 
     def _left_out(self, piece: bytes) -> bytes:
         """The piece without what was handed on already."""
@@ -257,21 +210,24 @@ class Body:
     def _changed(self) -> ChangedError:
         return ChangedError(f"{self._url}: it changed while it was being downloaded")
 
-    @property
-    def _least(self) -> float:
-        return self._client.settings.least_bytes_per_second
 
-    def _new_speed(self) -> MinimumSpeed:
-        return MinimumSpeed(self._least, self._client.settings.speed_seconds)
-
-
-def content_length(answer: Answer) -> int | None:
-    """The size that the answer announces, in bytes."""
+def content_length(answer: httpx.Response) -> int | None:
+    """The size that the answer announces, in bytes; that of one in pieces says nothing."""
+    if "transfer-encoding" in answer.headers:
+        return None
     text = answer.headers.get("content-length", "")
     return int(text) if _SIZE.fullmatch(text) else None
 
 
-def _validator(answer: Answer) -> str | None:
+def encodings_of(answer: httpx.Response) -> tuple[str, ...]:
+    """The Content-Encodings that the server applied, in its order."""
+    # Read as it came: httpx's own look-up would be the dearest part of a small answer.
+    said = [v.decode("latin-1") for name, v in answer.headers.raw if name.lower() == _ENCODING]
+    parts = ",".join(said).lower().split(",")
+    return tuple(each for part in parts if (each := part.strip()) not in {"", "identity"})
+
+
+def _validator(answer: httpx.Response) -> str | None:
     """What ``If-Range`` may hold: a strong ETag, else the modification date.
 
     One that is not ASCII could not be sent back.

@@ -1,50 +1,27 @@
 """What goes wrong over HTTP, in the project's own errors.
 
-Two libraries are below: httpx, whose interface is used, and aiohttp, which does the work and some
-of whose errors come through. Everything that they raise is mapped here and nowhere else.
+libcurl's errors, which are numbers with words, are mapped here and nowhere else.
 """
 
 from __future__ import annotations
 
 import email.utils
-import ssl
 from datetime import UTC
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
-import aiohttp
-import httpx
-from aiohttp import http_exceptions
+import pycurl
 
+from mirror.curl.errors import NOT_FOLLOWED, CurlError
 from mirror.errors import NotAvailableError, SourceError, TransientError
-from mirror.sources.http.addresses import PrivateAddressError
+from mirror.sources.errors import CertificateError, GoneError, MissingError, TimedOutError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
-    from mirror.sources.http.transport import Answer
+    import httpx
 
-FOREIGN: Final = (
-    httpx.HTTPError,
-    httpx.InvalidURL,
-    httpx.StreamError,
-    httpx.CookieConflict,
-    aiohttp.ClientError,
-    http_exceptions.HttpProcessingError,
-    OSError,
-    # aiohttp reports a URL that it cannot encode, and a header it cannot send, as these.
-    ValueError,
-)
-"""What the two libraries and the sockets below them raise."""
-
-_UNUSABLE: Final = (
-    httpx.UnsupportedProtocol,
-    httpx.InvalidURL,
-    aiohttp.InvalidURL,
-    aiohttp.NonHttpUrlClientError,
-    ValueError,
-)
 _MISSING: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.FORBIDDEN, HTTPStatus.GONE})
 _GONE: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
 _LATER: Final = frozenset(
@@ -53,60 +30,48 @@ _LATER: Final = frozenset(
 _NEVER: Final = frozenset({HTTPStatus.NOT_IMPLEMENTED, HTTPStatus.HTTP_VERSION_NOT_SUPPORTED})
 _SERVER_ERRORS: Final = 500
 _LONGEST: Final = 300
+_NO_HTTP: Final = "HTTP/0.9"
+_BAD_PROXY: Final = "Unsupported proxy"
+"""What libcurl's words begin with that have all of the proxy's URL, its password among it."""
+
+_KINDS: Final[Mapping[int, tuple[type[SourceError], str]]] = {
+    NOT_FOLLOWED: (NotAvailableError, "not followed"),
+    pycurl.E_PEER_FAILED_VERIFICATION: (CertificateError, "its certificate is not valid: "),
+    pycurl.E_SSL_ISSUER_ERROR: (CertificateError, "its certificate is not valid: "),
+    pycurl.E_SSL_CACERT_BADFILE: (CertificateError, "the certificates cannot be read: "),
+    pycurl.E_URL_MALFORMAT: (NotAvailableError, "not a URL that can be asked for: "),
+    pycurl.E_UNSUPPORTED_PROTOCOL: (NotAvailableError, "not a URL that can be asked for: "),
+    pycurl.E_TOO_MANY_REDIRECTS: (NotAvailableError, ""),
+    pycurl.E_OPERATION_TIMEDOUT: (TimedOutError, "timed out: "),
+    pycurl.E_PARTIAL_FILE: (TransientError, "the answer was cut short: "),
+    pycurl.E_GOT_NOTHING: (TransientError, "the connection was closed without an answer: "),
+    # of ftp
+    pycurl.E_REMOTE_FILE_NOT_FOUND: (GoneError, ""),
+    pycurl.E_REMOTE_ACCESS_DENIED: (MissingError, ""),
+    pycurl.E_LOGIN_DENIED: (NotAvailableError, ""),
+}
+"""What libcurl's errors are here, and how the words begin; all others may pass."""
 
 
-class MissingError(NotAvailableError):
-    """The server answered, and says that it does not have it (404, 403 or 410)."""
+def translate(error: CurlError, url: str) -> SourceError:
+    """The project's error for one of libcurl's, met while asking for ``url``."""
+    where = url if error.url == url else f"{url}: redirected to {error.url}"
+    kind, words = _KINDS.get(error.code, (TransientError, ""))
+    if _NO_HTTP in str(error):  # libcurl calls that an unsupported protocol, too
+        kind, words = TransientError, "that is no HTTP: "
+    hint = None
+    if kind is CertificateError:
+        hint = "check this machine's clock and certificates (NIX_SSL_CERT_FILE)"
+    elif error.code == pycurl.E_COULDNT_RESOLVE_PROXY or str(error).startswith(_BAD_PROXY):
+        hint = "see what the variables http_proxy, https_proxy, all_proxy and no_proxy have"
+    if str(error).startswith(_BAD_PROXY):
+        return NotAvailableError(f"{where}: the proxy of the environment is none", hint=hint)
+    return kind(f"{where}: {words}{str(error)[:_LONGEST]}", hint=hint)
 
 
-class GoneError(MissingError):
-    """The server says that there is nothing there (404 or 410), not merely nothing for us."""
-
-
-class ChangedError(TransientError):
-    """The file is another one now: what came of it cannot be completed, and is to be had anew."""
-
-
-class TimedOutError(TransientError):
-    """The server was silent, or too slow, for as long as one waits."""
-
-
-def translate(error: Exception, url: str) -> SourceError:
-    """The project's error for one of :data:`FOREIGN`, met while asking for ``url``."""
-    chain = [error, error.__cause__, error.__context__]
-    certificate = next((e for e in chain if isinstance(e, ssl.SSLCertVerificationError)), None)
-    if certificate is not None:
-        return NotAvailableError(
-            f"{url}: its certificate is not valid: {_words(certificate)}",
-            hint="check this machine's clock and certificates (SSL_CERT_FILE)",
-        )
-    # The transport has wrapped it, and what it has wrapped it in.
-    if any(isinstance(e.__cause__, PrivateAddressError) for e in chain if e is not None):
-        return NotAvailableError(
-            f"{url}: not followed from the open internet into a private network"
-        )
-    if isinstance(error, _UNUSABLE):
-        return NotAvailableError(f"{url}: not a URL that can be asked for: {_words(error)}")
-    # The cause is looked at first: the transport takes some failures to connect for time-outs.
-    if any(isinstance(e, aiohttp.ServerDisconnectedError) for e in chain):
-        problem = "the server closed the connection without an answer"
-    elif any(isinstance(e, aiohttp.ClientPayloadError) for e in chain):
-        problem = "the answer was cut short"
-    elif any(isinstance(e, aiohttp.ClientConnectorError) for e in chain):
-        problem = _words(error)
-    elif any(isinstance(e, aiohttp.ServerTimeoutError | httpx.TimeoutException) for e in chain):
-        return TimedOutError(f"{url}: timed out: {_words(error)}")
-    elif isinstance(error, aiohttp.ClientResponseError):
-        # Its own text begins with a status, which no server sent.
-        problem = f"that is no HTTP/1.1: {_words(getattr(error, 'message', ''))}"
-    else:
-        problem = _words(error)
-    return TransientError(f"{url}: {problem}")
-
-
-def of_status(answer: Answer, url: str, now: Callable[[], datetime]) -> SourceError:
+def of_status(answer: httpx.Response, url: str, now: Callable[[], datetime]) -> SourceError:
     """The error for an answer that is not the thing that was asked for."""
-    status = answer.status
+    status = answer.status_code
     text = f"{url}: HTTP {status} {_reason(status)}".rstrip()
     if status in _GONE:
         return GoneError(text)
@@ -119,9 +84,9 @@ def of_status(answer: Answer, url: str, now: Callable[[], datetime]) -> SourceEr
     return NotAvailableError(text)
 
 
-def _retry_after(answer: Answer, now: Callable[[], datetime]) -> float | None:
+def _retry_after(answer: httpx.Response, now: Callable[[], datetime]) -> float | None:
     """The pause that the server asks for, in seconds: it says it in seconds or as a date."""
-    text = answer.headers.get("retry-after", "").strip()
+    text: str = answer.headers.get("retry-after", "").strip()
     if text.isascii() and text.isdigit():
         return float(text)
     try:
@@ -137,9 +102,3 @@ def _reason(status: int) -> str:
         return HTTPStatus(status).phrase
     except ValueError:
         return ""
-
-
-def _words(error: BaseException | str) -> str:
-    """What it says, but not all that a server sent, which may be in it."""
-    text = " ".join(str(error).split())
-    return text[:_LONGEST] or type(error).__name__

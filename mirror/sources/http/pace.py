@@ -1,4 +1,4 @@
-"""How fast bytes may come, and how slowly: a rate limit, and a minimum speed."""
+"""How fast bytes may come: one limit for all that a run downloads."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 _BURST_SECONDS: Final = 0.25
+_SHARE: Final = 100
+"""Of the rate, one download may have less than this part while others have the rest."""
 
 
 class RateLimiter:
@@ -30,6 +32,12 @@ class RateLimiter:
         self._sleep = sleep
         self._paid_until = clock()
 
+    def least(self, bytes_per_second: float) -> float:
+        """The speed below which one download of many is slow, where so much is without a limit."""
+        return (
+            bytes_per_second if self._rate is None else min(bytes_per_second, self._rate / _SHARE)
+        )
+
     async def take(self, size: int) -> None:
         """Wait until ``size`` more bytes, which have been read, fit the rate."""
         if self._rate is None:
@@ -39,27 +47,3 @@ class RateLimiter:
         ahead = self._paid_until - now - _BURST_SECONDS
         if ahead > 0:
             await self._sleep(ahead)
-
-
-class MinimumSpeed:
-    """Notices a download that is alive but too slow to wait for.
-
-    Only time spent waiting for the network counts, so that neither a rate limit nor a slow disk
-    makes a server look slow.
-    """
-
-    def __init__(self, bytes_per_second: float, seconds: float) -> None:
-        self._least = bytes_per_second * seconds
-        self._seconds = seconds
-        self._waited = 0.0
-        self._received = 0
-
-    def is_too_slow(self, received: int, waited: float) -> bool:
-        """Count ``received`` bytes that took ``waited`` seconds, and judge each full period."""
-        self._received += received
-        self._waited += waited
-        if self._waited < self._seconds:
-            return False
-        slow = self._received < self._least
-        self._received, self._waited = 0, 0.0
-        return slow

@@ -8,40 +8,28 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from fuzz.target import Check, Target
 from mirror.errors import SourceError
-from mirror.sources.http import HttpClient, HttpSettings
+from mirror.sources.http.client import HttpClient
+from mirror.sources.http.settings import HttpSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _SEPARATOR: Final = b"=====\n"
+_LOOPBACK: Final = "127.0.0.1"
 _SETTINGS: Final = HttpSettings(
-    attempts=3, redirects=3, connect_seconds=5, silence_seconds=5, first_pause=0
+    attempts=3,
+    redirects=3,
+    connect_seconds=5,
+    first_pause=0,
+    is_public=lambda address: address == _LOOPBACK,  # it is led nowhere else
 )
 _CAP: Final = 1_000
 _SIZE: Final = 20
-
-
-class _Loop(asyncio.SelectorEventLoop):
-    """Connects to loopback only."""
-
-    # What comes is handed on; the signatures are long.
-    async def getaddrinfo(self, host: Any, *arguments: Any, **options: Any) -> Any:
-        if host != "127.0.0.1":
-            raise socket.gaierror(socket.EAI_NONAME, "not looked up")
-        return await super().getaddrinfo(host, *arguments, **options)
-
-    async def sock_connect(self, sock: Any, address: Any) -> None:
-        if address[:2] != self.allowed:
-            raise ConnectionRefusedError(f"not connected to: {address}")
-        await super().sock_connect(sock, address)
-
-    allowed: tuple[str, int] = ("127.0.0.1", 0)
 
 
 class _Says:
@@ -66,20 +54,12 @@ async def _no_pause(_: float) -> None:
 
 @contextlib.contextmanager
 def _checking() -> Iterator[Check]:
-    with asyncio.Runner(loop_factory=_Loop) as runner:
+    with asyncio.Runner() as runner:
         says = _Says()
         server = runner.run(_listen(says))
         address = server.sockets[0].getsockname()
-        loop = runner.get_loop()
-        assert isinstance(loop, _Loop)
-        loop.allowed = address
         url = f"http://{address[0]}:{address[1]}/x"
-        client = HttpClient(
-            _SETTINGS,
-            sleep=_no_pause,
-            jitter=lambda: 0.5,
-            now=lambda: datetime(2026, 11, 24, tzinfo=UTC),
-        )
+        client = runner.run(_client())
         try:
             yield lambda data: runner.run(_ask(client, url, says, data))
         finally:
@@ -87,8 +67,17 @@ def _checking() -> Iterator[Check]:
             server.close()
 
 
+async def _client() -> HttpClient:
+    return HttpClient(
+        _SETTINGS,
+        sleep=_no_pause,
+        jitter=lambda: 0.5,
+        now=lambda: datetime(2026, 11, 24, tzinfo=UTC),
+    )
+
+
 async def _listen(says: _Says) -> asyncio.Server:
-    return await asyncio.start_server(says.answer, "127.0.0.1", 0)
+    return await asyncio.start_server(says.answer, _LOOPBACK, 0)
 
 
 async def _ask(client: HttpClient, url: str, says: _Says, data: bytes) -> None:

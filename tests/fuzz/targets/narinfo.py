@@ -15,12 +15,12 @@ from mirror.formats.narinfo import parse_narinfo, print_narinfo
 from mirror.formats.signing import TrustedKeys
 from mirror.formats.verify import Claim, NarVerifier, matching_content_address
 from mirror.sources.binary_cache import BinaryCache
-from mirror.sources.http.client import _local_path
-from mirror.sources.http.errors import MissingError
+from mirror.sources.errors import MissingError
+from mirror.sources.local_files import path_of
 from mirror.sources.signature_checks import SignatureChecks
 
 if TYPE_CHECKING:
-    from mirror.sources.http import HttpClient
+    from mirror.sources.http.client import HttpClient
 
 
 _DIRECTORY: Final = "/srv/cache"
@@ -58,7 +58,7 @@ def _check(data: bytes) -> None:
 def _is_inside(cache: BinaryCache, url: str) -> None:
     """See where the NAR would be looked for: at the cache's own server, in its own directory."""
     if url.startswith("file:"):
-        place = os.path.normpath(_local_path(url))
+        place = os.path.normpath(path_of(url))
         assert Path(place).is_relative_to(_DIRECTORY)
         assert place != _DIRECTORY
         return

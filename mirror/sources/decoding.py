@@ -9,9 +9,7 @@ from mirror.formats.compression import decompressor
 from mirror.threads import in_thread
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
-
-    from mirror.sources.http.body import Body
+    from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
 _ENCODINGS: Final = {
     "gzip": "gzip",
@@ -25,16 +23,18 @@ _ENCODINGS: Final = {
 }
 
 
-async def decoded(body: Body, url: str, *, cap: int | None = None) -> AsyncGenerator[bytes]:
-    """The chunks of ``body`` with its Content-Encoding undone.
+async def decoded(
+    body: AsyncIterator[bytes], encodings: Sequence[str], url: str, *, cap: int | None = None
+) -> AsyncGenerator[bytes]:
+    """The chunks of ``body``, which ``url`` gave, with its Content-Encodings undone.
 
     Raises:
         IntegrityError: the encoding is unknown or its data malformed, or gives more than ``cap``.
 
     """
-    encoding = body.encodings[0]
-    if len(body.encodings) > 1 or encoding not in _ENCODINGS:
-        raise IntegrityError(f"{url}: unknown Content-Encoding {', '.join(body.encodings)}")
+    encoding = encodings[0]
+    if len(encodings) > 1 or encoding not in _ENCODINGS:
+        raise IntegrityError(f"{url}: unknown Content-Encoding {', '.join(encodings)}")
     stream = decompressor(_ENCODINGS[encoding])
     total = 0
     try:

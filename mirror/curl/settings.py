@@ -1,0 +1,34 @@
+"""How patient and how greedy a transport is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from mirror.trust import Certificates
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CurlSettings:
+    """What holds for all requests of a transport.
+
+    ``connections_per_host`` are open at once; ``connect_seconds`` bounds the wait for a connection,
+    ``answer_seconds`` that for the whole head of an answer; a download slower than
+    ``least_bytes_per_second`` over ``speed_seconds`` is given up. ``netrc`` is a file of
+    credentials, ``certificates`` are those that count. ``is_public`` says which IP addresses are of
+    the open internet.
+    """
+
+    is_public: Callable[[str], bool]
+    connections_per_host: int = 16
+    connect_seconds: float = 10
+    answer_seconds: float = 60
+    least_bytes_per_second: float = 1000
+    speed_seconds: float = 30
+    redirects: int = 20
+    netrc: Path | None = None
+    certificates: Certificates = field(default_factory=Certificates)
