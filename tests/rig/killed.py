@@ -61,6 +61,9 @@ PATHS: Final = {
 """Of each event, which arguments are a path and the descriptor that it is relative to."""
 INTO_A_PIPE: Final = "os.write into a pipe"
 """The step of asking Nix for something."""
+OF_EACH_KIND: Final = {INTO_A_PIPE: 12}
+"""So many steps of a kind are tried, and :data:`OF_OTHERS` of any other."""
+OF_OTHERS: Final = 3
 NOT_ANNOUNCED: Final = ("fsync", "pwrite", "write")
 """The functions of ``os`` that change an open file, and that Python does not announce."""
 
@@ -97,6 +100,12 @@ class Run:
             found.append((kind, count[kind]))
         return found
 
+    @property
+    def sample(self) -> list[Step]:
+        """Those of :func:`sampled`."""
+        steps = self.each_step
+        return [steps[place] for place in sampled(self.steps)]
+
     def came_to(self, step: Step) -> bool:
         return step in self.each_step
 
@@ -104,6 +113,24 @@ class Run:
 def kind_of(step: str) -> str:
     """What a step is about, whatever its temporary file is called."""
     return re.sub(r"\btmp[a-z0-9_]{8}|\.[0-9]+$", "tmp", step)
+
+
+def sampled(steps: Sequence[str]) -> list[int]:
+    """Where the steps are that are tried: of each kind the first, the last and some between.
+
+    All of them where ``PREFETCH_STEPS`` is ``all``.
+    """
+    if os.environ.get("PREFETCH_STEPS") == "all":
+        return list(range(len(steps)))
+    kinds: dict[str, list[int]] = {}
+    for place, step in enumerate(steps):
+        # Of whatever store path it is.
+        kinds.setdefault(re.sub(r"\b[0-9a-z]{32,}\b", "*", kind_of(step)), []).append(place)
+    found = []
+    for kind, places in kinds.items():
+        most = min(OF_EACH_KIND.get(kind, OF_OTHERS), len(places))
+        found += [places[number * (len(places) - 1) // max(most - 1, 1)] for number in range(most)]
+    return sorted(found)
 
 
 class Launcher:

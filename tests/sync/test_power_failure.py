@@ -1,6 +1,7 @@
-"""The power goes at each step of what changes a directory: what readers find, and the next run.
+"""The power goes at steps of what changes a directory: what readers find, and the next run.
 
-What a disk may hold then is simulated (:mod:`rig.power`). Nix looks at one of ten.
+Steps of every kind are tried, and with ``PREFETCH_STEPS=all`` each step. What a disk may hold then
+is simulated (:mod:`rig.power`). Nix looks at one of ten.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 from rig.changes import CHANGES, ask_nix, content, published, state
+from rig.killed import sampled
 from rig.power import History, write_tree
 from rig.shell import shell
 
@@ -33,7 +35,7 @@ MIXES: Final = 1
 
 
 @pytest.mark.parametrize("make", CHANGES.values(), ids=CHANGES)
-async def test_power_can_fail_at_each_step(
+async def test_power_can_fail_at_any_step(
     shell: Shell, make: Callable[[Shell], Awaitable[Change]]
 ) -> None:
     change = await make(shell)
@@ -71,10 +73,13 @@ async def test_power_can_fail_at_each_step(
 
 
 def trees(history: History) -> Iterator[tuple[str, Tree, bool]]:
-    """What the disk may hold before each step, each once; whether changes are in order in it."""
+    """What the disk may hold before steps, each once; whether changes are in order in it."""
     drawn = random.Random(2026)
     known: set[frozenset[tuple[str, bytes | None]]] = set()
-    for disk in history.disks():
+    tried = {*sampled([each.step for each in history.moments])}
+    for place, disk in enumerate(history.disks()):
+        if place not in tried:
+            continue
         mixes = [(disk.mixed(drawn), False) for _ in range(MIXES)]
         for tree, in_order in ((disk.strict(), True), (disk.names_ahead(), True), *mixes):
             key = frozenset(
