@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from mirror.nix.command import Nix
     from mirror.planning.fixed_outputs import GitCheckout
 
-CASES = int(os.environ.get("PREFETCH_GIT_CASES", "40"))
+CASES = int(os.environ.get("PREFETCH_GIT_CASES", "30"))
 SEED = int(os.environ.get("PREFETCH_GIT_SEED", "0"))
 OF_A_WORLD = 10
 

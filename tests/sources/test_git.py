@@ -339,6 +339,20 @@ async def test_without_git_the_next_source_is_asked(
         await checkout(GitCheckout(url=repository.url, revision="main"), empty)
 
 
+async def test_a_git_that_takes_no_settings_from_its_environment_is_not_used(
+    repository: Repository, empty: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As none did before 2.31."""
+    old = tmp_path / "bin" / "git"
+    old.parent.mkdir()
+    old.write_text(f'#!/bin/sh\nunset GIT_CONFIG_COUNT\nexec {shutil.which("git")} "$@"\n')
+    old.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{old.parent}:{os.environ['PATH']}")
+    with pytest.raises(NotAvailableError, match="takes no settings") as raised:
+        await checkout(GitCheckout(url=repository.url, revision="main"), empty)
+    assert "2.31" in (raised.value.hint or "")
+
+
 async def test_a_repository_that_takes_too_long_is_left_and_nothing_goes_on_running(
     empty: Path, server: Server
 ) -> None:

@@ -122,7 +122,7 @@ async def test_who_is_inside_may_lead_anywhere(places: Places, tmp_path: Path) -
 async def test_a_server_that_does_not_answer_may_do_so_later(
     unused_tcp_port: int, tmp_path: Path
 ) -> None:
-    with pytest.raises(TransientError):
+    with pytest.raises(TransientError, match=r"127\.0\.0\.1: Connect call failed"):
         await fetch(f"http://{PUBLIC}:{unused_tcp_port}/x.git", tmp_path / "work")
 
 

@@ -173,6 +173,7 @@ class _Checkout:
         await asyncio.to_thread(shutil.rmtree, self.git.directory, ignore_errors=True)
         await asyncio.to_thread(self.git.directory.mkdir)
         await self.git.run("init", "--quiet", f"--object-format={object_format}", ".")
+        await self.git.see_settings()
         await self.git.run("remote", "add", "origin", self.url)
         patterns = self.origin.sparse_checkout
         if patterns:

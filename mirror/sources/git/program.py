@@ -124,15 +124,32 @@ class Git:
         if code != 0:
             raise await self._failure(arguments[0], words or str(code))
 
+    async def see_settings(self) -> None:
+        """See that git goes by the settings of its environment, without which it is not safe.
+
+        Raises:
+            NotAvailableError: it is too old for that.
+
+        """
+        try:
+            await self.run("config", "--get", "core.hooksPath")
+        except NotAvailableError as error:
+            raise NotAvailableError(
+                "this machine's `git` takes no settings from its environment",
+                hint="install git 2.31 or later",
+            ) from error
+
     async def _failure(self, command: str, words: str) -> SourceError:
         if _FULL in words or await asyncio.to_thread(_is_full, self.directory):
             words += f"; there is too little room at {self.directory}: {MORE_ROOM}"
         text = f"git {command}: {words}"
-        if self.tunnel is not None and self.tunnel.refused:
-            where = " and ".join(sorted(self.tunnel.refused))
-            return NotAvailableError(
-                f"{text}; not followed from the open internet into a private network: {where}"
-            )
+        if self.tunnel is not None:
+            text += "".join(f"; {host}: {why}" for host, why in self.tunnel.lost.items())
+            if self.tunnel.refused:
+                where = " and ".join(sorted(self.tunnel.refused))
+                return NotAvailableError(
+                    f"{text}; not followed from the open internet into a private network: {where}"
+                )
         if _NO_CONNECTION.search(words):
             return UnreachableError(text)
         return (TransientError if _FAILURE.search(words) else NotAvailableError)(text)

@@ -39,10 +39,14 @@ _PROXIES: Final = ("http_proxy", "https_proxy", "all_proxy", "HTTPS_PROXY", "ALL
 
 @dataclass(frozen=True, slots=True)
 class Tunnel:
-    """A way to public addresses only, at ``url``; ``refused`` are hosts that have none."""
+    """A way to public addresses only, at ``url``.
+
+    ``refused`` are hosts that have none, ``lost`` others that there is no connection to, and why.
+    """
 
     url: str
     refused: set[str]
+    lost: dict[str, str]
 
 
 @contextlib.asynccontextmanager
@@ -58,7 +62,8 @@ async def tunnel_for(url: str, public: Callable[[str], bool]) -> AsyncIterator[T
     async with await asyncio.start_server(serving.connection, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         try:
-            yield Tunnel(f"socks5h://{_USER}:{serving.password}@127.0.0.1:{port}", serving.refused)
+            url = f"socks5h://{_USER}:{serving.password}@127.0.0.1:{port}"
+            yield Tunnel(url, serving.refused, serving.lost)
         finally:
             serving.stop()
 
@@ -79,6 +84,7 @@ class _Serving:
     public: Callable[[str], bool]
     password: str = field(default_factory=secrets.token_hex)
     refused: set[str] = field(default_factory=set)
+    lost: dict[str, str] = field(default_factory=dict)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def stop(self) -> None:
@@ -134,17 +140,26 @@ class _Serving:
             found = await asyncio.get_running_loop().getaddrinfo(
                 host, port, type=socket.SOCK_STREAM
             )
-        except (OSError, UnicodeError):
+        except (OSError, UnicodeError) as error:
+            self.lost[host] = _reason(error)
             return _HOST_UNREACHABLE, None
         addresses = [str(address[0]) for *_, address in found if self.public(str(address[0]))]
         if not addresses:
             self.refused.add(host)
             return _NOT_ALLOWED, None
         for address in addresses:
-            with contextlib.suppress(OSError):
+            try:
                 async with asyncio.timeout(_CONNECT_SECONDS):
                     return _GRANTED, await asyncio.open_connection(address, port)
+            except OSError as error:
+                self.lost[host] = _reason(error)
         return _HOST_UNREACHABLE, None
+
+
+def _reason(error: OSError | UnicodeError) -> str:
+    if isinstance(error, UnicodeError):
+        return "that is no host's name"
+    return error.strerror or "it does not answer"
 
 
 async def _join(one: _Streams, other: _Streams) -> None:
