@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-from mirror.trust import Certificates
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from mirror.trust import Certificates
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,4 +31,4 @@ class CurlSettings:
     speed_seconds: float = 30
     redirects: int = 20
     netrc: Path | None = None
-    certificates: Certificates = field(default_factory=Certificates)
+    certificates: Certificates | None = None

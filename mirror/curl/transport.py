@@ -26,6 +26,7 @@ from mirror.curl.errors import NOT_FOLLOWED, CurlError
 from mirror.curl.multi import Multi
 from mirror.curl.proxies import addresses_of_proxies
 from mirror.curl.transfer import Transfer
+from mirror.trust import Certificates
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -193,7 +194,7 @@ class _Stream(httpx.AsyncByteStream):
 
 def _options(settings: CurlSettings) -> Sequence[tuple[int, object]]:
     """What is the same of every request."""
-    certificates = settings.certificates
+    certificates = settings.certificates or Certificates()
     options: list[tuple[int, object]] = [
         (pycurl.NOSIGNAL, 1),
         (pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_2TLS),

@@ -28,7 +28,8 @@ class NixSettings:
 
     ``store`` is the URL of the store that Nix uses by itself. ``always_allow_substitutes`` is
     False for a Nix that has no such setting (before 2.19). The two times are in seconds. Of
-    ``access_tokens`` only the names are known here: hosts, or hosts with a path.
+    ``access_tokens`` only the names are known here: hosts, or hosts with a path. A Nix before 2.19
+    does not tell ``ssl_cert_file``.
     """
 
     substituters: tuple[str, ...]
@@ -43,6 +44,7 @@ class NixSettings:
     narinfo_cache_positive_ttl: float
     narinfo_cache_negative_ttl: float
     access_tokens: frozenset[str] = frozenset()
+    ssl_cert_file: Path | None = None
 
     def unbuildable(self, platform: str) -> str | None:
         """Why this machine does not build for a platform by itself: ``for …``; None if it does."""
@@ -80,9 +82,14 @@ async def read_settings(nix: Nix) -> NixSettings:
             narinfo_cache_positive_ttl=settings["narinfo-cache-positive-ttl"]["value"],
             narinfo_cache_negative_ttl=settings["narinfo-cache-negative-ttl"]["value"],
             access_tokens=frozenset(settings["access-tokens"]["value"]),
+            ssl_cert_file=_path(settings.get("ssl-cert-file", {}).get("value")),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise ToolError(
             f"`nix {' '.join(show)} --json` of Nix {nix.version_text} tells something unknown:"
             f" {type(error).__name__} {error}"
         ) from error
+
+
+def _path(text: str | None) -> Path | None:
+    return Path(text) if text else None

@@ -8,6 +8,7 @@ they do in nixpkgs' own builder.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from mirror.planning.attributes import Attributes
 
 _SCHEME: Final = "mirror://"
+_CRATE: Final = re.compile(r"https://crates\.io/api/v1/crates/([^/]+/[^/]+)/download")
 _HASHED_SITE: Final = "hashedMirrors"
 
 
@@ -41,6 +43,9 @@ class Mirrors:
         for url in urls:
             if not url.startswith(_SCHEME):
                 expanded[url] = None
+                if crate := _CRATE.fullmatch(url):
+                    # It asks for that: what is downloaded there is counted, and refused to many.
+                    expanded[f"https://static.crates.io/crates/{crate[1]}/download"] = None
                 continue
             site, _, rest = url.removeprefix(_SCHEME).partition("/")
             for prefix in self._prefixes(site):

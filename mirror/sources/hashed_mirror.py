@@ -65,7 +65,12 @@ class HashedMirrors:
             raise NotAvailableError("no hashed mirror is configured")
         async with scratch(self._scratch) as directory:
             attempt = partial(fetch_flat, self._client, fixed, directory)
-            yield await first_good(urls, attempt, otherwise="no hashed mirror gives it")
+            yield await first_good(
+                urls,
+                attempt,
+                otherwise="no hashed mirror gives it",
+                whoever_answers=partial(attempt, any_certificate=True),
+            )
 
 
 def flat_output(wanted: Wanted) -> FixedOutput:
@@ -85,13 +90,20 @@ def flat_output(wanted: Wanted) -> FixedOutput:
     return fixed
 
 
-async def fetch_flat(client: HttpClient, fixed: FixedOutput, directory: Path, url: str) -> Nar:
-    """Download a plain file into ``directory`` and offer its NAR.
+async def fetch_flat(
+    client: HttpClient,
+    fixed: FixedOutput,
+    directory: Path,
+    url: str,
+    *,
+    any_certificate: bool = False,
+) -> Nar:
+    """Download a plain file into ``directory`` and offer its NAR; see :func:`download`.
 
     Raises:
         SourceError: it could not be downloaded, or is not the fixed output.
 
     """
     file = directory / "download"
-    await download(client, url, file)
+    await download(client, url, file, any_certificate=any_certificate)
     return await offered(Made.of_file(file, executable=False), fixed, url)

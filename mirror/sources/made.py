@@ -30,7 +30,7 @@ from mirror.formats.path_info import PathInfo
 from mirror.formats.verify import Claim
 from mirror.masking import without_secrets
 from mirror.sources.chunks import in_chunks
-from mirror.sources.errors import ChangedError
+from mirror.sources.errors import CertificateError, ChangedError
 from mirror.sources.filesystem import file_contents
 from mirror.sources.interface import Nar
 from mirror.threads import in_thread
@@ -115,9 +115,16 @@ async def offered(made: Made, fixed: FixedOutput, location: str) -> Nar:
 
 
 async def first_good(
-    places: Iterable[str], attempt: Callable[[str], Awaitable[Nar]], *, otherwise: str
+    places: Iterable[str],
+    attempt: Callable[[str], Awaitable[Nar]],
+    *,
+    otherwise: str,
+    whoever_answers: Callable[[str], Awaitable[Nar]] | None = None,
 ) -> Nar:
     """The first of ``places`` that gives the right thing; ``otherwise`` says what failed.
+
+    After all others those are asked once more whose certificate is not valid, by
+    ``whoever_answers``: as nixpkgs' fetchers do, where the hash is known and no password is sent.
 
     Raises:
         SourceError: none does; of the strongest kind that was met, with all attempts.
@@ -131,7 +138,23 @@ async def first_good(
             errors.append((place, error))
         else:
             return replace(nar_, attempts=_attempts(errors))
+    for number, (place, refused) in enumerate(errors):
+        if whoever_answers is None or not isinstance(refused, CertificateError) or _has_user(place):
+            continue
+        try:
+            nar_ = await whoever_answers(place)
+        except SourceError as error:
+            said = f"{refused.message}; whoever answered gave nothing of use: {error.message}"
+            errors[number] = place, CertificateError(said, hint=refused.hint)
+        else:
+            said = f"{refused.message}; taken nevertheless, as its hash is right"
+            errors[number] = place, CertificateError(said)
+            return replace(nar_, attempts=_attempts(errors))
     raise _together(errors, otherwise)
+
+
+def _has_user(url: str) -> bool:
+    return "@" in url.partition("://")[2].partition("/")[0]
 
 
 @contextlib.asynccontextmanager
@@ -163,11 +186,19 @@ def room_in(directory: Path) -> Iterator[None]:
         ) from error
 
 
-async def download(client: HttpClient, url: str, target: Path, *, cap: int = DOWNLOAD_CAP) -> None:
+async def download(
+    client: HttpClient,
+    url: str,
+    target: Path,
+    *,
+    cap: int = DOWNLOAD_CAP,
+    any_certificate: bool = False,
+) -> None:
     """Write what ``url`` gives to ``target``, in whatever encoding the server keeps it.
 
-    A file that changes meanwhile is had anew, once. At most ``cap`` bytes are written, and half of
-    the room that there is: who sends without an end must not take it from the others.
+    ``any_certificate`` believes whoever answers to be the server. A file that changes meanwhile is
+    had anew, once. At most ``cap`` bytes are written, and half of the room that there is: who sends
+    without an end must not take it from the others.
 
     Raises:
         SourceError: it could not be downloaded, or is larger.
@@ -178,7 +209,9 @@ async def download(client: HttpClient, url: str, target: Path, *, cap: int = DOW
         half = (await asyncio.to_thread(shutil.disk_usage, target.parent)).free // 2
     for is_last in (False, True):
         try:
-            async with client.stream(url, cap=min(cap, half), keep_encoding=True) as chunks:
+            async with client.stream(
+                url, cap=min(cap, half), keep_encoding=True, any_certificate=any_certificate
+            ) as chunks:
                 await write(target, chunks)
         except ChangedError:
             if is_last:
@@ -229,7 +262,8 @@ def _attempts(errors: list[tuple[str, SourceError]]) -> tuple[Attempt, ...]:
                 Attempt(
                     source=without_secrets(place),
                     error=error.message,
-                    is_absence=isinstance(error, NotAvailableError),
+                    is_absence=isinstance(error, NotAvailableError)
+                    and not isinstance(error, CertificateError),
                 )
             ]
         )

@@ -84,7 +84,12 @@ class Origins:
         if not isinstance(origin, BuilderOnly):
             async with scratch(self._scratch) as directory:
                 attempt = partial(self._attempt, origin, fixed, directory)
-                yield await first_good(origin.urls, attempt, otherwise="no URL gives it")
+                yield await first_good(
+                    origin.urls,
+                    attempt,
+                    otherwise="no URL gives it",
+                    whoever_answers=partial(attempt, any_certificate=True),
+                )
         elif origin.attempt is not None:
             async with scratch(self._scratch) as directory:
                 attempt = partial(self._long_shot, origin.attempt, origin.reason, fixed, directory)
@@ -102,29 +107,48 @@ class Origins:
         except IntegrityError as error:
             raise NotAvailableError(f"{url}: needs its builder: {reason}") from error
 
-    async def _attempt(self, origin: _Native, fixed: FixedOutput, parent: Path, url: str) -> Nar:
+    async def _attempt(
+        self,
+        origin: _Native,
+        fixed: FixedOutput,
+        parent: Path,
+        url: str,
+        *,
+        any_certificate: bool = False,
+    ) -> Nar:
         """Obtain it from ``url``; what arrives stays on disk if it is right."""
         directory = parent / "attempt"
         await asyncio.to_thread(directory.mkdir)
         try:
-            return await self._obtain(origin, fixed, directory, url)
+            if isinstance(origin, GitCheckout):
+                return await self._check_out(origin, fixed, directory, url)
+            file = directory / "download"
+            await download(
+                self._client, url, file, cap=self._limits.size, any_certificate=any_certificate
+            )
+            return await self._made_of(file, origin, fixed, url)
         except SourceError:
             await asyncio.to_thread(shutil.rmtree, directory)
             raise
 
-    async def _obtain(self, origin: _Native, fixed: FixedOutput, directory: Path, url: str) -> Nar:
-        if isinstance(origin, GitCheckout):
-            settings = self._client.settings
-            tree = await git.checkout(
-                origin,
-                directory,
-                netrc=settings.netrc,
-                public=settings.is_public,
-                size_limit=self._limits.size,
-            )
-            return await offered(Made.of_node(tree), fixed, url)
-        file = directory / "download"
-        await download(self._client, url, file, cap=self._limits.size)
+    async def _check_out(
+        self, origin: GitCheckout, fixed: FixedOutput, directory: Path, url: str
+    ) -> Nar:
+        settings = self._client.settings
+        tree = await git.checkout(
+            origin,
+            directory,
+            netrc=settings.netrc,
+            certificates=settings.certificates,
+            public=settings.is_public,
+            size_limit=self._limits.size,
+        )
+        return await offered(Made.of_node(tree), fixed, url)
+
+    async def _made_of(
+        self, file: Path, origin: Download | RestoreNar | Unpack, fixed: FixedOutput, url: str
+    ) -> Nar:
+        directory = file.parent
         if isinstance(origin, Unpack):
             try:
                 tree = await unpack(file, directory, self._limits)

@@ -33,6 +33,7 @@ from mirror.sources.software_heritage import SoftwareHeritage
 from mirror.temporaries import remove_left_behind, temporary_directory
 from mirror.threads import in_thread
 from mirror.together import together
+from mirror.trust import certificates
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
@@ -174,7 +175,11 @@ async def open_workshop(
         scratch = stack.enter_context(temporary_directory())
         client = await stack.enter_async_context(
             HttpClient(
-                replace(options.http, netrc=settings.netrc_file),
+                replace(
+                    options.http,
+                    netrc=settings.netrc_file,
+                    certificates=await in_thread(certificates, settings.ssl_cert_file),
+                ),
                 limiter=RateLimiter(options.limit_rate),
             )
         )

@@ -22,6 +22,7 @@ from mirror.formats.hashes import Hash
 from mirror.planning.fixed_outputs import GitCheckout
 from mirror.sources.git import checkout
 from mirror.sources.git.program import environment
+from mirror.trust import Certificates
 
 if TYPE_CHECKING:
     from mirror.nix.command import Nix
@@ -281,24 +282,16 @@ async def test_repositories_of_sha256(tmp_path: Path, empty: Path, revision: str
     assert names(await checkout(origin, empty)) == {b"file"}
 
 
-def test_the_certificates_are_those_that_nix_or_openssl_would_trust(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def variables(name: str) -> dict[str, str]:
-        _, found = environment("https://example.org/x", tmp_path / name, None, None)
+def test_git_trusts_the_certificates_that_it_is_given(tmp_path: Path) -> None:
+    def variables(name: str, trusted: Certificates | None) -> dict[str, str]:
+        _, found = environment("https://example.org/x", tmp_path / name, None, None, trusted)
         return {key: value for key, value in found.items() if key.startswith("GIT_SSL")}
 
-    for name in ("GIT_SSL_CAINFO", "NIX_SSL_CERT_FILE", "SSL_CERT_FILE", "SSL_CERT_DIR"):
-        monkeypatch.delenv(name, raising=False)
-    assert variables("none") == {}
-    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
-    assert variables("directory") == {"GIT_SSL_CAPATH": str(tmp_path)}
-    for name in ("SSL_CERT_FILE", "NIX_SSL_CERT_FILE", "GIT_SSL_CAINFO"):
-        (tmp_path / f"{name}.pem").touch()
-        monkeypatch.setenv(name, str(tmp_path / f"{name}.pem"))
-        assert variables(name) == {"GIT_SSL_CAINFO": str(tmp_path / f"{name}.pem")}
-    monkeypatch.setenv("GIT_SSL_CAINFO", "/no-cert-file.crt")
-    assert variables("gone") == {"GIT_SSL_CAINFO": str(tmp_path / "NIX_SSL_CERT_FILE.pem")}
+    file, directory = tmp_path / "bundle.pem", tmp_path / "hashed"
+    assert variables("none", None) == {}
+    assert variables("file", Certificates(file)) == {"GIT_SSL_CAINFO": str(file)}
+    both = variables("both", Certificates(file, directory))
+    assert both == {"GIT_SSL_CAINFO": str(file), "GIT_SSL_CAPATH": str(directory)}
 
 
 async def test_a_server_is_believed_for_the_certificates_that_are_named(

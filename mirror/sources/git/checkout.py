@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mirror.planning.fixed_outputs import GitCheckout
+    from mirror.trust import Certificates
 
 TIME_LIMIT: Final = 3600.0
 """How many seconds one repository may take."""
@@ -49,13 +50,15 @@ async def checkout(
     directory: Path,
     *,
     netrc: Path | None = None,
+    certificates: Certificates | None = None,
     public: Callable[[str], bool] = is_public,
     time_limit: float = TIME_LIMIT,
     size_limit: int = DOWNLOAD_CAP,
 ) -> Node:
     """The tree of a revision without any ``.git``; its files are in ``directory``, which is empty.
 
-    ``public`` says which IP addresses are of the open internet: a server there leads nowhere else.
+    ``certificates`` are those that count, None for git's own. ``public`` says which IP addresses
+    are of the open internet: a server there leads nowhere else.
     The limits are in seconds, and in bytes on the disk.
 
     Raises:
@@ -80,7 +83,7 @@ async def checkout(
         bounded(directory, origin.url, seconds=time_limit, size=size_limit),
         tunnel_for(origin.url, public) as tunnel,
     ):
-        url, variables = environment(origin.url, directory / "home", netrc, tunnel)
+        url, variables = environment(origin.url, directory / "home", netrc, tunnel, certificates)
         git = Git(program, directory / "tree", variables, tunnel)
         await _Checkout(git, origin, url).fill()
     try:

@@ -15,7 +15,6 @@ import shlex
 import sys
 from asyncio.subprocess import DEVNULL, PIPE
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
 
@@ -26,7 +25,10 @@ from mirror.sources.git import connect
 from mirror.sources.made import MORE_ROOM
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mirror.sources.git.tunnel import Tunnel
+    from mirror.trust import Certificates
 
 _FULL: Final = os.strerror(errno.ENOSPC)
 _LITTLE: Final = 1 << 20
@@ -44,8 +46,8 @@ _SCP_LIKE: Final = re.compile(r"[A-Za-z0-9_.][\w.-]*@[\w.-]+:.+")
 _KEPT: Final = re.compile(
     r"PATH|TMPDIR|SSH_AUTH_SOCK|(https?|ftp|all|no)_proxy|(HTTPS?|ALL|NO)_PROXY"
 )
-_CERTIFICATES: Final = ("GIT_SSL_CAINFO", "NIX_SSL_CERT_FILE", "SSL_CERT_FILE")
-"""The environment variables that name a file of trusted certificates, the first before others."""
+_FILE: Final = "GIT_SSL_CAINFO"
+_DIRECTORY: Final = "GIT_SSL_CAPATH"
 
 _SETTINGS: Final = {
     "core.hooksPath": os.devnull,
@@ -156,7 +158,11 @@ class Git:
 
 
 def environment(
-    url: str, home: Path, netrc: Path | None, tunnel: Tunnel | None
+    url: str,
+    home: Path,
+    netrc: Path | None,
+    tunnel: Tunnel | None,
+    certificates: Certificates | None,
 ) -> tuple[str, dict[str, str]]:
     """A URL without its user and password, and all of git's environment, which has them.
 
@@ -193,7 +199,7 @@ def environment(
         (home / ".netrc").symlink_to(netrc.absolute())
     return url, {
         **variables,
-        **_certificates(),
+        **_certificates(certificates),
         **_as_variables(settings),
         "HOME": str(home),
         "XDG_CONFIG_HOME": str(home),
@@ -232,14 +238,9 @@ def _as_variables(settings: dict[str, str]) -> dict[str, str]:
     return variables
 
 
-def _certificates() -> dict[str, str]:
-    """Which certificates git trusts: what Nix and OpenSSL would, if anybody has said that."""
-    named = (os.environ.get(name, "") for name in _CERTIFICATES)
-    file = next((each for each in named if is_file(Path(each))), None)
-    if file is not None:
-        return {"GIT_SSL_CAINFO": file}
-    directory = os.environ.get("SSL_CERT_DIR", "")
-    return {"GIT_SSL_CAPATH": directory} if directory else {}
+def _certificates(trusted: Certificates | None) -> dict[str, str]:
+    named = {} if trusted is None else {_FILE: trusted.file, _DIRECTORY: trusted.directory}
+    return {variable: str(path) for variable, path in named.items() if path is not None}
 
 
 async def _last_words(stream: asyncio.StreamReader | None) -> str:

@@ -35,6 +35,7 @@ from mirror.sources.http.errors import of_status, translate
 from mirror.sources.http.pace import RateLimiter
 from mirror.sources.http.settings import HttpSettings
 from mirror.sources.local_files import file_chunks, file_size
+from mirror.trust import certificates
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -72,7 +73,9 @@ class HttpClient:
         jitter: Callable[[], float] = random.random,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self.settings = settings or HttpSettings()
+        settings = settings or HttpSettings()
+        trusted = settings.certificates or certificates()
+        self.settings = replace(settings, certificates=trusted)
         self.limiter = limiter or RateLimiter()
         self._sleep = sleep
         self._jitter = jitter

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mirror.curl.settings import CurlSettings
 from mirror.sources.http.addresses import is_public
-from mirror.trust import certificates
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from mirror.trust import Certificates
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,15 +18,10 @@ class HttpSettings(CurlSettings):
 
     A request is made ``attempts`` times, with pauses that double from ``first_pause`` to
     ``longest_pause`` seconds; a server that asks for more than ``longest_retry_after`` has failed.
-    The machine's certificates count, unless others are named.
-
-    Raises:
-        ToolError: the machine's certificates cannot be read.
-
+    Where no certificates are named the machine's count.
     """
 
     is_public: Callable[[str], bool] = is_public
-    certificates: Certificates = field(default_factory=certificates)
     attempts: int = 5
     first_pause: float = 0.5
     longest_pause: float = 30
