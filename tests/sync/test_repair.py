@@ -206,8 +206,9 @@ async def test_a_narinfo_is_made_again_of_what_its_content_proves(
     other = next(file for file, each in entries.items() if not each.info.content_address)
     for each in (file, other):
         lines = each.read_text().splitlines(keepends=True)
-        kept = [line for line in lines if not line.startswith("Deriver: ")]
-        each.write_text("".join([*kept, f"Deriver: {'0' * 32}-made-up.drv\n"]))
+        kept = [line for line in lines if not line.startswith(("Deriver: ", "FileSize: "))]
+        made_up = ["FileSize: 7\n", f"Deriver: {'0' * 32}-made-up.drv\n"]
+        each.write_text("".join([*kept, *made_up]))
     bench.evaluation = bench.empty_store("knows-nothing")
     mended = await repaired(bench, nix_stable, cache, substituters=())
     done = {each.damage.file: each for each in mended}
