@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 from rig.compared.sitecustomize import install
 from rig.forked import Forking
 from rig.generated import Generated, generate
-from rig.nixes import PROJECT, find_stable, newest
+from rig.nixes import find_stable, newest
 from rig.real_nixos import checkout
 from rig.running import ScratchStore
 
@@ -50,10 +50,6 @@ settings.load_profile("unhurried")
 # The program is started hundreds of times: it is not to be compiled each time.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
-
-# No test asks a server of the internet, and to read whom the world trusts takes each process longer
-# than what most of them do: the one authority that is trusted is one whose key nobody has.
-os.environ["SSL_CERT_FILE"] = str(PROJECT / "tests/rig/nobody.pem")
 
 install()  # whatever document a test makes in this process is compared with its schema
 
