@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 _OF_NIX: Final = "NIX_SSL_CERT_FILE"
 _FILE: Final = "SSL_CERT_FILE"
 _DIRECTORY: Final = "SSL_CERT_DIR"
+_NONE: Final = "/no-cert-file.crt"
+"""What nixpkgs' build environments, nix-shell among them, have where none is named."""
 _BUNDLES: Final = (
     "/etc/ssl/certs/ca-certificates.crt",  # Debian, NixOS, Arch
     "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora
@@ -60,8 +62,8 @@ def certificates(
 
 
 def _path(environment: Mapping[str, str], name: str) -> Path | None:
-    text = environment.get(name)
-    return Path(text) if text else None
+    text = environment.get(name, "")
+    return None if text in {"", _NONE} else Path(text)
 
 
 def _see(name: str, path: Path) -> None:

@@ -37,6 +37,11 @@ def test_where_nobody_is_named_the_systems_count() -> None:
     assert found.file is None or found.file.is_file()
 
 
+def test_what_a_shell_of_nixpkgs_names_is_nothing(named: dict[str, str]) -> None:
+    shell = {**named, "NIX_SSL_CERT_FILE": "/no-cert-file.crt"}
+    assert certificates(None, shell).file == Path(named["SSL_CERT_FILE"])
+
+
 @pytest.mark.parametrize("name", ["NIX_SSL_CERT_FILE", "SSL_CERT_FILE", "SSL_CERT_DIR"])
 def test_what_is_named_has_to_be_there(tmp_path: Path, named: dict[str, str], name: str) -> None:
     with pytest.raises(ToolError, match="certificates") as caught:

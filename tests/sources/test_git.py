@@ -295,7 +295,7 @@ def test_git_trusts_the_certificates_that_it_is_given(tmp_path: Path) -> None:
 
 
 async def test_a_server_is_believed_for_the_certificates_that_are_named(
-    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    repository: Repository, tmp_path: Path
 ) -> None:
     key, certificate = tmp_path / "key", tmp_path / "certificate"
     make = (
@@ -309,19 +309,16 @@ async def test_a_server_is_believed_for_the_certificates_that_are_named(
     bare = repository.directory.parent / "bare.git"
     git(repository.directory, "clone", "--quiet", "--bare", repository.url, str(bare))
     git(bare, "update-server-info")
-    for name in ("GIT_SSL_CAINFO", "NIX_SSL_CERT_FILE", "SSL_CERT_FILE", "SSL_CERT_DIR"):
-        monkeypatch.delenv(name, raising=False)
     async with Server(bare.parent, tls=tls) as server:
-        for name in ("", "NIX_SSL_CERT_FILE"):
-            (tmp_path / f"work-{name}").mkdir()
-            origin = GitCheckout(url=f"{server.url}/bare.git", revision=repository.second)
-            checking_out = checkout(origin, tmp_path / f"work-{name}")
-            if name:
-                monkeypatch.setenv(name, str(certificate))
+        origin = GitCheckout(url=f"{server.url}/bare.git", revision=repository.second)
+        for name, trusted in (("none", None), ("this", Certificates(certificate))):
+            (tmp_path / name).mkdir()
+            checking_out = checkout(origin, tmp_path / name, certificates=trusted)
+            if trusted is not None:
                 assert b"link" in names(await checking_out)
-            else:
-                with pytest.raises(NotAvailableError, match="certificate"):
-                    await checking_out
+                continue
+            with pytest.raises(NotAvailableError, match="certificate"):
+                await checking_out
 
 
 async def test_without_git_the_next_source_is_asked(
