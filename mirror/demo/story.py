@@ -16,6 +16,8 @@ from asyncio.subprocess import DEVNULL, PIPE
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
+import aiofiles
+
 from mirror.demo.upstream import serve_upstream
 from mirror.destinations import CacheDirectory, NixStore
 from mirror.errors import IncompleteError, RequestError, ToolError
@@ -135,8 +137,10 @@ class _Story:
             self._nix, upstream_directory, distribution=distribution
         ) as upstream:
             self._upstream = upstream
-            text = (lists_directory() / "demo.txt").read_text()
-            (self._place / "demo.txt").write_text(text)
+            async with aiofiles.open(lists_directory() / "demo.txt") as shipped:
+                text = await shipped.read()
+            async with aiofiles.open(self._place / "demo.txt", "w") as own:
+                await own.write(text)
             self._say(text.rstrip())
             yield
 

@@ -10,13 +10,10 @@ import base64
 import binascii
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Self
+from typing import Final, Protocol, Self
 
 from mirror.errors import FormatError
 from mirror.formats import base32
-
-if TYPE_CHECKING:
-    from hashlib import _Hash
 
 SIZES: Final = {"md5": 16, "sha1": 20, "sha256": 32, "sha512": 64}
 """The algorithms that can be computed here, with their digests' sizes in bytes.
@@ -101,7 +98,20 @@ class Hash:
         return self.sri
 
 
-def new(algorithm: str, data: bytes = b"") -> _Hash:
+class Digest(Protocol):
+    """What the standard library's hash objects are."""
+
+    def update(self, data: bytes | memoryview, /) -> None:
+        """Feed it more."""
+
+    def digest(self) -> bytes:
+        """The hash of all that it was fed."""
+
+    def copy(self) -> Self:
+        """One that was fed the same, and goes on by itself."""
+
+
+def new(algorithm: str, data: bytes = b"") -> Digest:
     """A hash object that has been fed ``data``.
 
     Raises:

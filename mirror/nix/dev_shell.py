@@ -12,6 +12,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+import aiofiles
+
 from mirror.errors import SourceError
 from mirror.formats.store_path import StorePath
 from mirror.nix import expressions
@@ -98,7 +100,8 @@ async def enter(nix: Nix, flake: str, attribute: str, *, store: StoreLocation) -
 
 async def _bash(nix: Nix, flake: str, system: str, store: StoreLocation) -> StorePath | None:
     with temporary_directory() as directory:
-        (directory / "flake.nix").write_text(_INPUTS)
+        async with aiofiles.open(directory / "flake.nix", "w") as file:
+            await file.write(_INPUTS)
         command = ["nix", "eval", "--json", "--no-write-lock-file", "--store", store.url]
         command += ["--apply", _BASH % {"system": expressions.string(system)}]
         command += ["--override-input", "target", flake, f"path:{directory}#all"]

@@ -23,12 +23,12 @@ from mirror.sources.binary_cache import BinaryCache
 from mirror.sources.builder import Builder
 from mirror.sources.caches import Caches
 from mirror.sources.hashed_mirror import TARBALLS, HashedMirrors
-from mirror.sources.http.pace import RateLimiter
 from mirror.sources.http.settings import HttpSettings
 from mirror.sources.inquiry import ask_urls, is_published_as_it_is, origin_urls
 from mirror.sources.local_store import LocalStore
 from mirror.sources.memory import Memory
 from mirror.sources.origin import Origins
+from mirror.sources.pace import RateLimiter
 from mirror.sources.software_heritage import SoftwareHeritage
 from mirror.temporaries import remove_left_behind, temporary_directory
 from mirror.threads import in_thread

@@ -10,7 +10,7 @@ from rig.patience import PATIENT
 from rig.servers import Reply, Server
 
 from mirror.errors import NotAvailableError
-from mirror.sources.http.addresses import is_public
+from mirror.sources.addresses import is_public
 from mirror.sources.http.client import HttpClient
 
 if TYPE_CHECKING:

@@ -25,8 +25,8 @@ from mirror.errors import (
 from mirror.sources.chunks import CHUNK_SIZE
 from mirror.sources.errors import MissingError
 from mirror.sources.http.client import HttpClient
-from mirror.sources.http.pace import RateLimiter
 from mirror.sources.http.settings import HttpSettings
+from mirror.sources.pace import RateLimiter
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,13 +16,15 @@ import shutil
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+import aiofiles
+
 from mirror.errors import NotAvailableError, SourceError, TransientError
 from mirror.formats.nar import Directory, Node
+from mirror.sources.addresses import is_public
 from mirror.sources.filesystem import tree
 from mirror.sources.git.bounds import bounded
 from mirror.sources.git.program import Git, UnreachableError, environment
 from mirror.sources.git.tunnel import tunnel_for
-from mirror.sources.http.addresses import is_public
 from mirror.sources.made import DOWNLOAD_CAP
 
 if TYPE_CHECKING:
@@ -183,7 +185,8 @@ class _Checkout:
             mode = "--cone" if self.origin.sparse_cone else "--no-cone"
             file = self.git.directory / ".git" / "patterns"
             text = "".join(f"{pattern}\n" for pattern in patterns)
-            await asyncio.to_thread(file.write_bytes, os.fsencode(text))
+            async with aiofiles.open(file, "wb") as patterns_file:
+                await patterns_file.write(os.fsencode(text))
             await self.git.run("sparse-checkout", "set", mode, "--stdin", stdin=file)
 
     async def _works(self, way: _Way) -> bool:

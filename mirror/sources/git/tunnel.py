@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from mirror.sources.http.addresses import is_outside
+from mirror.sources.addresses import is_outside
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

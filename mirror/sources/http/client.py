@@ -32,9 +32,9 @@ from mirror.sources.decoding import decoded
 from mirror.sources.errors import TimedOutError
 from mirror.sources.http.body import Body, content_length, encodings_of
 from mirror.sources.http.errors import of_status, translate
-from mirror.sources.http.pace import RateLimiter
 from mirror.sources.http.settings import HttpSettings
 from mirror.sources.local_files import file_chunks, file_size
+from mirror.sources.pace import RateLimiter
 from mirror.trust import certificates
 
 if TYPE_CHECKING:

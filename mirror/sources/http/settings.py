@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mirror.curl.settings import CurlSettings
-from mirror.sources.http.addresses import is_public
+from mirror.sources.addresses import is_public
 
 if TYPE_CHECKING:
     from collections.abc import Callable
