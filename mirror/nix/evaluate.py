@@ -19,7 +19,6 @@ from mirror.nix import edits, expressions
 from mirror.nix.edits import EvaluatedEdit
 from mirror.nix.origin_of_path import derivation_of
 from mirror.nix.recording import Touched, recording
-from mirror.nix.stores import open_store
 from mirror.plain_files import is_directory, why_unreadable
 from mirror.planning.targets import FileInstallable, FlakeInstallable, PathInstallable
 from mirror.temporaries import temporary_directory
@@ -96,13 +95,13 @@ async def evaluate_all(
 ) -> list[Evaluated | EvaluationError]:
     """Evaluate targets and their edits, ``limit`` at once; one that fails stops no other.
 
-    Gives a result or an error for each target, in their order.
+    Gives a result or an error for each target, in their order. ``store`` has been opened
+    (:func:`~mirror.nix.stores.open_store`).
 
     Raises:
         ToolError: Nix itself, or the store, cannot be used.
 
     """
-    await open_store(nix, store)
     processes = asyncio.Semaphore(limit)
 
     async def one(target: Target) -> Evaluated | EvaluationError:

@@ -13,7 +13,7 @@ from rig.running import run
 
 from mirror.nix.edits import inapplicable
 from mirror.nix.evaluate import Evaluated, EvaluatedEdit, evaluate, evaluate_all
-from mirror.nix.stores import StoreLocation
+from mirror.nix.stores import StoreLocation, open_store
 from mirror.planning.list_file import parse_list
 from mirror.shipped import shipped_edits
 
@@ -64,8 +64,10 @@ in {{
 
 
 @pytest.fixture
-def store(scratch_store: ScratchStore) -> StoreLocation:
-    return StoreLocation.parse(scratch_store.url)
+async def store(any_nix: Nix, scratch_store: ScratchStore) -> StoreLocation:
+    location = StoreLocation.parse(scratch_store.url)
+    await open_store(any_nix, location)
+    return location
 
 
 @pytest.fixture

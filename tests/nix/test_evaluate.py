@@ -14,7 +14,7 @@ from mirror.demo.busybox import find_busybox
 from mirror.errors import EvaluationError, ToolError
 from mirror.formats.store_path import StorePath
 from mirror.nix.evaluate import Evaluated, evaluate, evaluate_all
-from mirror.nix.stores import StoreLocation
+from mirror.nix.stores import StoreLocation, open_store
 from mirror.planning.list_file import parse_list
 from mirror.shipped import shipped_edits
 
@@ -53,8 +53,10 @@ FLAKE = f"""{{ outputs = {{ self }}: let {MADE} in {{
 
 
 @pytest.fixture
-def store(scratch_store: ScratchStore) -> StoreLocation:
-    return StoreLocation.parse(scratch_store.url)
+async def store(any_nix: Nix, scratch_store: ScratchStore) -> StoreLocation:
+    location = StoreLocation.parse(scratch_store.url)
+    await open_store(any_nix, location)
+    return location
 
 
 @pytest.fixture
