@@ -39,7 +39,7 @@ class ScratchNix:
 
     def run(self, *command: str | Path) -> bytes:
         completed = subprocess.run(
-            command, env=self.environment, capture_output=True, check=False, timeout=60
+            command, env=self.environment, capture_output=True, check=False, timeout=600
         )
         assert completed.returncode == 0, completed.stderr.decode()
         return completed.stdout
