@@ -125,8 +125,8 @@ class Inspection:
             return _flawed(file, narinfo.problem or "", is_fatal=True)
         if entry.info.path != path:
             return _flawed(file, f"it is about {entry.info.path}", is_fatal=False)
-        if narinfo.is_altered and not self._is_trusted(entry.info):
-            return _flawed(file, "it is not what was recorded when it was written", is_fatal=False)
+        if narinfo.is_altered and (flawed := self._distrusted(file, entry.info)) is not None:
+            return flawed
         return self._look_at_nar(entry, file, reads=reads, is_altered=narinfo.is_altered)
 
     def _narinfo(self, path: StorePath, name: str) -> _Narinfo | None:
@@ -166,16 +166,19 @@ class Inspection:
         except FormatError as error:
             return _Narinfo(state, None, error.message, True)
 
-    def _is_trusted(self, info: PathInfo) -> bool:
-        """Whether Nix would take the path from the cache for what its narinfo says."""
+    def _distrusted(self, file: str, info: PathInfo) -> Found | None:
+        """Why Nix would not take the path for what its altered narinfo says; None if it would."""
         # Another thread's refresh may forget them meanwhile.
         keys = self._keys = self._keys or self._find_keys()
-        if keys.verify(info) is not None:
-            return True
+        is_signed = keys.verify(info) is not None
         try:
-            return matching_content_address(info) is not None
-        except FormatError:
-            return False
+            if matching_content_address(info) is not None or is_signed:
+                return None
+        except FormatError as error:
+            if is_signed:
+                # Nix believes the signature, and then finds another content, or crashes.
+                return _flawed(file, error.message, is_fatal=True)
+        return _flawed(file, "it is not what was recorded when it was written", is_fatal=False)
 
     def _look_at_nar(
         self, entry: NarInfo, narinfo: str, *, reads: bool, is_altered: bool

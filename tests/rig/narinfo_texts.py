@@ -13,6 +13,7 @@ from mirror.formats.hashes import Hash
 from mirror.formats.signing import SecretKey, fingerprint
 from mirror.formats.store_path import StorePath
 from rig.cache_answers import COMPRESSORS, Asked
+from rig.odd_answers import NEW, OLD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -171,6 +172,8 @@ FIELDS: Final[Mapping[str, Mapping[str, Callable[[Subject], Values]]]] = {
         "empty twice": _constant("", ""),
         "unknown": _constant("unknown"),
         "bare": lambda of: [of.nar_hash.nix32],
+        "of the NAR": lambda of: [f"fixed:r:{of.nar_hash.nix32}"],
+        "of something else": _constant(f"fixed:r:{Hash.of(b'').nix32}"),
     },
     "Sig": {
         "right": lambda of: [of.asked.signature],
@@ -229,9 +232,12 @@ class Writing:
         return self.method not in _UNDETECTED and self.fields["Compression"] != "none"
 
     @property
-    def crashes_newest(self) -> bool:
-        """Whether it names a compression that Nix does not know: the newest crashes."""
-        return self.fields["Compression"] in {"unknown", "capital", "with a blank"}
+    def crashes(self) -> frozenset[str]:
+        """The versions of Nix that crash at it: an address that lies, an unknown compression."""
+        if self.fields["CA"] in {"of the NAR", "of something else"}:
+            return frozenset({OLD, NEW})
+        is_unknown = self.fields["Compression"] in {"unknown", "capital", "with a blank"}
+        return frozenset({NEW} if is_unknown else ())
 
     @property
     def has_malformed_signature(self) -> bool:

@@ -185,13 +185,16 @@ async def compare(nixes: Mapping[str, Nix], batch: Sequence[Writing], directory:
         here = await taken_here(files, directory / "kept")
         for version, nix in nixes.items():
             store = ScratchStore(directory / version)
-            these = [each for each in asked if version == OLD or not asked[each].crashes_newest]
+            these = [each for each in asked if version not in asked[each].crashes]
             there = await asyncio.to_thread(taken_by_nix, nix, [common, *these], store)
             store.remove()
             at_rest = await there_at_rest(
                 files, directory / f"{version}-at-rest", is_old=version == OLD
             )
             assert common.path in there
+            for each in asked.keys() - set(these):
+                assert here[each.path] is not None, asked[each]
+                assert each.path not in at_rest, (version, asked[each])
             for each in these:
                 judge(asked[each], version, each.path in there, here[each.path])
                 if asked[each].has_location_at_rest and not asked[each].has_malformed_signature:
