@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from mirror.sync.report import Observer
     from mirror.sync.workshop import Workshop
 
-_LOOKUPS: Final = 64
+_LOOKUPS: Final = 256
 _NOTHING: Final = Found()
 
 
