@@ -134,14 +134,8 @@ class Origins:
     async def _check_out(
         self, origin: GitCheckout, fixed: FixedOutput, directory: Path, url: str
     ) -> Nar:
-        settings = self._client.settings
         tree = await git.checkout(
-            origin,
-            directory,
-            netrc=settings.netrc,
-            certificates=settings.certificates,
-            public=settings.is_public,
-            size_limit=self._limits.size,
+            origin, directory, self._client.settings, size_limit=self._limits.size
         )
         return await offered(Made.of_node(tree), fixed, url)
 

@@ -21,7 +21,7 @@ from mirror.formats import nar
 from mirror.formats.hashes import Hash
 from mirror.planning.fixed_outputs import GitCheckout
 from mirror.sources.git import checkout
-from mirror.sources.git.program import environment
+from mirror.sources.http.settings import HttpSettings
 from mirror.trust import Certificates
 
 if TYPE_CHECKING:
@@ -282,43 +282,40 @@ async def test_repositories_of_sha256(tmp_path: Path, empty: Path, revision: str
     assert names(await checkout(origin, empty)) == {b"file"}
 
 
-def test_git_trusts_the_certificates_that_it_is_given(tmp_path: Path) -> None:
-    def variables(name: str, trusted: Certificates | None) -> dict[str, str]:
-        _, found = environment("https://example.org/x", tmp_path / name, None, None, trusted)
-        return {key: value for key, value in found.items() if key.startswith("GIT_SSL")}
-
-    file, directory = tmp_path / "bundle.pem", tmp_path / "hashed"
-    assert variables("none", None) == {}
-    assert variables("file", Certificates(file)) == {"GIT_SSL_CAINFO": str(file)}
-    both = variables("both", Certificates(file, directory))
-    assert both == {"GIT_SSL_CAINFO": str(file), "GIT_SSL_CAPATH": str(directory)}
+def openssl(*arguments: str) -> str:
+    command = ["openssl", *arguments]
+    made = subprocess.run(command, check=True, capture_output=True, text=True)
+    return made.stdout.strip()
 
 
 async def test_a_server_is_believed_for_the_certificates_that_are_named(
     repository: Repository, tmp_path: Path
 ) -> None:
     key, certificate = tmp_path / "key", tmp_path / "certificate"
-    make = (
-        *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
+    openssl(
+        *("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
         *("-nodes", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"),
         *("-keyout", str(key), "-out", str(certificate)),
     )
-    subprocess.run(make, check=True, capture_output=True)
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     tls.load_cert_chain(certificate, key)
     bare = repository.directory.parent / "bare.git"
     git(repository.directory, "clone", "--quiet", "--bare", repository.url, str(bare))
     git(bare, "update-server-info")
+    link = tmp_path / openssl("x509", "-subject_hash", "-noout", "-in", str(certificate))
+    link.with_suffix(".0").symlink_to(certificate)
     async with Server(bare.parent, tls=tls) as server:
         origin = GitCheckout(url=f"{server.url}/bare.git", revision=repository.second)
-        for name, trusted in (("none", None), ("this", Certificates(certificate))):
+        for name, named in (
+            ("file", Certificates(file=certificate)),
+            ("directory", Certificates(directory=tmp_path)),
+        ):
             (tmp_path / name).mkdir()
-            checking_out = checkout(origin, tmp_path / name, certificates=trusted)
-            if trusted is not None:
-                assert b"link" in names(await checking_out)
-                continue
-            with pytest.raises(NotAvailableError, match="certificate"):
-                await checking_out
+            settings = HttpSettings(certificates=named)
+            assert b"link" in names(await checkout(origin, tmp_path / name, settings))
+        (tmp_path / "nobody").mkdir()
+        with pytest.raises(NotAvailableError, match="certificate"):
+            await checkout(origin, tmp_path / "nobody")
 
 
 async def test_without_git_the_next_source_is_asked(

@@ -17,6 +17,7 @@ from mirror.formats.nar import Directory, Node
 from mirror.planning.fixed_outputs import GitCheckout
 from mirror.sources.git import checkout
 from mirror.sources.git.tunnel import tunnel_for
+from mirror.sources.http.settings import HttpSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,7 +73,7 @@ def places(tmp_path: Path) -> Iterator[Places]:
 async def fetch(url: str, directory: Path) -> Node:
     directory.mkdir()
     origin = GitCheckout(url=url, revision="refs/heads/main", submodules=True)
-    return await checkout(origin, directory, public=public)
+    return await checkout(origin, directory, HttpSettings(is_public=public))
 
 
 async def test_a_public_server_does_not_lead_inside_by_a_submodule(

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 import aiofiles
 
+from mirror.curl.settings import CurlSettings
 from mirror.errors import NotAvailableError, SourceError, TransientError
 from mirror.formats.nar import Directory, Node
 from mirror.sources.addresses import is_public
@@ -28,15 +29,14 @@ from mirror.sources.git.tunnel import tunnel_for
 from mirror.sources.made import DOWNLOAD_CAP
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from mirror.planning.fixed_outputs import GitCheckout
-    from mirror.trust import Certificates
 
 TIME_LIMIT: Final = 3600.0
 """How many seconds one repository may take."""
 
+_NOBODYS: Final = CurlSettings(is_public=is_public)
 _OBJECT_FORMATS: Final = {40: "sha1", 64: "sha256"}
 """By how many digits a hash has."""
 
@@ -50,18 +50,16 @@ _ONLY_WHAT_IS_NAMED: Final = "Server does not allow request for unadvertised obj
 async def checkout(
     origin: GitCheckout,
     directory: Path,
+    settings: CurlSettings = _NOBODYS,
     *,
-    netrc: Path | None = None,
-    certificates: Certificates | None = None,
-    public: Callable[[str], bool] = is_public,
     time_limit: float = TIME_LIMIT,
     size_limit: int = DOWNLOAD_CAP,
 ) -> Node:
     """The tree of a revision without any ``.git``; its files are in ``directory``, which is empty.
 
-    ``certificates`` are those that count, None for git's own. ``public`` says which IP addresses
-    are of the open internet: a server there leads nowhere else.
-    The limits are in seconds, and in bytes on the disk.
+    Of the ``settings`` the netrc file and the certificates count, and which IP addresses are of the
+    open internet: a server there leads nowhere else. The limits are in seconds, and in bytes on the
+    disk.
 
     Raises:
         NotAvailableError: there is no git, or the repository does not have it.
@@ -83,9 +81,9 @@ async def checkout(
             raise NotAvailableError(f"{text!r} is nothing that git can be told") from error
     async with (
         bounded(directory, origin.url, seconds=time_limit, size=size_limit),
-        tunnel_for(origin.url, public) as tunnel,
+        tunnel_for(origin.url, settings.is_public) as tunnel,
     ):
-        url, variables = environment(origin.url, directory / "home", netrc, tunnel, certificates)
+        url, variables = environment(origin.url, directory / "home", settings, tunnel)
         git = Git(program, directory / "tree", variables, tunnel)
         await _Checkout(git, origin, url).fill()
     try:

@@ -23,12 +23,13 @@ from mirror.plain_files import is_file
 from mirror.processes import started
 from mirror.sources.git import connect
 from mirror.sources.made import MORE_ROOM
+from mirror.trust import Certificates
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from mirror.curl.settings import CurlSettings
     from mirror.sources.git.tunnel import Tunnel
-    from mirror.trust import Certificates
 
 _FULL: Final = os.strerror(errno.ENOSPC)
 _LITTLE: Final = 1 << 20
@@ -46,10 +47,7 @@ _SCP_LIKE: Final = re.compile(r"[A-Za-z0-9_.][\w.-]*@[\w.-]+:.+")
 _KEPT: Final = re.compile(
     r"PATH|TMPDIR|SSH_AUTH_SOCK|(https?|ftp|all|no)_proxy|(HTTPS?|ALL|NO)_PROXY"
 )
-_FILE: Final = "GIT_SSL_CAINFO"
-_DIRECTORY: Final = "GIT_SSL_CAPATH"
-
-_SETTINGS: Final = {
+_CONFIGURATION: Final = {
     "core.hooksPath": os.devnull,
     "core.fsmonitor": "false",
     "core.autocrlf": "false",
@@ -158,11 +156,7 @@ class Git:
 
 
 def environment(
-    url: str,
-    home: Path,
-    netrc: Path | None,
-    tunnel: Tunnel | None,
-    certificates: Certificates | None,
+    url: str, home: Path, settings: CurlSettings, tunnel: Tunnel | None
 ) -> tuple[str, dict[str, str]]:
     """A URL without its user and password, and all of git's environment, which has them.
 
@@ -178,10 +172,10 @@ def environment(
     transports = _TRANSPORTS.get(_scheme(url))
     if transports is None:
         raise NotAvailableError(f"{url}: not a URL that git is asked for")
-    settings = dict(_SETTINGS)
+    configuration = dict(_CONFIGURATION)
     variables = {name: value for name, value in os.environ.items() if _KEPT.fullmatch(name)}
     if tunnel is not None:
-        settings["http.proxy"] = tunnel.url
+        configuration["http.proxy"] = tunnel.url
         variables = {n: value for n, value in variables.items() if not n.lower().endswith("_proxy")}
     parts = urlsplit(url)
     if parts.scheme in {"http", "https"} and "@" in parts.netloc:
@@ -190,17 +184,21 @@ def environment(
         if not (name + password).isprintable():
             raise NotAvailableError(f"{url}: its user or password has what no git is told")
         url = parts._replace(netloc=host).geturl()
-        settings[f"credential.{parts.scheme}://{host}.helper"] = _CREDENTIAL_HELPER
+        configuration[f"credential.{parts.scheme}://{host}.helper"] = _CREDENTIAL_HELPER
         variables |= {"PREFETCH_GIT_USER": name, "PREFETCH_GIT_PASSWORD": password}
     home.mkdir(parents=True)
     if tunnel is not None:
         variables |= _connecting(tunnel, home / "connect")
-    if netrc is not None and is_file(netrc):
-        (home / ".netrc").symlink_to(netrc.absolute())
+    if settings.netrc is not None and is_file(settings.netrc):
+        (home / ".netrc").symlink_to(settings.netrc.absolute())
+    certificates = settings.certificates or Certificates()
+    if certificates.file is not None:
+        variables["GIT_SSL_CAINFO"] = str(certificates.file)
+    if certificates.directory is not None:
+        variables["GIT_SSL_CAPATH"] = str(certificates.directory)
     return url, {
         **variables,
-        **_certificates(certificates),
-        **_as_variables(settings),
+        **_as_variables(configuration),
         "HOME": str(home),
         "XDG_CONFIG_HOME": str(home),
         "LC_ALL": "C",
@@ -230,17 +228,12 @@ def _scheme(url: str) -> str:
         return ""
 
 
-def _as_variables(settings: dict[str, str]) -> dict[str, str]:
-    """Settings as git takes them from its environment, and hands them on to submodules."""
-    variables = {"GIT_CONFIG_COUNT": str(len(settings))}
-    for number, (name, value) in enumerate(settings.items()):
+def _as_variables(configuration: dict[str, str]) -> dict[str, str]:
+    """Configuration as git takes it from its environment, and hands it on to submodules."""
+    variables = {"GIT_CONFIG_COUNT": str(len(configuration))}
+    for number, (name, value) in enumerate(configuration.items()):
         variables |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
     return variables
-
-
-def _certificates(trusted: Certificates | None) -> dict[str, str]:
-    named = {} if trusted is None else {_FILE: trusted.file, _DIRECTORY: trusted.directory}
-    return {variable: str(path) for variable, path in named.items() if path is not None}
 
 
 async def _last_words(stream: asyncio.StreamReader | None) -> str:
