@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 from collections import deque
 from typing import TYPE_CHECKING, Final
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 _READ: Final = 1 << 19
 """How much libcurl reads at once, in bytes; it hands it over in pieces of 16 KiB."""
 _OF_BLANK_LINE: Final = (b"\r\n", b"\n")
+_STATUS_LINE: Final = re.compile(rb"HTTP/([0-9])(?:\.[0-9])? ([0-9]{3})")
 _FINAL: Final = 200
 _INTERIM_UPGRADE: Final = 101
 _CHUNK_SIZE: Final = 1 << 20
@@ -98,6 +100,12 @@ class Transfer:
             self.easy.pause(pycurl.PAUSE_CONT)
         return chunk
 
+    @property
+    def location(self) -> str:
+        """Where the answer says that it leads to; empty if it says nothing of it."""
+        found = next((value for name, value in self.headers if name.lower() == b"location"), b"")
+        return found.decode("utf-8", "surrogateescape")
+
     def stop(self) -> None:
         """End it, however far it has come."""
         if self._multi is not None:
@@ -135,10 +143,9 @@ class Transfer:
         return opened
 
     def _take_line(self, line: bytes) -> None:
-        if line.startswith(b"HTTP/"):
-            version, _, rest = line.partition(b" ")
-            self.is_multiplexed = version.startswith(b"HTTP/2")
-            self.status = int(rest[:3])
+        if status := _STATUS_LINE.match(line):
+            self.is_multiplexed = status[1] == b"2"
+            self.status = int(status[2])
             self.headers.clear()
         elif line in _OF_BLANK_LINE:
             if self.status >= _FINAL or self.status == _INTERIM_UPGRADE:

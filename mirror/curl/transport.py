@@ -33,13 +33,15 @@ if TYPE_CHECKING:
 
     from mirror.curl.settings import CurlSettings
 
-_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_REDIRECTS: Final = range(300, 400)
+"""What leads elsewhere, where there is a Location; curl does not look closer either."""
 _LONGEST_REDIRECT: Final = 1 << 20
 """The most that the body of a redirect may have, in bytes."""
 _STREAMS: Final = 16
 """How many requests go over one connection at once where HTTP/2 is spoken, on average."""
 _SUCCESS: Final = 200
 _HOST: Final = re.compile(r"[A-Za-z][\w+.-]*://[^/?#]*")
+_AUTHORITY: Final = re.compile(r"(?:[A-Za-z][\w+.-]*:)?//([^/?#]*)")
 _WEB: Final = pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS
 _FTP_TOO: Final = _WEB | pycurl.PROTO_FTP
 
@@ -126,7 +128,7 @@ class CurlTransport(httpx.AsyncBaseTransport):
                 transfer.easy.setopt(pycurl.NETRC, pycurl.NETRC_IGNORED)
             if multi is not self._outside and await self._is_outside(transfer):
                 multi = self._restrict(transfer)
-            url = _with_credentials(target, first)
+            url = _with_credentials(target, url, transfer.location)
         raise CurlError(
             pycurl.E_TOO_MANY_REDIRECTS, f"more than {self._settings.redirects} redirects", first
         )
@@ -257,10 +259,21 @@ def _is_web(url: str) -> bool:
     return url.lower().startswith(("http://", "https://"))
 
 
-def _with_credentials(url: str, first: str) -> str:
-    """The URL of a redirect, with the user and password of the first one on the same host only."""
-    scheme, _, rest = host_of(first).partition("://")
-    credentials, at, host = rest.rpartition("@")
-    if at and host_of(url).lower() == f"{scheme}://{host}".lower():
-        return f"{scheme}://{credentials}@{host}{url[len(host_of(url)) :]}"
-    return url
+def _with_credentials(target: str, url: str, location: str) -> str:
+    """The target of a redirect with a user and password, which libcurl leaves out of it.
+
+    They are the Location's own, else on the same host those of ``url``, which it came from.
+    """
+    credentials = _credentials(location)
+    if not credentials:
+        same_host = host_of(url).replace(_credentials(url), "", 1).lower()
+        credentials = _credentials(url) if host_of(target).lower() == same_host else ""
+    scheme, _, rest = target.partition("//")
+    return f"{scheme}//{credentials}{rest}"
+
+
+def _credentials(url: str) -> str:
+    """The user and password of a URL, with the sign after them; empty where there are none."""
+    found = _AUTHORITY.match(url)
+    credentials, sign, _ = found[1].rpartition("@") if found else ("", "", "")
+    return credentials + sign

@@ -9,11 +9,12 @@ is compared with what was handed on.
 from __future__ import annotations
 
 import re
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, Self
 from zlib import crc32
 
 from mirror.curl.errors import CurlError
-from mirror.errors import IntegrityError, NotAvailableError, TransientError
+from mirror.errors import IntegrityError, TransientError
 from mirror.sources.chunks import CHUNK_SIZE
 from mirror.sources.errors import ChangedError
 from mirror.sources.http.errors import translate
@@ -131,8 +132,8 @@ class Body:
         answer = self._answer = await self._client.answer(
             self._url, headers, any_certificate=self._any_certificate
         )
-        if answer.status_code == 206:  # noqa: PLR2004 - the status that says "a part"
-            self._continue_part(answer, asked=resume)
+        if is_part(answer):
+            self._continue_part(answer)
         else:
             self._begin_whole(answer, first=first)
         self._pieces = answer.aiter_raw()
@@ -151,10 +152,10 @@ class Body:
         self._skip = self._received
         self._checksum_again = 0
 
-    def _continue_part(self, answer: httpx.Response, *, asked: bool) -> None:
-        part = _CONTENT_RANGE.fullmatch(answer.headers.get("content-range", "").strip())
-        if not asked or part is None or int(part[1]) != self._received:
-            raise NotAvailableError(f"{self._url}: the server sent a part that was not asked for")
+    def _continue_part(self, answer: httpx.Response) -> None:
+        part = _content_range(answer)
+        if part is None or int(part[1]) != self._received:
+            raise ChangedError(f"{self._url}: the server sent a part that was not asked for")
         other_size = part[3] != "*" and self._size is not None and int(part[3]) != self._size
         # Some servers ignore If-Range, and send a part of whatever is there now.
         if other_size or (_validator(answer) or self._validator) != self._validator:
@@ -209,6 +210,18 @@ class Body:
 
     def _changed(self) -> ChangedError:
         return ChangedError(f"{self._url}: it changed while it was being downloaded")
+
+
+def is_part(answer: httpx.Response) -> bool:
+    """Whether it is less than all: a server may call all a part, though nobody asked for one."""
+    if answer.status_code != HTTPStatus.PARTIAL_CONTENT:
+        return False
+    part = _content_range(answer)
+    return part is None or part[1] != "0" or part[3] != str(int(part[2]) + 1)
+
+
+def _content_range(answer: httpx.Response) -> re.Match[str] | None:
+    return _CONTENT_RANGE.fullmatch(answer.headers.get("content-range", "").strip())
 
 
 def content_length(answer: httpx.Response) -> int | None:

@@ -29,8 +29,8 @@ from mirror.curl.transport import CurlTransport, host_of
 from mirror.errors import IntegrityError, NotAvailableError, RequestError, TransientError
 from mirror.plain_files import LARGEST_SECRET, see_plain_file
 from mirror.sources.decoding import decoded
-from mirror.sources.errors import TimedOutError
-from mirror.sources.http.body import Body, content_length, encodings_of
+from mirror.sources.errors import ChangedError, TimedOutError
+from mirror.sources.http.body import Body, content_length, encodings_of, is_part
 from mirror.sources.http.errors import of_status, translate
 from mirror.sources.http.settings import HttpSettings
 from mirror.sources.local_files import file_chunks, file_size
@@ -243,12 +243,13 @@ class HttpClient:
 
     async def _see_success(self, answer: httpx.Response, url: str, *, partial: bool) -> None:
         """Raise the error for an answer of no success, and close it."""
-        is_part = answer.status_code == HTTPStatus.PARTIAL_CONTENT
-        if answer.is_success and (partial or not is_part):
+        if answer.is_success and (partial or not is_part(answer)):
             return
         try:
             await _drain(answer)
-            if is_part:
+            if partial and answer.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+                raise ChangedError(f"{url}: the server has no more of it")
+            if answer.is_success:
                 raise NotAvailableError(f"{url}: the server sent a part that was not asked for")
             raise of_status(answer, url, self._now)
         finally:

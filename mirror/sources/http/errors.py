@@ -33,6 +33,11 @@ _LONGEST: Final = 300
 _NO_HTTP: Final = "HTTP/0.9"
 _BAD_PROXY: Final = "Unsupported proxy"
 """What libcurl's words begin with that have all of the proxy's URL, its password among it."""
+_OF_PROXY: Final = frozenset({pycurl.E_COULDNT_RESOLVE_PROXY, 97})
+"""libcurl's errors that only a proxy makes; the latter has no name in pycurl: of SOCKS."""
+_PROXY_WORDS: Final = ("over proxy", "CONNECT", _BAD_PROXY)
+"""What libcurl says of a proxy where its error is one that servers make, too."""
+_SEE_PROXY: Final = "see what the variables http_proxy, https_proxy, all_proxy and no_proxy have"
 
 _KINDS: Final[Mapping[int, tuple[type[SourceError], str]]] = {
     NOT_FOLLOWED: (NotAvailableError, "not followed"),
@@ -62,9 +67,9 @@ def translate(error: CurlError, url: str) -> SourceError:
     hint = None
     if kind is CertificateError:
         hint = "check this machine's clock and certificates (NIX_SSL_CERT_FILE)"
-    elif error.code == pycurl.E_COULDNT_RESOLVE_PROXY or str(error).startswith(_BAD_PROXY):
-        hint = "see what the variables http_proxy, https_proxy, all_proxy and no_proxy have"
-    if str(error).startswith(_BAD_PROXY):
+    elif error.code in _OF_PROXY or any(words in str(error) for words in _PROXY_WORDS):
+        hint = _SEE_PROXY
+    if _BAD_PROXY in str(error):
         return NotAvailableError(f"{where}: the proxy of the environment is none", hint=hint)
     return kind(f"{where}: {words}{str(error)[:_LONGEST]}", hint=hint)
 
@@ -81,6 +86,8 @@ def of_status(answer: httpx.Response, url: str, now: Callable[[], datetime]) -> 
         return TransientError(text, retry_after=_retry_after(answer, now))
     if status == HTTPStatus.UNAUTHORIZED:
         return NotAvailableError(text, hint="put the host's credentials into the netrc file")
+    if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+        return NotAvailableError(text, hint=_SEE_PROXY)
     return NotAvailableError(text)
 
 
