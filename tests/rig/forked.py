@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
+from mirror import schemas
 from rig.nixes import PYTHON_PATH
 
 if TYPE_CHECKING:
@@ -125,8 +126,12 @@ def import_all() -> None:
 
 
 def main() -> None:
+    # By this name Python imported it, and documents are compared there.
+    comparing = importlib.import_module("sitecustomize")
     ids = tuple(map(int, sys.argv[1:]))
     import_all()
+    for name in schemas.names():
+        comparing.validator(name)
     if ids:
         make_reachable()
     from mirror.cli import main as program  # noqa: PLC0415 - only in this process
