@@ -19,7 +19,7 @@ from rig.cache_answers import CACHE_INFO, KEY, SERVERS, Answers, Asked, text
 from rig.made_paths import put_as
 from rig.narinfo_texts import Subject, Writing, writings
 from rig.odd_answers import CONTENTS, INFOS, LOCATIONS, NEW, OLD, STATUSES
-from rig.patience import PATIENT
+from rig.patience import PATIENT, Pauses
 from rig.running import ScratchStore, run
 from rig.servers import Server
 
@@ -76,7 +76,8 @@ def valid_paths(nix: Nix, store: ScratchStore) -> set[str]:
 async def taken_here(asked: Iterable[Asked], directory: Path) -> Mapping[str, str | None]:
     """Of each path why it is not taken here, None if it is; those are then in ``directory``."""
     found: dict[str, str | None] = {}
-    async with HttpClient(PATIENT) as client, CacheDirectory.open(directory) as destination:
+    client = HttpClient(PATIENT, sleep=Pauses())
+    async with client, CacheDirectory.open(directory) as destination:
         for each in asked:
             try:
                 found[each.path] = await refusal(each, client, destination)
