@@ -406,6 +406,7 @@ async def test_a_password_in_the_url_is_given_to_git_and_seen_by_nobody(
     bare = repository.directory.parent / "bare.git"
     git(repository.directory, "clone", "--quiet", "--bare", repository.url, str(bare))
     git(bare, "update-server-info")
+    (bare.parent / "nobody").mkdir()
     wanted = f"Basic {base64.b64encode(b'bob:s3cr/t').decode()}"
     seen: list[bytes] = []
 
@@ -422,5 +423,9 @@ async def test_a_password_in_the_url_is_given_to_git_and_seen_by_nobody(
         url = f"{server.url.replace('://', '://bob:s3cr%2Ft@')}/bare.git"
         found = await tree_hash(GitCheckout(url=url, revision=repository.third), empty)
         assert any(server.url.encode() in each for each in seen)
+        nobody = GitCheckout(url=f"{server.url}/bare.git", revision=repository.third)
+        with pytest.raises(NotAvailableError) as raised:
+            await checkout(nobody, bare.parent / "nobody")
+        assert "netrc" in (raised.value.hint or "")
     assert found == repository.hash(nix_stable, repository.third)
     assert not any(b"s3cr" in each for each in seen)

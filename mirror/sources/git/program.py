@@ -76,7 +76,10 @@ _FAILURE: Final = re.compile(
     r"empty reply|operation too slow|connection reset|transfer closed|recv failure",
     re.IGNORECASE,
 )
-"""What git says, in its own language, of servers that cannot be reached, and of those that fail."""
+_NO_ENTRY: Final = re.compile(r"Authentication failed|could not read (Username|Password)")
+"""What git says, in its own language, of servers: no way to them, a failure, a password lacking."""
+
+_PRIVATE: Final = "if it is private, put the host's credentials into the netrc file"
 
 
 class UnreachableError(TransientError):
@@ -152,7 +155,9 @@ class Git:
                 )
         if _NO_CONNECTION.search(words):
             return UnreachableError(text)
-        return (TransientError if _FAILURE.search(words) else NotAvailableError)(text)
+        if _FAILURE.search(words):
+            return TransientError(text)
+        return NotAvailableError(text, hint=_PRIVATE if _NO_ENTRY.search(words) else None)
 
 
 def environment(
