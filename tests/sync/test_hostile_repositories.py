@@ -145,6 +145,7 @@ X = nar.Directory({b"x": nar.Regular.of(b"")})
 REFUSED = {
     "submodule-file": (submodule(lambda place: f"file://{own_repository(place)}"), "'file' not a"),
     "submodule-directory": (submodule(own_repository), "'file' not allowed"),
+    "submodule-ssh": (submodule(lambda _: "ssh://127.0.0.1:1/x"), "'ssh' not allowed"),
     "submodule-ext": (
         submodule(lambda place: f'"ext::sh -c touch% {marker(place)}"'),
         "'ext' not allowed",
