@@ -271,18 +271,19 @@ async def _connect(
             return error
 
     caches = []
+    hints: dict[str, None] = {}
     for answer in await asyncio.gather(*map(one, dict.fromkeys(urls))):
         if isinstance(answer, BinaryCache):
             caches.append(answer)
         elif isinstance(answer, left_out):
             observer.notice(f"not used: {answer.message}")
+            if answer.hint is not None:
+                hints[answer.hint] = None
         else:
             raise answer
     if urls and not caches:
-        raise TransientError(
-            "none of the caches can be asked",
-            hint="run it again when there is a network; what is kept stays as it is",
-        )
+        otherwise = "run it again when there is a network; what is kept stays as it is"
+        raise TransientError("none of the caches can be asked", hint="; ".join(hints) or otherwise)
     return Caches(caches, is_whole=len(caches) == len(set(urls)))
 
 
