@@ -74,8 +74,8 @@ def is_header(block: bytes) -> bool:
     if len(block) != BLOCK or found is None:
         return False
     summed = block[:148] + b" " * 8 + block[156:]
-    negative = 256 * sum(byte >> 7 for byte in summed)
-    return int(found[1], 8) in {sum(summed), sum(summed) - negative}
+    stated, unsigned = int(found[1], 8), sum(summed)
+    return stated == unsigned or stated == unsigned - 256 * sum(byte >> 7 for byte in summed)
 
 
 def padded(size: int) -> int:
