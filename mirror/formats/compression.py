@@ -5,8 +5,9 @@ most :data:`PIECE_SIZE` bytes, so that the reader can count them and stop. Files
 or streams are read to their last; what is cut short is an error.
 
 What follows the last stream is judged as Nix does (2.8 and 2.34 alike, by libarchive): xz may be
-padded with zero bytes, in multiples of four, zstd with nothing; after gzip, bzip2 and brotli
-anything may come that does not begin as another stream does.
+padded with zero bytes, in multiples of four, zstd with nothing; after gzip and bzip2 anything may
+come that does not begin as another stream does. What follows brotli, which Nix ignores, is refused:
+the library does not tell it from damage.
 """
 
 from __future__ import annotations

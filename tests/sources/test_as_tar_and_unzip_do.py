@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from rig import raw_tar, raw_zip
+from hypothesis import HealthCheck, Phase, given, settings
+from rig import drawn_tars, raw_tar, raw_zip
 
 from mirror.errors import FormatError, IntegrityError
 from mirror.formats import nar
@@ -28,6 +28,7 @@ COUNT: Final = int(os.environ.get("PREFETCH_ARCHIVES", "0"))
 drawn = settings(
     max_examples=COUNT or 120,
     derandomize=not COUNT,
+    phases=[Phase.generate, Phase.shrink] if COUNT else [Phase.generate],
     database=None,
     deadline=None,
     suppress_health_check=list(HealthCheck),
@@ -63,6 +64,7 @@ REFUSED_HERE: Final = {
 """What is refused here although the tools take it, by our message; and why."""
 
 TAKEN_HERE: Final = {
+    "Cannot change mode": "tar sets a directory's mode at the end, if a link has replaced it too",
     "Member name contains '..'": "the label of a volume is no name here",
     "start of central directory not found": "an archive of nothing may stand behind a program",
     "overlapped components": "unzip takes the descriptor behind an entry with a Unicode path for "
@@ -143,7 +145,7 @@ def compare(data: bytes, command: list[str]) -> bool:
 
 
 @drawn
-@given(raw_tar.archives())
+@given(drawn_tars.archives())
 def test_a_tar_is_what_gnu_tar_makes_of_it(data: bytes) -> None:
     compare(data, TAR)
 

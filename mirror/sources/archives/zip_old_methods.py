@@ -9,130 +9,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from mirror.sources.archives.bits import Bits, Codes, Output
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-_WINDOW: Final = 1 << 16
-_PIECE_SIZE: Final = 1 << 18
-
-
-class Bits:
-    """Bits, the lowest of a byte first."""
-
-    def __init__(self, raw: Iterator[bytes]) -> None:
-        self._raw = raw
-        self._data = b""
-        self._position = 0
-        self._value = 0
-        self._count = 0
-
-    def take(self, count: int) -> int:
-        """Take a number of so many bits.
-
-        Raises:
-            EOFError: there are not as many.
-
-        """
-        if self._count < count:
-            self._fill()
-            if self._count < count:
-                raise EOFError("cut short")
-        value = self._value & ((1 << count) - 1)
-        self._value >>= count
-        self._count -= count
-        return value
-
-    def decode(self, codes: Codes) -> int:
-        """Take a symbol."""
-        if self._count < codes.longest:
-            self._fill()
-        symbol, length = codes.table[self._value & codes.mask]
-        if not length or length > self._count:
-            raise EOFError("a code that is none, or cut short")
-        self._value >>= length
-        self._count -= length
-        return symbol
-
-    def take_bytes(self, count: int) -> bytes:
-        """Skip to the next byte, and take so many."""
-        self.take(self._count % 8)
-        return bytes(self.take(8) for _ in range(count))
-
-    def _fill(self) -> None:
-        if self._position == len(self._data):
-            self._data, self._position = next(self._raw, b""), 0
-        data = self._data[self._position : self._position + 8]
-        self._position += len(data)
-        self._value |= int.from_bytes(data, "little") << self._count
-        self._count += 8 * len(data)
-        if data and self._count < _LONGEST_CODE:
-            self._fill()
-
-
-_LONGEST_CODE: Final = 16
-
-
-class Codes:
-    """A Huffman code, from the length of each symbol's code in bits; 0 where there is none."""
-
-    def __init__(self, lengths: Sequence[int], *, is_inverted: bool = False) -> None:
-        self.longest = max(lengths, default=0)
-        self.mask = (1 << self.longest) - 1
-        self.table = [(0, 0)] * (1 << self.longest)
-        code = 0
-        for length in range(1, self.longest + 1):
-            for symbol, other in enumerate(lengths):
-                if other == length:
-                    self._enter(symbol, code, length, self.mask if is_inverted else 0)
-                    code += 1
-            code <<= 1
-
-    def _enter(self, symbol: int, code: int, length: int, inverted: int) -> None:
-        if code >> length:
-            raise ValueError("codes that are too many")
-        first = int(f"{code:0{length}b}"[::-1], 2)
-        for value in range(first, len(self.table), 1 << length):
-            self.table[value ^ inverted] = symbol, length
-
-
-class _Output:
-    """What was written, of which the last can be copied."""
-
-    def __init__(self) -> None:
-        self._data = bytearray()
-        self.size = 0
-
-    def write(self, data: bytes) -> None:
-        self._data += data
-        self.size += len(data)
-
-    def copy(self, distance: int, length: int) -> None:
-        """Write again what is so far back; there are zeros before the first byte."""
-        missing = min(length, distance - len(self._data))
-        if missing > 0:
-            self.write(bytes(missing))
-            length -= missing
-        if length > 0:
-            start = len(self._data) - distance
-            found = bytes(self._data[start : start + length])
-            self.write((found * (length // len(found) + 1))[:length])
-
-    @property
-    def is_long(self) -> bool:
-        """Whether a piece should be taken."""
-        return len(self._data) > _PIECE_SIZE
-
-    def piece(self, *, is_end: bool = False) -> bytes:
-        """Take what is not needed for copies any more."""
-        count = len(self._data) - (0 if is_end else _WINDOW)
-        data = bytes(self._data[:count])
-        del self._data[:count]
-        return data
+    from collections.abc import Iterator
 
 
 def inflate64(raw: Iterator[bytes]) -> Iterator[bytes]:
     """Undo Deflate64."""
-    bits, out = Bits(raw), _Output()
+    bits, out = Bits(raw), Output()
     is_last = False
     while not is_last:
         is_last = bool(bits.take(1))
@@ -186,7 +71,7 @@ def _read_codes(bits: Bits) -> tuple[Codes, Codes]:
     return Codes(lengths[:literals]), Codes(lengths[literals : literals + distances])
 
 
-def _inflate_block(bits: Bits, out: _Output, literals: Codes, distances: Codes) -> Iterator[bytes]:
+def _inflate_block(bits: Bits, out: Output, literals: Codes, distances: Codes) -> Iterator[bytes]:
     while (symbol := bits.decode(literals)) != _END_OF_BLOCK:
         if symbol < _END_OF_BLOCK:
             out.write(bytes((symbol,)))
@@ -204,7 +89,7 @@ def _inflate_block(bits: Bits, out: _Output, literals: Codes, distances: Codes) 
 
 def explode(raw: Iterator[bytes], size: int, flags: int) -> Iterator[bytes]:
     """Undo implode; the entry's flags say how large the window is, and which codes there are."""
-    bits, out = Bits(raw), _Output()
+    bits, out = Bits(raw), Output()
     has_literals = bool(flags & 0x4)
     low_bits = 7 if flags & 0x2 else 6
     literals = _read_tree(bits, 256) if has_literals else None
@@ -240,7 +125,7 @@ def _read_tree(bits: Bits, count: int) -> Codes:
 
 def unshrink(raw: Iterator[bytes]) -> Iterator[bytes]:
     """Undo shrink: LZW, whose codes grow, and are given up, where the data says so."""
-    bits, out = Bits(raw), _Output()
+    bits, out = Bits(raw), Output()
     tree = _Tree()
     width = _LEAST_WIDTH
     try:
