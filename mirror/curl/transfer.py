@@ -6,7 +6,7 @@ import asyncio
 import re
 import socket
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import pycurl
 
@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
 _READ: Final = 1 << 19
 """How much libcurl reads at once, in bytes; it hands it over in pieces of 16 KiB."""
-_OF_BLANK_LINE: Final = (b"\r\n", b"\n")
+_BLANK: Final = (b"\r\n", b"\n")
 _STATUS_LINE: Final = re.compile(rb"HTTP/([0-9])(?:\.[0-9])? ([0-9]{3})")
 _FINAL: Final = 200
-_INTERIM_UPGRADE: Final = 101
+_ENCODING: Final = b"content-encoding"
+_AS_IT_IS: Final = ("", "identity")
 _CHUNK_SIZE: Final = 1 << 20
 _CHUNKS: Final = 4
 """How many chunks wait to be taken before no more is read."""
@@ -31,11 +32,28 @@ _SUPPRESS_CONNECT_HEADERS: Final = 265
 """libcurl's number of that option, for which pycurl has no name: a proxy's answer is not ours."""
 
 
+class Head(NamedTuple):
+    """The head of an answer; one of ftp has neither status nor headers.
+
+    ``encodings`` are its Content-Encodings in the server's order, ``is_multiplexed`` is HTTP/2.
+    """
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    encodings: tuple[str, ...]
+    is_multiplexed: bool
+
+    @property
+    def location(self) -> str:
+        """Where the answer says that it leads to; empty if it says nothing of it."""
+        found = next((value for name, value in self.headers if name.lower() == b"location"), b"")
+        return found.decode("utf-8", "surrogateescape")
+
+
 class Transfer:
     """An easy handle of libcurl's, used again and again; its options of long standing are set.
 
-    ``allows`` says which IP addresses may be connected to. ``status``, ``headers`` and
-    ``is_multiplexed`` (HTTP/2) are of the answer.
+    ``allows`` says which IP addresses may be connected to.
     """
 
     def __init__(self, options: Sequence[tuple[int, object]]) -> None:
@@ -45,7 +63,9 @@ class Transfer:
         self.easy.setopt(pycurl.BUFFERSIZE, _READ)
         self.easy.setopt(_SUPPRESS_CONNECT_HEADERS, 1)
         self.easy.setopt(pycurl.OPENSOCKETFUNCTION, self._open_socket)
-        self.easy.setopt(pycurl.HEADERFUNCTION, self._take_line)
+        # Of a small answer, to call a method for each line would be half of all that is done.
+        self._lines: list[bytes] = []
+        self.easy.setopt(pycurl.HEADERFUNCTION, self._lines.append)
         self.easy.setopt(pycurl.WRITEFUNCTION, self._take_piece)
         self.allows: Callable[[str], bool] | None = None
         self.url = ""
@@ -54,10 +74,8 @@ class Transfer:
 
     def start(self, multi: Multi, url: str) -> None:
         """Ask for ``url``."""
-        self.status = 0
-        self.headers: list[tuple[bytes, bytes]] = []
-        self.is_multiplexed = False
         self.url = url
+        self._lines.clear()
         self._pieces: list[bytes] = []
         self._chunks: deque[bytes] = deque()
         self._gathered = 0
@@ -69,18 +87,19 @@ class Transfer:
         multi.add(self.easy, self._finish)
         self._multi = multi
 
-    async def head(self) -> None:
-        """Wait for the head of the answer.
+    async def head(self) -> Head:
+        """Wait for the head of the answer; it is there once something of the body is, or its end.
 
         Raises:
             CurlError: there is none.
 
         """
-        while not self._has_head:
-            if self._end is not None:
-                self._raise_failure()
-                return
+        while not self._has_head and self._end is None:
             await self._something()
+        head = _head_of(self._lines)
+        if not self._has_head and (head.status < _FINAL or self._lines[-1] not in _BLANK):
+            self._raise_failure()
+        return head
 
     async def chunk(self) -> bytes:
         """About 1 MiB of the body, or what is left; empty at its end.
@@ -99,12 +118,6 @@ class Transfer:
             self._is_paused = False
             self.easy.pause(pycurl.PAUSE_CONT)
         return chunk
-
-    @property
-    def location(self) -> str:
-        """Where the answer says that it leads to; empty if it says nothing of it."""
-        found = next((value for name, value in self.headers if name.lower() == b"location"), b"")
-        return found.decode("utf-8", "surrogateescape")
 
     def stop(self) -> None:
         """End it, however far it has come."""
@@ -142,20 +155,6 @@ class Transfer:
         asyncio.get_running_loop().call_soon(opened.close)
         return opened
 
-    def _take_line(self, line: bytes) -> None:
-        if status := _STATUS_LINE.match(line):
-            self.is_multiplexed = status[1] == b"2"
-            self.status = int(status[2])
-            self.headers.clear()
-        elif line in _OF_BLANK_LINE:
-            if self.status >= _FINAL or self.status == _INTERIM_UPGRADE:
-                self._has_head = True
-                self._wake()
-        elif not self._has_head:  # what follows the body is none of the head
-            name, colon, value = line.partition(b":")
-            if colon:
-                self.headers.append((name, value.strip()))
-
     def _take_piece(self, piece: bytes) -> int | None:
         if len(self._chunks) >= _CHUNKS:
             self._is_paused = True
@@ -165,7 +164,7 @@ class Transfer:
         if self._gathered >= _CHUNK_SIZE:
             self._complete_chunk()
         elif not self._has_head:
-            self._has_head = True  # ftp has no other
+            self._has_head = True
             self._wake()
         return None
 
@@ -179,5 +178,31 @@ class Transfer:
     def _finish(self, code: int, words: str) -> None:
         if self._pieces:
             self._complete_chunk()
+        self._has_head = self._has_head or not code
         self._end = code, words
         self._wake()
+
+
+def _head_of(lines: Sequence[bytes]) -> Head:
+    """The last head among all that came: there are interim answers, too, and trailers."""
+    status, is_multiplexed = 0, False
+    headers: list[tuple[bytes, bytes]] = []
+    encodings: list[str] = []
+    is_inside = False
+    for line in lines:
+        if is_inside:
+            name, colon, value = line.partition(b":")
+            if colon:
+                value = value.strip()
+                headers.append((name, value))
+                if name.lower() == _ENCODING:
+                    encodings += value.decode("latin-1").lower().split(",")
+            is_inside = line not in _BLANK
+        elif said := _STATUS_LINE.match(line):
+            is_multiplexed = said[1] == b"2"
+            status = int(said[2])
+            headers.clear()
+            encodings.clear()
+            is_inside = True
+    named = (each.strip() for each in encodings)
+    return Head(status, headers, tuple(e for e in named if e not in _AS_IT_IS), is_multiplexed)

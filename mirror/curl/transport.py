@@ -10,6 +10,9 @@ A request may have these extensions:
     Whoever answers is believed to be the host; no password is sent to it.
 ``ftp``
     The URL may be one of ftp, too.
+
+An answer has ``url``, where it came from at last, and ``encodings``: the Content-Encodings that the
+server applied, in its order, which are not undone.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ import pycurl
 from mirror.curl.errors import NOT_FOLLOWED, CurlError
 from mirror.curl.multi import Multi
 from mirror.curl.proxies import addresses_of_proxies
-from mirror.curl.transfer import Transfer
+from mirror.curl.transfer import Head, Transfer
 from mirror.trust import Certificates
 
 if TYPE_CHECKING:
@@ -103,17 +106,15 @@ class CurlTransport(httpx.AsyncBaseTransport):
             await turn.acquire()
             try:
                 transfer.start(multi, url)
-                await self._head(transfer, request)
-                if transfer.is_multiplexed and host not in self._multiplexed:
+                head, target = await self._answer(transfer, request)
+                if head.is_multiplexed and host not in self._multiplexed:
                     self._allow_streams(host, turn)
-                if transfer.status not in _REDIRECTS or not (
-                    target := await _redirection(transfer)
-                ):
+                if target is None:
                     return httpx.Response(
-                        transfer.status or _SUCCESS,
-                        headers=transfer.headers,
+                        head.status or _SUCCESS,
+                        headers=head.headers,
                         stream=_Stream(self, transfer, turn),
-                        extensions={"url": url},
+                        extensions={"url": url, "encodings": head.encodings},
                         request=request,
                     )
             except BaseException:
@@ -128,20 +129,19 @@ class CurlTransport(httpx.AsyncBaseTransport):
                 transfer.easy.setopt(pycurl.NETRC, pycurl.NETRC_IGNORED)
             if multi is not self._outside and await self._is_outside(transfer):
                 multi = self._restrict(transfer)
-            url = _with_credentials(target, url, transfer.location)
+            url = _with_credentials(target, url, head.location)
         raise CurlError(
             pycurl.E_TOO_MANY_REDIRECTS, f"more than {self._settings.redirects} redirects", first
         )
 
-    async def _head(self, transfer: Transfer, request: httpx.Request) -> None:
-        """Wait for a head, but not for ever for one that does not end."""
+    async def _answer(self, transfer: Transfer, request: httpx.Request) -> tuple[Head, str | None]:
+        """Wait for a head, but not for ever for one that does not end, and where it leads to."""
         if "seconds" in request.extensions:
-            await transfer.head()  # libcurl has the time
-            return
+            return await _answer(transfer)  # libcurl has the time
         seconds = self._settings.answer_seconds
         try:
             async with asyncio.timeout(seconds):
-                await transfer.head()
+                return await _answer(transfer)
         except TimeoutError as error:
             words = f"no whole answer within {seconds:g} seconds"
             raise CurlError(pycurl.E_OPERATION_TIMEDOUT, words, transfer.url) from error
@@ -238,15 +238,17 @@ def _prepare(transfer: Transfer, request: httpx.Request, *, netrc: bool) -> None
     transfer.allows = None
 
 
-async def _redirection(transfer: Transfer) -> str | None:
-    """Where the answer leads to, as libcurl reads it, once its body is read; None: nowhere."""
+async def _answer(transfer: Transfer) -> tuple[Head, str | None]:
+    """The head, and where it leads to as libcurl reads it once the body is read; None: nowhere."""
+    head = await transfer.head()
+    if head.status not in _REDIRECTS:
+        return head, None
     left = _LONGEST_REDIRECT
     while chunk := await transfer.chunk():
         left -= len(chunk)
         if left < 0:
             raise CurlError(pycurl.E_RECV_ERROR, "a redirect with a body without end", transfer.url)
-    target: str | None = transfer.easy.getinfo(pycurl.REDIRECT_URL)
-    return target
+    return head, transfer.easy.getinfo(pycurl.REDIRECT_URL)
 
 
 def host_of(url: str) -> str:

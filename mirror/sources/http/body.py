@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from mirror.sources.http.client import HttpClient
 
 _CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)")
-_ENCODING: Final = b"content-encoding"
 _SIZE: Final = re.compile(r"[0-9]{1,19}")
 
 
@@ -143,7 +142,7 @@ class Body:
         validator = _validator(answer)
         if first:
             self._size, self._validator = size, validator
-            self.encodings = encodings_of(answer)
+            self.encodings = answer.extensions["encodings"]
             wanted = self._wanted_size
             if None not in {wanted, size} and wanted != size and not self.encodings:
                 raise IntegrityError(f"{self._url}: {size} bytes where {wanted} are expected")
@@ -230,14 +229,6 @@ def content_length(answer: httpx.Response) -> int | None:
         return None
     text = answer.headers.get("content-length", "")
     return int(text) if _SIZE.fullmatch(text) else None
-
-
-def encodings_of(answer: httpx.Response) -> tuple[str, ...]:
-    """The Content-Encodings that the server applied, in its order."""
-    # Read as it came: httpx's own look-up would be the dearest part of a small answer.
-    said = [v.decode("latin-1") for name, v in answer.headers.raw if name.lower() == _ENCODING]
-    parts = ",".join(said).lower().split(",")
-    return tuple(each for part in parts if (each := part.strip()) not in {"", "identity"})
 
 
 def _validator(answer: httpx.Response) -> str | None:
