@@ -120,7 +120,13 @@ class HttpClient:
             IntegrityError: the body is larger than ``cap``, or in an unknown encoding.
 
         """
-        return await self._retrying(lambda: self._get_small_once(url, cap))
+        failures = 0
+        while True:
+            try:
+                return await self._get_small_once(url, cap)
+            except TransientError as error:
+                failures += 1
+                await self.pause(failures, error)
 
     @contextlib.asynccontextmanager
     async def stream(
@@ -171,16 +177,6 @@ class HttpClient:
         answer = await self.answer(url, method="HEAD")
         await answer.aclose()
         return None if "content-encoding" in answer.headers else content_length(answer)
-
-    async def _retrying(self, attempt: Callable[[], Awaitable[bytes]]) -> bytes:
-        """Try until it succeeds, or fails for good, or has failed often enough."""
-        failures = 0
-        while True:
-            try:
-                return await attempt()
-            except TransientError as error:
-                failures += 1
-                await self.pause(failures, error)
 
     async def pause(self, failures: int, error: TransientError) -> None:
         """Wait before another attempt, after ``failures`` of them; raises ``error`` at the last."""
