@@ -3,10 +3,9 @@
 It promises its callers, whatever the server does: an answer, or an error of
 :class:`mirror.errors.SourceError`, within bounded time and memory. It asks again after what may
 pass (with growing pauses, or the pause that the server asks for), goes on where a download was cut,
-follows redirects only to http and https, and from the open internet to nowhere else
-(:mod:`mirror.curl.transport`), keeps to the user's proxies, netrc and rate limit, and
-never hands on an encoding that was not asked for. Whether the bytes are the right ones is for the
-verifier to say. ``file://`` URLs are read too, so that a cache may be a directory.
+keeps to the rate limit, and never hands on an encoding that was not asked for. The rest is
+:mod:`mirror.curl`'s. Whether the bytes are the right ones is for the verifier to say. ``file://``
+URLs are read too, so that a cache may be a directory.
 """
 
 from __future__ import annotations
@@ -47,10 +46,8 @@ _USER_AGENT: Final = "prefetch/{} (+https://pypi.org/project/prefetch/)"
 _NO_BODY: Final = httpx.ByteStream(b"")
 _TIMES_SILENT: Final = 2
 """How often a server may be silent: each time costs much, and there may be another source."""
-_DRAINED: Final = 1 << 16
-"""So much of an answer that is not wanted is read, in bytes, to use the connection again."""
-_DRAIN_SECONDS: Final = 1.0
-"""And for so long: whoever sends it in drips gets a new connection."""
+_DRAINED, _DRAIN_SECONDS = 1 << 16, 1.0
+"""So much of an unwanted answer is read, in bytes and at most, to use the connection again."""
 
 
 class HttpClient:
@@ -87,9 +84,9 @@ class HttpClient:
                 least_bytes_per_second=self.limiter.least(self.settings.least_bytes_per_second),
             )
         )
-        no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))
+        cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))  # none, for ever
         self._client = httpx.AsyncClient(
-            transport=self._transport, cookies=no_cookies, trust_env=False
+            transport=self._transport, cookies=cookies, trust_env=False
         )
         self._headers = httpx.Headers(
             {
