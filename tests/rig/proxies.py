@@ -80,28 +80,26 @@ def behind_tls(directory: Path, proxy: int, authority: Authority) -> Iterator[in
 @contextlib.asynccontextmanager
 async def who_asks(tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
     """A server that answers with the address that it is asked from; its port."""
-    connections: set[asyncio.Task[None] | None] = set()
+    connections: dict[asyncio.Task[None], asyncio.WriteTransport] = {}
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connections.add(asyncio.current_task())
-        try:
+        task = asyncio.current_task()
+        assert task is not None
+        connections[task] = writer.transport
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             await reader.readuntil(b"\r\n\r\n")
             body = writer.get_extra_info("peername")[0].encode()
             head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
             writer.write(head.encode() + body)
-            await writer.drain()
-        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass
-        finally:
             writer.close()
-            with contextlib.suppress(OSError, asyncio.CancelledError):
-                await writer.wait_closed()
+            await writer.wait_closed()
 
     async with await asyncio.start_server(answer, "127.0.0.1", 0, ssl=tls) as server:
         yield server.sockets[0].getsockname()[1]
-    for task in filter(None, connections):
-        task.cancel()
-    await asyncio.gather(*filter(None, connections), return_exceptions=True)
+    # A proxy may hold a connection for longer than who asked through it.
+    for transport in connections.values():
+        transport.abort()
+    await asyncio.gather(*connections)
 
 
 @contextlib.contextmanager
