@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
+from rig.ftp import ftp_server
 from rig.patience import PATIENT, QUICK, Pauses
 from rig.servers import RANGE, Reply, Request, Server
 
@@ -585,3 +586,20 @@ async def test_leaving_a_stream_early_leaves_the_client_usable(
         async with client.stream(url) as chunks:
             await anext(chunks)
     assert await read(client, url) == BODY
+
+
+async def test_a_source_may_be_at_an_ftp_server(client: HttpClient) -> None:
+    with ftp_server({"/pub/a": BODY, "/empty": b""}) as url:
+        assert await read(client, f"{url}/pub/a", len(BODY)) == BODY
+        assert await read(client, f"{url}/empty") == b""
+        with pytest.raises(MissingError):
+            await read(client, f"{url}/pub/b")
+        with pytest.raises(NotAvailableError, match="not a URL that can be asked for"):
+            await client.get_small(f"{url}/pub/a", cap=10)
+
+
+async def test_nobody_is_led_to_one(client: HttpClient, server: Server) -> None:
+    with ftp_server({"/a": BODY}) as ftp:
+        url = server.on("/a", Reply(status=302, headers={"Location": f"{ftp}/a"}))
+        with pytest.raises(NotAvailableError, match="not followed"):
+            await read(client, url)
