@@ -225,12 +225,18 @@ CASES = [
     CacheCase(name="weak-etag", serve=stays({"etag": 'W/"1"'}), said="", arrives=True),
     CacheCase(name="nothing-said", serve=stays({}), said="", arrives=True),
     *(
-        CacheCase(name=name, serve=stays({"etag": '"1"'}), said=said)
-        for name, said in {
-            "another-part": "a part that was not asked for",
-            "no-part-at-all": "a part that was not asked for",
-            "a-part-that-lies": "a-part-that-lies: NAR: /: expected",
-        }.items()
+        CacheCase(
+            name=name,
+            serve=stays({"etag": '"1"'}),
+            said="a part that was not asked for",
+            arrives=True,
+        )
+        for name in ("another-part", "no-part-at-all")
+    ),
+    CacheCase(
+        name="a-part-that-lies",
+        serve=stays({"etag": '"1"'}),
+        said="a-part-that-lies: NAR: /: expected",
     ),
     CacheCase(
         name="a-part-of-another-size", serve=stays({"etag": '"1"'}), said=CHANGED, arrives=True
