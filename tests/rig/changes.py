@@ -73,6 +73,9 @@ class Change:
         """Put the disk back to what it was."""
         shutil.rmtree(self.disk)
         shutil.copytree(self.before, self.disk)
+        # It is of NARs of another directory, unless this one has got that one's inode by chance:
+        # then it would be believed, and a run have fewer steps than another.
+        (self.cache / CONTENTS).unlink(missing_ok=True)
 
     def start(self) -> AbstractContextManager[Launcher]:
         return Launcher.start(
