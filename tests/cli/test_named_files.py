@@ -43,10 +43,18 @@ def await_open(process: int, file: Path) -> None:
     """Wait until a process has a file open."""
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
-        if any(os.path.realpath(each) == str(file) for each in opened(process)):
+        if str(file) in map(target, opened(process)):
             return
         time.sleep(0.02)
     pytest.fail(f"{file} is never opened")
+
+
+def target(descriptor: Path) -> str:
+    """What a descriptor of a process is; it may be closed by now."""
+    try:
+        return str(descriptor.readlink())
+    except OSError:
+        return ""
 
 
 def opened(process: int) -> Iterator[Path]:
