@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable
     from pathlib import Path
     from types import TracebackType
 
@@ -64,6 +64,32 @@ class Reply:
     endless: bool = False
     close: bool = False
     raw: bytes | None = None
+
+
+@contextlib.asynccontextmanager
+async def connection(
+    writer: asyncio.StreamWriter, connections: set[asyncio.Task[None]]
+) -> AsyncGenerator[None]:
+    """Serve one connection, which is among ``connections`` meanwhile, however it ends."""
+    task = asyncio.current_task()
+    assert task is not None
+    connections.add(task)
+    try:
+        yield
+    except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+        pass
+    finally:
+        connections.discard(task)
+        writer.close()
+        with contextlib.suppress(ConnectionError, asyncio.CancelledError):
+            await writer.wait_closed()
+
+
+async def end_connections(connections: set[asyncio.Task[None]]) -> None:
+    """End those that are served, and wait until they have."""
+    for task in connections:
+        task.cancel()
+    await asyncio.gather(*connections, return_exceptions=True)
 
 
 class Server:
@@ -119,16 +145,11 @@ class Server:
     ) -> None:
         assert self._server is not None
         self._server.close()
-        for task in self._connections:
-            task.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
+        await end_connections(self._connections)
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._connections.add(task)
         self.connections += 1
-        try:
+        async with connection(writer, self._connections):
             while (request := await _read_request(reader)) is not None:
                 self.requests.append(request)
                 self.was_asked.set()
@@ -136,13 +157,6 @@ class Server:
                     keep = await self._answer(request, writer)
                 if not keep:
                     break
-        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass
-        finally:
-            self._connections.discard(task)
-            writer.close()
-            with contextlib.suppress(ConnectionError, asyncio.CancelledError):
-                await writer.wait_closed()
 
     @contextlib.asynccontextmanager
     async def _counted(self) -> AsyncIterator[None]:

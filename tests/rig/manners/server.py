@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Final, Self, TypeAlias
+
+from rig.servers import connection, end_connections
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -90,15 +91,10 @@ class ScriptedServer:
     ) -> None:
         for server in self._servers:
             server.close()
-        for task in self._connections:
-            task.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
+        await end_connections(self._connections)
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._connections.add(task)
-        try:
+        async with connection(writer, self._connections):
             then = Then.KEEP
             while then is Then.KEEP:
                 head = await reader.readuntil(b"\r\n\r\n")
@@ -106,13 +102,6 @@ class ScriptedServer:
             if then is Then.RESET:
                 await asyncio.sleep(_BEFORE_RESET)
                 writer.transport.abort()
-        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass
-        finally:
-            self._connections.discard(task)
-            writer.close()
-            with contextlib.suppress(ConnectionError, asyncio.CancelledError):
-                await writer.wait_closed()
 
     async def _react(self, request: Request, writer: asyncio.StreamWriter) -> Then:
         reaction = self.script[min(len(self.requests), len(self.script) - 1)]
