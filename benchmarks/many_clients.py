@@ -26,7 +26,7 @@ from mirror.formats.content_address import text_path
 from mirror.formats.hashes import Hash
 from mirror.formats.narinfo import parse_narinfo
 from mirror.formats.path_info import PathInfo
-from mirror.formats.verify import Claim, NarVerifier
+from mirror.formats.verifier import Claim, NarVerifier
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

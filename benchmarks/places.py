@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mirror.temporaries import remove_left_behind, temporary_directory
+from mirror.system.temporaries import remove_left_behind, temporary_directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable

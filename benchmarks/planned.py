@@ -19,10 +19,10 @@ from mirror.nix.derivations import read_closure
 from mirror.nix.stores import StoreLocation
 from mirror.planning import plan as planning
 from mirror.planning.availability import Availability, Offer
-from mirror.planning.fixed_output_index import FixedOutputs
+from mirror.planning.fetchers.fixed_output_index import FixedOutputs
 from mirror.planning.graph import Graph
+from mirror.planning.lists.targets import Level, PathInstallable, Target
 from mirror.planning.presence import Presence
-from mirror.planning.targets import Level, PathInstallable, Target
 from mirror.planning.wants import Rules, Wants
 
 MISSING = "0123"

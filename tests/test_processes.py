@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from rig.marked import VARIABLE, left_of, marked
 
-from mirror.processes import started
+from mirror.system.processes import started
 
 PROJECT = Path(__file__).parents[1]
 STUBBORN_CHILD = "(trap '' TERM; echo child; exec sleep 600) & wait"
@@ -114,7 +114,7 @@ RUNAWAY = "setsid sh -c \"trap '' TERM HUP; echo away; sleep 600\" &"
 KILLED = f"""
 import asyncio, os, signal, sys
 from asyncio.subprocess import DEVNULL, PIPE
-from mirror.processes import started
+from mirror.system.processes import started
 
 COMMANDS = [["sleep", "600"], ["sh", "-c", {RUNAWAY + " exit"!r}],
             ["sh", "-c", "trap '' TERM; while :; do :; done"]]
@@ -154,7 +154,7 @@ def test_nothing_outlives_a_process_that_is_killed_at_any_instant() -> None:
 ENDED = """
 import asyncio, sys
 from asyncio.subprocess import DEVNULL
-from mirror.processes import dismiss_guard, started
+from mirror.system.processes import dismiss_guard, started
 
 async def main():
     command = ["sh", "-c", "setsid sleep 600 & echo $!"]

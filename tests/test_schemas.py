@@ -25,10 +25,10 @@ ANY_NAME = {"edits"}
 
 NOT_FOR_PROGRAMS = {
     "demo/upstream.py",  # the demo's distribution
-    "destinations/documents.py",  # manifests, receipts, run records
-    "nix/expressions.py",  # strings of the Nix language
-    "nix/refreshing.py",  # the same
-    "sync/unsettled.py",  # notes that a refresh leaves for the next
+    "destinations/records/documents.py",  # manifests, receipts, run records
+    "nix/evaluation/expressions.py",  # strings of the Nix language
+    "nix/evaluation/refreshing.py",  # the same
+    "sync/refresh/unsettled.py",  # notes that a refresh leaves for the next
 }
 """What writes JSON that only the program itself, or Nix, reads."""
 

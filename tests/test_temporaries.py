@@ -9,14 +9,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mirror.temporaries import remove_left_behind, temporary_directory
+from mirror.system.temporaries import remove_left_behind, temporary_directory
 
 if TYPE_CHECKING:
     import pytest
 
 IS_KILLED = """
 import os, pathlib, signal, sys
-from mirror.temporaries import temporary_directory
+from mirror.system.temporaries import temporary_directory
 
 with temporary_directory(pathlib.Path(sys.argv[1])) as directory:
     (directory / "store").mkdir()

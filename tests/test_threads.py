@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from mirror.threads import in_thread
+from mirror.system.threads import in_thread
 
 
 async def test_a_cancelled_call_ends_before_its_caller_does() -> None:

@@ -34,20 +34,20 @@ from mirror.errors import (
     RequestError,
 )
 from mirror.nix.command import Nix
-from mirror.planning.export import closure_info_lines, dot_lines
+from mirror.planning.hermetic import closure_info_lines, dot_lines
 from mirror.planning.refusals import failing
-from mirror.sync import check as checking
 from mirror.sync import export as exporting
-from mirror.sync import rehearse as rehearsing
 from mirror.sync import run as pipeline
-from mirror.sync import why as explaining
-from mirror.sync.clients import vouching_of
-from mirror.sync.completeness import as_they_are
-from mirror.sync.freshness import rehearsals
-from mirror.sync.listing import mark_unlisted, unlisted
+from mirror.sync.kept.clients import vouching_of
+from mirror.sync.kept.completeness import as_they_are
+from mirror.sync.kept.freshness import rehearsals
+from mirror.sync.kept.listing import mark_unlisted, unlisted
+from mirror.sync.offline import check as checking
+from mirror.sync.offline import rehearse as rehearsing
+from mirror.sync.offline import why as explaining
 from mirror.sync.records import failures_recorded
-from mirror.sync.refresh import refreshed
-from mirror.sync.unsettled import put_back_interrupted
+from mirror.sync.refresh.refresh import refreshed
+from mirror.sync.refresh.unsettled import put_back_interrupted
 from mirror.sync.workshop import open_workshop
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mirror.cli.request import Request
-    from mirror.planning.targets import Target
+    from mirror.planning.lists.targets import Target
     from mirror.sync.report import Observer
     from mirror.sync.run import Synced
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mirror.cli.clients_report import clients_document
 from mirror.errors import EvaluationError, PrefetchError
 from mirror.planning.refusals import as_members
-from mirror.sync.listing import removal
+from mirror.sync.kept.listing import removal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from mirror.cli.progress import Noting
     from mirror.destinations import Generation, RunRecord
     from mirror.errors import Attempt, DestinationError
-    from mirror.planning.export import Export
+    from mirror.planning.hermetic import Export
+    from mirror.planning.lists.targets import Target
     from mirror.planning.plan import Plan, TargetPlan
-    from mirror.planning.targets import Target
     from mirror.planning.vouching import Vouching
-    from mirror.sync.check import Checked
-    from mirror.sync.freshness import Rehearsal
-    from mirror.sync.rehearse import Rehearsed
-    from mirror.sync.room import Need
+    from mirror.sync.kept.freshness import Rehearsal
+    from mirror.sync.offline.check import Checked
+    from mirror.sync.offline.rehearse import Rehearsed
+    from mirror.sync.offline.why import Reason
     from mirror.sync.run import Synced
-    from mirror.sync.why import Reason
+    from mirror.sync.space import Need
 
 
 Failures = Iterable[tuple["Target", PrefetchError]]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mirror.cli.running import print_document, write_lines
 from mirror.errors import DestinationError, FormatError, RequestError
 from mirror.formats.signing import SecretKey
-from mirror.plain_files import LARGEST_SECRET, read_given_file, reason
+from mirror.system.plain_files import LARGEST_SECRET, read_given_file, reason
 
 if TYPE_CHECKING:
     from pathlib import Path

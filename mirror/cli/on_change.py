@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from mirror.errors import CommandError
-from mirror.processes import started
+from mirror.system.processes import started
 
 if TYPE_CHECKING:
     from mirror.sync.run import Synced

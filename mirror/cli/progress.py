@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
     from mirror.formats.store_path import StorePath
-    from mirror.sync.reading import Progress
     from mirror.sync.report import Observer, Outcome
+    from mirror.sync.verify.reading import Progress
 
 _NAME_LENGTH: Final = 32
 

@@ -11,24 +11,24 @@ from typing import TYPE_CHECKING, Final
 from mirror.planning.refusals import failing, paths, summary
 from mirror.planning.sharing import exposed_lines
 from mirror.quantities import moment, number, size
-from mirror.sync.listing import removal as removal_command
+from mirror.sync.kept.listing import removal as removal_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from mirror.destinations import Generation, RunRecord
     from mirror.formats.store_path import StorePath
+    from mirror.planning.lists.targets import Target
     from mirror.planning.plan import Plan, TargetPlan
     from mirror.planning.readiness import Missing
     from mirror.planning.refusals import Refusal
-    from mirror.planning.targets import Target
-    from mirror.sync.check import Checked
-    from mirror.sync.freshness import Rehearsal
-    from mirror.sync.rehearse import Rehearsed
+    from mirror.sync.kept.freshness import Rehearsal
+    from mirror.sync.offline.check import Checked
+    from mirror.sync.offline.rehearse import Rehearsed
+    from mirror.sync.offline.why import Reason
     from mirror.sync.report import Outcome
-    from mirror.sync.room import Need
     from mirror.sync.run import Synced
-    from mirror.sync.why import Reason
+    from mirror.sync.space import Need
 
 _LARGEST: Final = 5
 _SHOWN: Final = 8

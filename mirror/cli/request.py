@@ -15,22 +15,22 @@ from mirror.errors import DestinationError, ListError, RequestError, printable
 from mirror.formats.store_path import StorePath, is_store_path
 from mirror.nix.command import Nix
 from mirror.nix.stores import locate
-from mirror.plain_files import (
+from mirror.planning.lists.list_file import decode_list, parse_list
+from mirror.planning.lists.targets import FileInstallable, Level
+from mirror.shipped import shipped_edits
+from mirror.system.plain_files import (
     LARGEST_TEXT,
     given_pieces,
     read_given_file,
     reason,
     why_unreadable,
 )
-from mirror.planning.list_file import decode_list, parse_list
-from mirror.planning.targets import FileInstallable, Level
-from mirror.shipped import shipped_edits
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator
 
     from mirror.formats.signing import SecretKey
-    from mirror.planning.targets import Target
+    from mirror.planning.lists.targets import Target
     from mirror.sync.workshop import WorkshopOptions
 
 _NIX_STORE: Final = re.compile(r"(auto|daemon|local)(\?.*)?|(unix|local)://.*")

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, Final
 import typer
 
 from mirror import schemas
-from mirror.allocation import keep_little
 from mirror.cli import INTERRUPTED, end_at_once
 from mirror.cli.last_resort import as_own, is_interruption
 from mirror.errors import DestinationError, PrefetchError
 from mirror.masking import without_secrets
-from mirror.processes import dismiss_guard
+from mirror.system.allocation import keep_little
+from mirror.system.processes import dismiss_guard
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Mapping

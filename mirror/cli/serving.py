@@ -14,19 +14,19 @@ from mirror.cli.running import write_error
 from mirror.destinations import CacheDirectory
 from mirror.errors import RequestError
 from mirror.nix.command import Nix
-from mirror.serve.application import Application
-from mirror.serve.cache_library import CacheLibrary
-from mirror.serve.metrics import Counters
-from mirror.serve.server import DEFAULT_PORT, Address, listen
-from mirror.serve.store_library import StoreLibrary
-from mirror.serve.systemd import inherited_sockets, notify
+from mirror.serve.http.application import Application
+from mirror.serve.http.server import DEFAULT_PORT, Address, listen
+from mirror.serve.http.systemd import inherited_sockets, notify
+from mirror.serve.library.cache_library import CacheLibrary
+from mirror.serve.library.store_library import StoreLibrary
+from mirror.serve.status.metrics import Counters
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
     from mirror.formats.signing import SecretKey
-    from mirror.serve.library import Library
+    from mirror.serve.library.library import Library
 
 _LOOPBACK: Final = Address("127.0.0.1", DEFAULT_PORT)
 

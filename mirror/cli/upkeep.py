@@ -13,11 +13,11 @@ from mirror.cli.keys import read_key
 from mirror.cli.request import Request, open_existing, read_lists
 from mirror.cli.running import print_document, write_error, write_lines
 from mirror.destinations import CacheDirectory
-from mirror.destinations.vouched import refused_by_clients
+from mirror.destinations.records.vouched import refused_by_clients
 from mirror.errors import RequestError
 from mirror.planning.retention import Retention
-from mirror.sync import prune as pruning
-from mirror.threads import in_thread
+from mirror.sync.kept import prune as pruning
+from mirror.system.threads import in_thread
 
 if TYPE_CHECKING:
     from pathlib import Path

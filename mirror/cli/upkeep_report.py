@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mirror.destinations import Generation
-    from mirror.destinations.signatures import Signed, Unsigned
+    from mirror.destinations.cache.signatures import Signed, Unsigned
     from mirror.formats.signing import PublicKey
-    from mirror.sync.prune import Pruned
+    from mirror.sync.kept.prune import Pruned
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from mirror.errors import PrefetchError
-    from mirror.sync.verified import Mended, Verified
+    from mirror.sync.verify.verified import Mended, Verified
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,15 +13,15 @@ from mirror.cli.running import print_document, write_error, write_lines
 from mirror.cli.verify_report import VerifyReport
 from mirror.errors import Attempt, PrefetchError, RequestError, TransientError
 from mirror.nix.command import Nix
-from mirror.sync.verified import Mended
-from mirror.sync.verify import verify as read_again
+from mirror.sync.verify.verified import Mended
+from mirror.sync.verify.verify import verify as read_again
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mirror.cli.request import Request
     from mirror.destinations import CacheDirectory, NixStore
-    from mirror.sync.verified import Verified
+    from mirror.sync.verify.verified import Verified
 
 _FETCHES: Final = 16
 
@@ -84,7 +84,7 @@ async def _repair(
 ) -> Sequence[Mended]:
     """Mend what was found, also where no cache can be asked: origins may be, and this machine."""
     # Reading alone needs neither Nix nor HTTP.
-    from mirror.sync.repair import repair as mend  # noqa: PLC0415 - start-up time
+    from mirror.sync.verify.repair import repair as mend  # noqa: PLC0415 - start-up time
     from mirror.sync.workshop import open_workshop  # noqa: PLC0415 - start-up time
 
     nix, options = await Nix.find(), request.options()

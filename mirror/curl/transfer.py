@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import pycurl
 
-from mirror.curl.errors import NOT_FOLLOWED, CurlError
+from mirror.curl.failure import NOT_FOLLOWED, CurlError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Final
 import httpx
 import pycurl
 
-from mirror.curl.errors import NOT_FOLLOWED, CurlError
+from mirror.curl.failure import NOT_FOLLOWED, CurlError
 from mirror.curl.multi import Multi
 from mirror.curl.proxies import addresses_of_proxies
 from mirror.curl.transfer import Head, Transfer

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mirror.errors import ToolError
-from mirror.processes import started
+from mirror.system.processes import started
 
 if TYPE_CHECKING:
     from mirror.nix.command import Nix

@@ -8,7 +8,7 @@ from asyncio.subprocess import DEVNULL, PIPE
 from typing import TYPE_CHECKING
 
 from mirror.errors import ToolError
-from mirror.processes import started
+from mirror.system.processes import started
 
 if TYPE_CHECKING:
     from pathlib import Path

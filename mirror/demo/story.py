@@ -23,12 +23,12 @@ from mirror.destinations import CacheDirectory, NixStore
 from mirror.errors import IncompleteError, RequestError, ToolError
 from mirror.nix.command import Nix
 from mirror.nix.stores import StoreLocation, remove_store
-from mirror.planning.list_file import parse_list
-from mirror.processes import started
+from mirror.planning.lists.list_file import parse_list
 from mirror.shipped import lists_directory, shipped_edits
-from mirror.sync.check import check
+from mirror.sync.offline.check import check
 from mirror.sync.run import plan, sync
 from mirror.sync.workshop import WorkshopOptions, open_workshop
+from mirror.system.processes import started
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from mirror.demo.upstream import Upstream
     from mirror.destinations import Destination
     from mirror.formats.store_path import StorePath
-    from mirror.planning.targets import Target
-    from mirror.sync.check import Checked
+    from mirror.planning.lists.targets import Target
+    from mirror.sync.offline.check import Checked
     from mirror.sync.report import Observer
     from mirror.sync.run import Planned, Synced
     from mirror.sync.workshop import Workshop

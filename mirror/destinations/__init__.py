@@ -3,13 +3,13 @@
 Each is a :class:`Destination`; one conformance suite runs against all of them.
 """
 
-from mirror.destinations.cache_directory import CacheDirectory
-from mirror.destinations.generation import Generation
-from mirror.destinations.interface import Destination, Staging
-from mirror.destinations.nix_store import NixStore
-from mirror.destinations.receipt import Receipt
-from mirror.destinations.room import Room
-from mirror.destinations.run_record import RunRecord
+from mirror.destinations.cache.directory import CacheDirectory
+from mirror.destinations.destination import Destination, Staging
+from mirror.destinations.free_space import Room
+from mirror.destinations.records.generation import Generation
+from mirror.destinations.records.receipt import Receipt
+from mirror.destinations.records.run_record import RunRecord
+from mirror.destinations.store.nix_store import NixStore
 
 __all__ = [
     "CacheDirectory",

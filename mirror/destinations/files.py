@@ -18,8 +18,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
-from mirror import plain_files
 from mirror.errors import DestinationError, FullError, LockedError
+from mirror.system import plain_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

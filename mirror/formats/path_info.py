@@ -1,8 +1,8 @@
 """What a store knows of a path: hash, size, references, signatures.
 
 A :class:`PathInfo` is a *claim* when it comes from a narinfo or a server, and knowledge once the
-verifier (:mod:`mirror.formats.verify`) has read the path's last byte; the two have different types
-(:class:`PathInfo`, ``VerifiedPath``), and only the second can be committed anywhere.
+verifier (:mod:`mirror.formats.verifier`) has read the path's last byte; the two have different
+types (:class:`PathInfo`, ``VerifiedPath``), and only the second can be committed anywhere.
 """
 
 from __future__ import annotations

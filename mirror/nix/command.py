@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from mirror.errors import ArgumentError, PrefetchError, ToolError
-from mirror.processes import started
+from mirror.system.processes import started
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
-    from mirror.processes import Process
+    from mirror.system.processes import Process
 
 INSTALL_HINT: Final = (
     "install Nix (https://nixos.org/download, or on Debian: apt-get install nix-bin) "

@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
-from mirror.allocation import without_collections
 from mirror.errors import EvaluationError
 from mirror.formats.derivation_files import DerivationFiles
+from mirror.system.allocation import without_collections
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from mirror.errors import RequestError, ToolError
 from mirror.nix.settings import read_settings
-from mirror.threads import in_thread
+from mirror.system.threads import in_thread
 
 if TYPE_CHECKING:
     from mirror.formats.store_path import StorePath

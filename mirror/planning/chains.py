@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from mirror.planning.graph import is_machine_specific
-from mirror.planning.targets import Level
+from mirror.planning.lists.targets import Level
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from mirror.formats.store_path import StorePath
     from mirror.planning.graph import Graph
-    from mirror.planning.targets import Target
+    from mirror.planning.lists.targets import Target
 
 Relation = Literal["is built with", "is evaluated with", "makes", "refers to"]
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from mirror.formats.store_path import StorePath, is_store_path
-from mirror.planning.attributes import Attributes
+from mirror.planning.fetchers.attributes import Attributes
 from mirror.planning.graph import package_name
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from mirror.planning.graph import in_order
+from mirror.planning.lists.targets import Level
 from mirror.planning.sharing import GIVEN
-from mirror.planning.targets import Level
 from mirror.planning.wants import Rules, Unobtainable, Wants
 
 if TYPE_CHECKING:
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from mirror.formats.path_info import PathInfo
     from mirror.formats.store_path import StorePath
     from mirror.planning.availability import Availability, Offer
-    from mirror.planning.fixed_outputs import FixedOutput
+    from mirror.planning.fetchers.fixed_outputs import FixedOutput
     from mirror.planning.graph import Graph
+    from mirror.planning.lists.targets import Target
     from mirror.planning.presence import Presence
     from mirror.planning.refusals import Refusal
     from mirror.planning.sharing import Sharing
-    from mirror.planning.targets import Target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

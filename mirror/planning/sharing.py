@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
     from mirror.formats.store_path import StorePath
-    from mirror.planning.targets import Target
+    from mirror.planning.lists.targets import Target
 
 SELF: Final = "self"
 """What a list calls the flake itself."""

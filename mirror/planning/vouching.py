@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from mirror.errors import FormatError, printable
 from mirror.formats.signing import PublicKey, TrustedKeys
-from mirror.formats.verify import matching_content_address
+from mirror.formats.verifier import matching_content_address
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mirror.errors import FormatError
 from mirror.planning.availability import Availability
-from mirror.planning.fixed_outputs import BuilderOnly, Unfetchable
+from mirror.planning.fetchers.fixed_outputs import BuilderOnly, Unfetchable
 from mirror.planning.graph import is_machine_specific, substitutes_allowed
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from mirror.formats.path_info import PathInfo
     from mirror.formats.store_path import StorePath
-    from mirror.planning.fixed_outputs import FixedOutput
+    from mirror.planning.fetchers.fixed_outputs import FixedOutput
     from mirror.planning.graph import Graph
     from mirror.planning.refusals import Refusal
 

@@ -4,6 +4,6 @@ Each is a :class:`Source`: it opens a path's NAR, or says with an error of
 :class:`mirror.errors.SourceError` why it does not.
 """
 
-from mirror.sources.interface import Nar, Source, Wanted
+from mirror.sources.source import Nar, Source, Wanted
 
 __all__ = ["Nar", "Source", "Wanted"]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from mirror.errors import FormatError, IntegrityError
 from mirror.formats.compression import decompressor
-from mirror.threads import in_thread
+from mirror.system.threads import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Sequence

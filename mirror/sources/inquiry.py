@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Literal
 
 from mirror.errors import SourceError
 from mirror.formats import nar
-from mirror.planning.fixed_outputs import BuilderOnly, Download, RestoreNar, Unpack
-from mirror.sources.errors import GoneError
+from mirror.planning.fetchers.fixed_outputs import BuilderOnly, Download, RestoreNar, Unpack
+from mirror.sources.server_errors import GoneError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from mirror.planning.fixed_outputs import FixedOutput
+    from mirror.planning.fetchers.fixed_outputs import FixedOutput
     from mirror.sources.http.client import HttpClient
 
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from mirror.errors import IntegrityError, NotAvailableError, TransientError
-from mirror.plain_files import open_plain_file
 from mirror.sources.chunks import CHUNK_SIZE
-from mirror.sources.errors import GoneError, MissingError
-from mirror.threads import in_thread
+from mirror.sources.server_errors import GoneError, MissingError
+from mirror.system.plain_files import open_plain_file
+from mirror.system.threads import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator

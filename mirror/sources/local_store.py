@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING
 
 from mirror.errors import FormatError, IntegrityError, NotAvailableError
 from mirror.formats import nar
-from mirror.formats.verify import Claim
+from mirror.formats.verifier import Claim
 from mirror.sources import filesystem
 from mirror.sources.chunks import in_chunks
-from mirror.sources.interface import Nar
+from mirror.sources.source import Nar
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from mirror.nix.daemon import Connection
+    from mirror.nix.protocol.daemon import Connection
     from mirror.nix.stores import StoreLocation
-    from mirror.sources.interface import Wanted
+    from mirror.sources.source import Wanted
 
 
 class LocalStore:

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from mirror.destinations import Destination
     from mirror.formats.path_info import PathInfo
     from mirror.formats.store_path import StorePath
+    from mirror.planning.lists.targets import Target
     from mirror.planning.plan import Plan
-    from mirror.planning.targets import Target
     from mirror.sync.prepare import EvaluatedTargets
     from mirror.sync.report import Observer
     from mirror.sync.workshop import Workshop

@@ -27,11 +27,11 @@ from mirror.errors import (
     TransientError,
     first_of,
 )
-from mirror.formats.verify import NarVerifier
+from mirror.formats.verifier import NarVerifier
 from mirror.masking import without_secrets
-from mirror.sources.errors import ChangedError
+from mirror.sources.server_errors import ChangedError
 from mirror.sync.report import Outcome
-from mirror.threads import in_thread
+from mirror.system.threads import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from mirror.destinations import Destination, Staging
     from mirror.formats.path_info import PathInfo
     from mirror.formats.store_path import StorePath
-    from mirror.formats.verify import Claim, VerifiedPath
+    from mirror.formats.verifier import Claim, VerifiedPath
     from mirror.sources import Nar, Source, Wanted
     from mirror.sync.report import Observer
 

@@ -6,19 +6,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mirror.destinations import CacheDirectory
-from mirror.nix.attributes import attribute_names
-from mirror.planning.export import Export
+from mirror.nix.evaluation.package_names import attribute_names
+from mirror.planning.hermetic import Export
 from mirror.planning.names import candidates
 from mirror.sync.planner import make_plan
 from mirror.sync.prepare import evaluate_targets
-from mirror.temporaries import temporary_directory
+from mirror.system.temporaries import temporary_directory
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mirror.errors import PrefetchError
     from mirror.formats.store_path import StorePath
-    from mirror.planning.targets import Target
+    from mirror.planning.lists.targets import Target
     from mirror.sync.report import Observer
     from mirror.sync.workshop import Workshop
 

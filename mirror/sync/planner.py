@@ -11,18 +11,18 @@ import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from mirror.destinations.presence import presence
+from mirror.destinations.closures import presence
 from mirror.errors import PrefetchError, first_of
 from mirror.masking import has_secrets
 from mirror.planning import budget
 from mirror.planning import plan as planning
 from mirror.planning.availability import Availability
 from mirror.planning.graph import in_order
+from mirror.planning.lists.targets import FlakeInstallable, Level
 from mirror.planning.plan import EditPlan, LeftOut
 from mirror.planning.presence import Found
 from mirror.planning.refusals import summary
 from mirror.planning.sharing import called, exposed_lines, share
-from mirror.planning.targets import FlakeInstallable, Level
 from mirror.planning.wants import Rules
 from mirror.quantities import number
 
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
     from mirror.destinations import Destination
     from mirror.formats.path_info import PathInfo
     from mirror.formats.store_path import StorePath
-    from mirror.nix.evaluate import Evaluated
+    from mirror.nix.evaluation.evaluate import Evaluated
+    from mirror.planning.lists.targets import Target
     from mirror.planning.plan import Plan, TargetPlan
     from mirror.planning.presence import Flaw
     from mirror.planning.sharing import Sharing
-    from mirror.planning.targets import Target
     from mirror.planning.wants import Unobtainable, Wants
-    from mirror.sources.caches import Caches
+    from mirror.sources.caches.binary_caches import Caches
     from mirror.sync.prepare import EvaluatedTargets
     from mirror.sync.report import Observer
     from mirror.sync.workshop import Workshop

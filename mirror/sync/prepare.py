@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Final
 from mirror.errors import EvaluationError
 from mirror.nix.closure import closure
 from mirror.nix.derivations import read_closure
-from mirror.nix.evaluate import Evaluated, evaluate_all
-from mirror.nix.evaluation_needs import EvaluationNeeds, evaluation_needs
-from mirror.planning.fixed_output_index import FixedOutputs
+from mirror.nix.evaluation.evaluate import Evaluated, evaluate_all
+from mirror.nix.evaluation.needs import EvaluationNeeds, evaluation_needs
+from mirror.planning.fetchers.fixed_output_index import FixedOutputs
 from mirror.planning.graph import Graph
+from mirror.planning.lists.targets import Level
 from mirror.planning.sharing import ALL, SELF, unknown_names
-from mirror.planning.targets import Level
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from mirror.formats.path_info import PathInfo
     from mirror.formats.store_path import StorePath
-    from mirror.planning.targets import Target
+    from mirror.planning.lists.targets import Target
     from mirror.sync.report import Observer
     from mirror.sync.workshop import Workshop
 

@@ -8,18 +8,18 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from mirror.destinations import RunRecord
-from mirror.destinations.run_record import as_problems
+from mirror.destinations.records.run_record import as_problems
 from mirror.errors import DestinationError, IncompleteError, PrefetchError
 from mirror.planning.refusals import WRONG, Refusal, failing, summary
-from mirror.sync.listing import with_list
+from mirror.sync.kept.listing import with_list
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 
     from mirror.destinations import Destination
     from mirror.formats.store_path import StorePath
+    from mirror.planning.lists.targets import Target
     from mirror.planning.plan import TargetPlan
-    from mirror.planning.targets import Target
     from mirror.sync.report import Outcome
 
 Failures = list[tuple["Target", PrefetchError]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mirror.destinations.generation import Claim, claims, private_paths
+from mirror.destinations.records.privacy import Holding, holdings, private_paths
 
 if TYPE_CHECKING:
     from mirror.destinations import Destination
@@ -21,8 +21,8 @@ async def restrict(plan: Plan, destination: Destination, observer: Observer) -> 
 
     """
     unreadable: list[DestinationError] = []  # keeping a generation says so
-    earlier = claims(await destination.generations(unreadable.append))
-    planned = [Claim(each.target.name, each.paths, each.private) for each in plan.targets]
+    earlier = holdings(await destination.generations(unreadable.append))
+    planned = [Holding(each.target.name, each.paths, each.private) for each in plan.targets]
     private = private_paths([*earlier, *planned])
     given = {path for each in planned for path in each.paths} - private
     if not await destination.restrict(private, given):

@@ -14,22 +14,22 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from mirror.destinations import Generation
-from mirror.destinations.vouched import recorded_keys
+from mirror.destinations.records.vouched import recorded_keys
 from mirror.errors import Attempt, DestinationError, FullError
 from mirror.planning.refusals import failing
 from mirror.planning.vouching import vouching
 from mirror.sources import Wanted
 from mirror.sync.build import build_targets
 from mirror.sync.engine import Item, obtain
-from mirror.sync.listing import Unlisted
-from mirror.sync.only_copies import ask_upstream, only_copies
+from mirror.sync.kept.listing import Unlisted
+from mirror.sync.kept.only_copies import ask_upstream, only_copies
 from mirror.sync.planner import make_plan
 from mirror.sync.prepare import evaluate_targets
 from mirror.sync.records import problems, record_run, refused_downloads
 from mirror.sync.report import Outcome
 from mirror.sync.restricting import restrict
-from mirror.sync.room import expect_room, need, telling_what_is_left
-from mirror.threads import in_thread
+from mirror.sync.space import expect_room, need, telling_what_is_left
+from mirror.system.threads import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -38,17 +38,17 @@ if TYPE_CHECKING:
     from mirror.errors import PrefetchError
     from mirror.formats.signing import PublicKey
     from mirror.formats.store_path import StorePath
+    from mirror.planning.lists.targets import Target
     from mirror.planning.plan import Plan, TargetPlan
     from mirror.planning.refusals import Refusal
-    from mirror.planning.targets import Target
     from mirror.planning.vouching import Vouching
     from mirror.planning.wants import Unobtainable
     from mirror.sources.inquiry import Finding
     from mirror.sync.prepare import EvaluatedTargets
     from mirror.sync.records import Failures
-    from mirror.sync.refresh import Refresh, Refreshed
+    from mirror.sync.refresh.refresh import Refresh, Refreshed
     from mirror.sync.report import Observer
-    from mirror.sync.room import Need
+    from mirror.sync.space import Need
     from mirror.sync.workshop import Workshop
 
 _PLANNING_ROUNDS = 3

@@ -14,25 +14,25 @@ from typing import TYPE_CHECKING, Final
 from mirror.destinations import CacheDirectory
 from mirror.errors import FormatError, PrefetchError, RequestError, SourceError, TransientError
 from mirror.formats.signing import PublicKey, TrustedKeys, shown
-from mirror.nix import daemon
-from mirror.nix.places import credentials
+from mirror.nix.evaluation.places import credentials
+from mirror.nix.protocol import daemon
 from mirror.nix.settings import read_settings
 from mirror.nix.stores import locate
 from mirror.sources.archives.tree import Limits
-from mirror.sources.binary_cache import BinaryCache
-from mirror.sources.builder import Builder
-from mirror.sources.caches import Caches
-from mirror.sources.hashed_mirror import TARBALLS, HashedMirrors
+from mirror.sources.caches.binary_cache import BinaryCache
+from mirror.sources.caches.binary_caches import Caches
+from mirror.sources.caches.memory import Memory
 from mirror.sources.http.settings import HttpSettings
 from mirror.sources.inquiry import ask_urls, is_published_as_it_is, origin_urls
 from mirror.sources.local_store import LocalStore
-from mirror.sources.memory import Memory
-from mirror.sources.origin import Origins
+from mirror.sources.origins.builder import Builder
+from mirror.sources.origins.hashed_mirror import TARBALLS, HashedMirrors
+from mirror.sources.origins.origin import Origins
+from mirror.sources.origins.software_heritage import SoftwareHeritage
 from mirror.sources.pace import RateLimiter
-from mirror.sources.software_heritage import SoftwareHeritage
-from mirror.temporaries import remove_left_behind, temporary_directory
-from mirror.threads import in_thread
-from mirror.together import together
+from mirror.system.temporaries import remove_left_behind, temporary_directory
+from mirror.system.threads import in_thread
+from mirror.system.together import together
 from mirror.trust import certificates
 
 if TYPE_CHECKING:
@@ -41,10 +41,10 @@ if TYPE_CHECKING:
     from mirror.destinations import Destination
     from mirror.formats.store_path import StorePath
     from mirror.nix.command import Nix
-    from mirror.nix.places import Credentials, Place
+    from mirror.nix.evaluation.places import Credentials, Place
     from mirror.nix.settings import NixSettings
     from mirror.nix.stores import StoreLocation
-    from mirror.planning.fixed_outputs import FixedOutput
+    from mirror.planning.fetchers.fixed_outputs import FixedOutput
     from mirror.sources import Source, Wanted
     from mirror.sources.http.client import HttpClient
     from mirror.sources.inquiry import Finding

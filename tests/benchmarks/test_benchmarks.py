@@ -18,8 +18,8 @@ from benchmarks.graphs import generated_graph, publish
 from mirror.formats.signing import SecretKey
 from mirror.nix.derivations import read_closure
 from mirror.nix.stores import remove_store
-from mirror.planning.fixed_output_index import FixedOutputs
-from mirror.planning.fixed_outputs import Download, Unpack
+from mirror.planning.fetchers.fixed_output_index import FixedOutputs
+from mirror.planning.fetchers.fixed_outputs import Download, Unpack
 from mirror.planning.graph import Graph, substitutes_allowed
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rig.serving import serve_directory
 
-from mirror.destinations.run_record import RUN_RECORD
+from mirror.destinations.records.run_record import RUN_RECORD
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 AS_SYSTEMD_DOES = 'export LISTEN_PID=$$ LISTEN_FDS=1; exec "$@"'
-ASK_FOR_SOCKETS = "import os, mirror.serve.systemd as s; s.inherited_sockets(os.environ)"
+ASK_FOR_SOCKETS = "import os, mirror.serve.http.systemd as s; s.inherited_sockets(os.environ)"
 
 
 @pytest.mark.parametrize(

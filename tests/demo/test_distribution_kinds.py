@@ -11,7 +11,7 @@ from rig.running import instantiate, run
 
 from mirror.formats.aterm import parse_derivation
 from mirror.formats.store_path import StorePath
-from mirror.planning.fixed_outputs import (
+from mirror.planning.fetchers.fixed_outputs import (
     BuilderOnly,
     Download,
     FixedOutput,
@@ -19,7 +19,7 @@ from mirror.planning.fixed_outputs import (
     RestoreNar,
     Unpack,
 )
-from mirror.planning.recognise import fixed_output
+from mirror.planning.fetchers.recognise import fixed_output
 
 if TYPE_CHECKING:
     from pathlib import Path

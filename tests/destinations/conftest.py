@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mirror.destinations.cache_directory import CacheDirectory
-from mirror.destinations.nix_store import NixStore
+from mirror.destinations.cache.directory import CacheDirectory
+from mirror.destinations.store.nix_store import NixStore
 from mirror.nix.stores import StoreLocation
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
-    from mirror.destinations.interface import Destination
+    from mirror.destinations.destination import Destination
     from mirror.nix.command import Nix
 
 

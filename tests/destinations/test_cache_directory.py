@@ -20,12 +20,12 @@ import pytest
 from rig.made_paths import Made, chain, generation, input_addressed, put, put_as, text
 
 from mirror.destinations import files
-from mirror.destinations.cache_directory import CacheDirectory
+from mirror.destinations.cache.directory import CacheDirectory
 from mirror.errors import DestinationError
 from mirror.formats.hashes import Hash
 from mirror.formats.narinfo import NarInfo, parse_narinfo
 from mirror.formats.signing import SecretKey, TrustedKeys, fingerprint
-from mirror.formats.verify import Claim
+from mirror.formats.verifier import Claim
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 COMMITS_FOR_EVER = """
 import asyncio, pathlib, sys
 from rig.made_paths import put, text
-from mirror.destinations.cache_directory import CacheDirectory
+from mirror.destinations.cache.directory import CacheDirectory
 
 async def main():
     async with CacheDirectory.open(pathlib.Path(sys.argv[1])) as cache:

@@ -12,9 +12,9 @@ from rig.made_paths import chain, generation, input_addressed, put
 from rig.nixes import environment
 
 from mirror.destinations import CacheDirectory
-from mirror.destinations.at_rest import AtRest
-from mirror.destinations.checksums import CHECKSUMS, read_checksums
-from mirror.destinations.sweep import RETIRED, Sweep
+from mirror.destinations.cache.at_rest.inventory import AtRest
+from mirror.destinations.cache.checksums import CHECKSUMS, read_checksums
+from mirror.destinations.cache.sweep import RETIRED, Sweep
 from mirror.formats.signing import SecretKey
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from rig.made_paths import Made
 
-    from mirror.destinations.damage import Damage
+    from mirror.destinations.cache.at_rest.damage import Damage
 
 
 def damages(cache: Path) -> list[Damage]:

@@ -13,16 +13,16 @@ import pytest
 from rig.made_paths import chain, generation, input_addressed, numbered, put, text
 
 from mirror.destinations import CacheDirectory, Receipt, RunRecord
-from mirror.destinations.receipt import DOES_NOT_APPLY, receipts_in
-from mirror.destinations.run_record import PROBLEMS_KEPT, as_problems, run_records_in
+from mirror.destinations.records.receipt import DOES_NOT_APPLY, receipts_in
+from mirror.destinations.records.run_record import PROBLEMS_KEPT, as_problems, run_records_in
 from mirror.errors import DestinationError, LockedError
-from mirror.formats.verify import Claim, NarVerifier
+from mirror.formats.verifier import Claim, NarVerifier
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
 
-    from mirror.destinations.interface import Destination
+    from mirror.destinations.destination import Destination
 
     Open = Callable[..., AbstractAsyncContextManager[Destination]]
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from mirror import quantities
-from mirror.destinations.documents import moment, name, text
+from mirror.destinations.records.documents import moment, name, text
 
 
 @pytest.mark.parametrize(

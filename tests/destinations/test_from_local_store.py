@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING
 import pytest
 from rig.made_paths import input_addressed, text
 
-from mirror.destinations.cache_directory import CacheDirectory
-from mirror.destinations.nix_store import NixStore
+from mirror.destinations.cache.directory import CacheDirectory
+from mirror.destinations.store.nix_store import NixStore
 from mirror.errors import IntegrityError, NotAvailableError
 from mirror.formats.store_path import StorePath
-from mirror.formats.verify import NarVerifier
-from mirror.nix.daemon import connect
+from mirror.formats.verifier import NarVerifier
+from mirror.nix.protocol.daemon import connect
 from mirror.nix.stores import StoreLocation, remove_store
-from mirror.sources.interface import Wanted
 from mirror.sources.local_store import LocalStore
+from mirror.sources.source import Wanted
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mirror.destinations.interface import Destination
+    from mirror.destinations.destination import Destination
     from mirror.nix.command import Nix
 
 EXPRESSION = """

@@ -13,8 +13,8 @@ from rig.published import read_by_nix
 from rig.small_disk import PAGE, SmallDisk
 
 from mirror.destinations import CacheDirectory
-from mirror.destinations.room import room_at
-from mirror.destinations.sweep import Sweep
+from mirror.destinations.cache.sweep import Sweep
+from mirror.destinations.free_space import room_at
 from mirror.errors import FullError
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 from rig.made_paths import Made, chain, generation, numbered, put, text
 
-from mirror.destinations.nix_store import NixStore
+from mirror.destinations.store.nix_store import NixStore
 from mirror.errors import DestinationError, ToolError
 from mirror.nix.stores import StoreLocation
 
@@ -28,7 +28,7 @@ NOBODY = 65534
 AS_ANYONE = """
 import asyncio, concurrent.futures.thread, os, sys
 from rig.made_paths import generation, input_addressed, put, text
-from mirror.destinations.nix_store import NixStore
+from mirror.destinations.store.nix_store import NixStore
 from mirror.errors import DestinationError, ToolError
 from mirror.nix.command import Nix
 from mirror.nix.stores import StoreLocation

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import pytest
 from rig.made_paths import Made, generation, input_addressed, put, put_as, text
 
-from mirror.destinations.cache_directory import CacheDirectory
-from mirror.destinations.signatures import PUBLIC_KEYS, Signed, read_public_keys
-from mirror.destinations.vouched import refused_by_clients
+from mirror.destinations.cache.directory import CacheDirectory
+from mirror.destinations.cache.signatures import PUBLIC_KEYS, Signed, read_public_keys
+from mirror.destinations.records.vouched import refused_by_clients
 from mirror.errors import DestinationError
 from mirror.formats.narinfo import parse_narinfo
 from mirror.formats.signing import SecretKey, fingerprint
-from mirror.formats.verify import Claim
+from mirror.formats.verifier import Claim
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,14 +15,14 @@ import pytest
 from rig.made_paths import generation, put, text
 
 from mirror.destinations import CacheDirectory, files
-from mirror.destinations.generation import claims, private_paths
+from mirror.destinations.records.privacy import holdings, private_paths
 from mirror.formats.narinfo import parse_narinfo
 from mirror.formats.signing import SecretKey
-from mirror.formats.verify import Claim
-from mirror.serve.cache_library import CacheLibrary
-from mirror.serve.overview import Overviews
-from mirror.sync.clients import vouching_of
-from mirror.sync.completeness import as_they_are
+from mirror.formats.verifier import Claim
+from mirror.serve.library.cache_library import CacheLibrary
+from mirror.serve.status.overview import Overviews
+from mirror.sync.kept.clients import vouching_of
+from mirror.sync.kept.completeness import as_they_are
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from rig.made_paths import Made
 
     from mirror.errors import DestinationError
-    from mirror.serve.overview import Host
+    from mirror.serve.status.overview import Host
 
 SECRET, OTHER = text("secret"), text("other")
 # The same file under another name: one NAR for both.
@@ -133,12 +133,12 @@ def patched(patch: pytest.MonkeyPatch, steps: Iterator[None]) -> None:
 def test_what_one_target_gives_is_private_for_none() -> None:
     first = replace(generation([SECRET, OTHER]), private=(SECRET.path,))
     second = replace(generation([SECRET, TWIN], target="other"), private=(TWIN.path,))
-    assert private_paths(claims([first])) == {SECRET.path}
-    assert private_paths(claims([first, second])) == {TWIN.path}
+    assert private_paths(holdings([first])) == {SECRET.path}
+    assert private_paths(holdings([first, second])) == {TWIN.path}
     # Of one target, the last word counts; of what no word is known says nothing.
     given = replace(first, private=(), number=1)
-    assert private_paths(claims([replace(first, number=2), given])) == {SECRET.path}
-    assert private_paths(claims([replace(first, number=2), replace(given, private=None)])) == {
+    assert private_paths(holdings([replace(first, number=2), given])) == {SECRET.path}
+    assert private_paths(holdings([replace(first, number=2), replace(given, private=None)])) == {
         SECRET.path
     }
 

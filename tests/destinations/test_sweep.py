@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import pytest
 from rig.made_paths import Made, chain, generation, input_addressed, put, text
 
-from mirror.destinations.cache_directory import CacheDirectory
-from mirror.destinations.contents import CONTENTS
-from mirror.destinations.served import SERVED, SERVED_LATELY, SERVING
-from mirror.destinations.sweep import RETIRED, Sweep
+from mirror.destinations.cache.contents import CONTENTS
+from mirror.destinations.cache.directory import CacheDirectory
+from mirror.destinations.cache.served import SERVED, SERVED_LATELY, SERVING
+from mirror.destinations.cache.sweep import RETIRED, Sweep
 from mirror.errors import DestinationError
 from mirror.formats.narinfo import parse_narinfo
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator
     from pathlib import Path
 
-    from mirror.destinations.sweep import Swept
+    from mirror.destinations.cache.sweep import Swept
 
 NOW = datetime(2026, 11, 24, 12, 0, 30, 999_999, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -21,7 +21,7 @@ from mirror.formats.nar import Directory, Regular, Symlink
 from mirror.formats.narinfo import parse_narinfo
 from mirror.formats.path_info import PathInfo
 from mirror.formats.store_path import StorePath
-from mirror.formats.verify import Claim, NarVerifier, VerifiedPath
+from mirror.formats.verifier import Claim, NarVerifier, VerifiedPath
 
 if TYPE_CHECKING:
     from pathlib import Path

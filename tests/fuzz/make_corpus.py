@@ -25,17 +25,16 @@ from rig.made_paths import text
 from rig.scratch_nix import ScratchNix
 
 from fuzz.target import CORPUS
-from mirror.destinations.generation import Generation
-from mirror.destinations.manifest import MANIFEST
-from mirror.destinations.receipt import RECEIPT, Receipt
-from mirror.destinations.run_record import RUN_RECORD, RunRecord
+from mirror.destinations.records.generation import MANIFEST, Generation
+from mirror.destinations.records.receipt import RECEIPT, Receipt
+from mirror.destinations.records.run_record import RUN_RECORD, RunRecord
 from mirror.formats.compression import METHODS, ZstdCompressor
 from mirror.formats.hashes import Hash
 from mirror.formats.signing import SecretKey
 from mirror.formats.store_path import StorePath
-from mirror.nix import wire
-from mirror.nix.connection import Connection
-from mirror.nix.flake_inputs import LockedInput
+from mirror.nix.evaluation.flake_inputs import LockedInput
+from mirror.nix.protocol import wire
+from mirror.nix.protocol.connection import Connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -21,7 +21,7 @@ from mirror.formats.aterm import parse_derivation
 from mirror.formats.hashes import Hash
 from mirror.formats.narinfo import parse_narinfo, print_narinfo
 from mirror.formats.store_path import StorePath
-from mirror.planning.recognise import fixed_output
+from mirror.planning.fetchers.recognise import fixed_output
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mirror.planning.list_file import parse_list
+from mirror.planning.lists.list_file import parse_list
 from mirror.shipped import shipped_edits
 
 if TYPE_CHECKING:

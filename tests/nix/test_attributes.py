@@ -10,10 +10,10 @@ from rig.evaluated_again import MADE, SYSTEM, flake
 from rig.running import run
 
 from mirror.formats.store_path import StorePath
-from mirror.nix.attributes import attribute_names
-from mirror.nix.evaluate import evaluate
+from mirror.nix.evaluation.evaluate import evaluate
+from mirror.nix.evaluation.package_names import attribute_names
 from mirror.nix.stores import StoreLocation, open_store
-from mirror.planning.list_file import parse_list
+from mirror.planning.lists.list_file import parse_list
 from mirror.planning.names import Candidates
 
 if TYPE_CHECKING:

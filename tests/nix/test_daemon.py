@@ -18,8 +18,8 @@ from mirror.formats.content_address import text_path
 from mirror.formats.hashes import Hash
 from mirror.formats.path_info import PathInfo
 from mirror.formats.store_path import StorePath
-from mirror.nix import wire
-from mirror.nix.daemon import DaemonError, connect
+from mirror.nix.protocol import wire
+from mirror.nix.protocol.daemon import DaemonError, connect
 from mirror.nix.stores import StoreLocation
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ import pytest
 from rig.running import evaluate as nix_value
 from rig.running import run
 
-from mirror.nix.edits import inapplicable
-from mirror.nix.evaluate import Evaluated, EvaluatedEdit, evaluate, evaluate_all
+from mirror.nix.evaluation.edits import inapplicable
+from mirror.nix.evaluation.evaluate import Evaluated, EvaluatedEdit, evaluate, evaluate_all
 from mirror.nix.stores import StoreLocation, open_store
-from mirror.planning.list_file import parse_list
+from mirror.planning.lists.list_file import parse_list
 from mirror.shipped import shipped_edits
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from rig.running import ScratchStore, run
 from mirror.demo.busybox import find_busybox
 from mirror.errors import EvaluationError, ToolError
 from mirror.formats.store_path import StorePath
-from mirror.nix.evaluate import Evaluated, evaluate, evaluate_all
+from mirror.nix.evaluation.evaluate import Evaluated, evaluate, evaluate_all
 from mirror.nix.stores import StoreLocation, open_store
-from mirror.planning.list_file import parse_list
+from mirror.planning.lists.list_file import parse_list
 from mirror.shipped import shipped_edits
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from mirror.demo.upstream import Upstream
     from mirror.nix.command import Nix
-    from mirror.planning.targets import Target
+    from mirror.planning.lists.targets import Target
 
 SYSTEM = "x86_64-linux"
 MADE = """

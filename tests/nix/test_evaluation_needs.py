@@ -25,8 +25,8 @@ from rig.evaluated_again import (
 from rig.running import ScratchStore, run
 
 from mirror.formats.store_path import StorePath
-from mirror.nix.evaluation_needs import EvaluationNeeds
-from mirror.nix.flake_inputs import flake_inputs
+from mirror.nix.evaluation.flake_inputs import flake_inputs
+from mirror.nix.evaluation.needs import EvaluationNeeds
 from mirror.nix.stores import StoreLocation
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from mirror.formats.store_path import StorePath
-from mirror.nix import wire
-from mirror.nix.recording import Recording, _Conversation
+from mirror.nix.evaluation.recording import Recording, _Conversation
+from mirror.nix.protocol import wire
 from mirror.nix.stores import StoreLocation
 
 PATH = StorePath.parse(f"/nix/store/{'0' * 32}-x")

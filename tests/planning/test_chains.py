@@ -9,7 +9,7 @@ from rig.made_graphs import out, package, source
 
 from mirror.planning.chains import Chains, raised_by
 from mirror.planning.graph import Graph
-from mirror.planning.targets import Level, PathInstallable, Target
+from mirror.planning.lists.targets import Level, PathInstallable, Target
 
 if TYPE_CHECKING:
     from mirror.formats.store_path import StorePath

@@ -9,12 +9,12 @@ from mirror.formats.hashes import Hash
 from mirror.formats.path_info import PathInfo
 from mirror.formats.store_path import StorePath
 from mirror.planning.availability import Availability
-from mirror.planning.export import Export, closure_info_lines, dot_lines
 from mirror.planning.graph import Graph
+from mirror.planning.hermetic import Export, closure_info_lines, dot_lines
+from mirror.planning.lists.targets import FlakeInstallable, Level, Target
 from mirror.planning.names import candidates
 from mirror.planning.plan import TargetPlan, merge
 from mirror.planning.presence import Presence
-from mirror.planning.targets import FlakeInstallable, Level, Target
 
 ODD_NAME = 'the "big\\one"\n'
 

@@ -11,8 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mirror.errors import ListError
-from mirror.planning.list_file import OPTIONS, decode_list, parse_list
-from mirror.planning.targets import (
+from mirror.planning.lists.list_file import OPTIONS, decode_list, parse_list
+from mirror.planning.lists.targets import (
     Edit,
     FileInstallable,
     FlakeInstallable,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mirror.planning.lock_file import InputChange, input_changes
+from mirror.planning.flake_lock import InputChange, input_changes
 
 REVISION = "8b4a0017b6c4254b343f06cb87014fb062562c89"
 LATER = "e1b310ae5f1b51611ef19705fe923da52c588d60"

@@ -11,10 +11,10 @@ from rig.made_graphs import out, package, source
 
 from mirror.planning import plan as planning
 from mirror.planning.availability import Availability
-from mirror.planning.fixed_output_index import FixedOutputs
+from mirror.planning.fetchers.fixed_output_index import FixedOutputs
 from mirror.planning.graph import Graph
+from mirror.planning.lists.targets import PathInstallable, Target
 from mirror.planning.presence import Presence
-from mirror.planning.targets import PathInstallable, Target
 from mirror.planning.wants import Rules
 
 if TYPE_CHECKING:

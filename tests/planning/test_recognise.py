@@ -9,7 +9,7 @@ from mirror.errors import FormatError
 from mirror.formats.derivation import Derivation, Output
 from mirror.formats.hashes import Hash
 from mirror.formats.store_path import StorePath
-from mirror.planning.fixed_outputs import (
+from mirror.planning.fetchers.fixed_outputs import (
     BuilderOnly,
     Download,
     GitCheckout,
@@ -17,12 +17,12 @@ from mirror.planning.fixed_outputs import (
     Unfetchable,
     Unpack,
 )
-from mirror.planning.recognise import fixed_output, join
+from mirror.planning.fetchers.recognise import fixed_output, join
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mirror.planning.fixed_outputs import FixedOutput, Origin
+    from mirror.planning.fetchers.fixed_outputs import FixedOutput, Origin
 
 URL = "https://example.org/source-1.tar.gz"
 DIGEST = Hash.of(b"content")

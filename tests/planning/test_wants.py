@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rig.made_graphs import info, offer, out, package, source, store_path
 
 from mirror.planning.availability import Availability
-from mirror.planning.fixed_output_index import FixedOutputs
+from mirror.planning.fetchers.fixed_output_index import FixedOutputs
 from mirror.planning.graph import Graph
 from mirror.planning.wants import Rules, Wants
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mirror.formats.derivation import Derivation
     from mirror.formats.path_info import PathInfo
     from mirror.formats.store_path import StorePath
-    from mirror.planning.fixed_outputs import FixedOutput
+    from mirror.planning.fetchers.fixed_outputs import FixedOutput
 
 
 def wants_of(

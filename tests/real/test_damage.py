@@ -20,8 +20,8 @@ from rig.real_nixos import LAPTOP
 from rig.running import dry_run
 
 from mirror.destinations import CacheDirectory
-from mirror.sync.check import judge
-from mirror.sync.offline import evaluate_offline
+from mirror.sync.offline.check import judge
+from mirror.sync.offline.evaluation import evaluate_offline
 from mirror.sync.run import sync
 from mirror.sync.workshop import open_workshop
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from rig.real_nixos import RealNixos
 
     from mirror.formats.store_path import StorePath
-    from mirror.sync.check import Checked
+    from mirror.sync.offline.check import Checked
 
 LOSSES: Final = int(os.environ.get("PREFETCH_LOSSES", "200"))
 _SEED: Final = 200

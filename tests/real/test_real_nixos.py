@@ -13,8 +13,8 @@ from rig.real_nixos import CROSS, EDITS, HERE, LAPTOP, register, with_nixpkgs
 from rig.running import dry_run, evaluate, run
 
 from mirror.destinations import CacheDirectory
-from mirror.planning.fixed_outputs import BuilderOnly
-from mirror.planning.list_file import parse_list
+from mirror.planning.fetchers.fixed_outputs import BuilderOnly
+from mirror.planning.lists.list_file import parse_list
 from mirror.shipped import shipped_edits
 from mirror.sync.run import plan
 from mirror.sync.workshop import open_workshop

@@ -10,10 +10,10 @@ import pytest
 
 from mirror.destinations import CacheDirectory, NixStore
 from mirror.nix.stores import StoreLocation
-from mirror.planning.list_file import parse_list
+from mirror.planning.lists.list_file import parse_list
 from mirror.shipped import shipped_edits
 from mirror.sources.http.settings import HttpSettings
-from mirror.sync.refresh import refreshed
+from mirror.sync.refresh.refresh import refreshed
 from mirror.sync.run import Synced, sync
 from mirror.sync.workshop import Workshop, WorkshopOptions, open_workshop
 from rig.running import ScratchStore
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mirror.destinations import Destination
     from mirror.formats.store_path import StorePath
     from mirror.nix.command import Nix
-    from mirror.planning.targets import Target
+    from mirror.planning.lists.targets import Target
     from mirror.sync.report import Outcome
 
 QUICK = HttpSettings(attempts=2, first_pause=0.01, speed_seconds=5, connect_seconds=20)

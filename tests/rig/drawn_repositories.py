@@ -12,7 +12,7 @@ import subprocess
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from mirror.planning.fixed_outputs import GitCheckout
+from mirror.planning.fetchers.fixed_outputs import GitCheckout
 from rig.git_servers import KINDS, NOBODYS
 
 if TYPE_CHECKING:

@@ -7,11 +7,11 @@ import shutil
 from typing import TYPE_CHECKING, Final
 
 from mirror.demo.busybox import find_busybox
-from mirror.nix import daemon
-from mirror.nix.evaluate import Evaluated, evaluate
-from mirror.nix.evaluation_needs import EvaluationNeeds, evaluation_needs
+from mirror.nix.evaluation.evaluate import Evaluated, evaluate
+from mirror.nix.evaluation.needs import EvaluationNeeds, evaluation_needs
+from mirror.nix.protocol import daemon
 from mirror.nix.stores import StoreLocation, open_store
-from mirror.planning.list_file import parse_list
+from mirror.planning.lists.list_file import parse_list
 from rig.running import ScratchStore, run
 
 if TYPE_CHECKING:

@@ -6,18 +6,18 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from mirror.destinations.generation import Generation
+from mirror.destinations.records.generation import Generation
 from mirror.formats import nar
 from mirror.formats.content_address import text_path
 from mirror.formats.hashes import Hash
 from mirror.formats.path_info import PathInfo
 from mirror.formats.store_path import StorePath
-from mirror.formats.verify import Claim, NarVerifier
+from mirror.formats.verifier import Claim, NarVerifier
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from mirror.destinations.interface import Destination
+    from mirror.destinations.destination import Destination
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from rig.git_servers import as_variables
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mirror.planning.fixed_outputs import GitCheckout
+    from mirror.planning.fetchers.fixed_outputs import GitCheckout
 
 _SETTINGS = {"maintenance.auto": "false", "gc.auto": "0", "gc.autoDetach": "false"}
 

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Final
 
 from mirror.formats.store_path import StorePath
 from mirror.nix.derivations import read_closure
-from mirror.nix.evaluate import Evaluated, evaluate_all
+from mirror.nix.evaluation.evaluate import Evaluated, evaluate_all
 from mirror.nix.stores import StoreLocation
 from mirror.planning.graph import Graph
-from mirror.planning.list_file import parse_list
-from mirror.planning.targets import PathInstallable
+from mirror.planning.lists.list_file import parse_list
+from mirror.planning.lists.targets import PathInstallable
 from mirror.shipped import shipped_edits
 from mirror.sources.http.settings import HttpSettings
 from mirror.sync.workshop import WorkshopOptions
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from mirror.errors import EvaluationError
     from mirror.formats.derivation import Derivation
     from mirror.nix.command import Nix
-    from mirror.planning.targets import Target
+    from mirror.planning.lists.targets import Target
     from rig.invented_cache import InventedCache
     from rig.running import ScratchStore
 

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from mirror.destinations import CacheDirectory, NixStore
-from mirror.destinations.mending import PRIORITY
-from mirror.serve.application import Application
-from mirror.serve.cache_library import CacheLibrary
-from mirror.serve.leases import LEASE_SECONDS
-from mirror.serve.metrics import Counters
-from mirror.serve.server import Address, listen
-from mirror.serve.store_library import StoreLibrary
+from mirror.destinations.cache.mending import PRIORITY
+from mirror.serve.http.application import Application
+from mirror.serve.http.server import Address, listen
+from mirror.serve.library.cache_library import CacheLibrary
+from mirror.serve.library.leases import LEASE_SECONDS
+from mirror.serve.library.store_library import StoreLibrary
+from mirror.serve.status.metrics import Counters
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from mirror.formats.signing import SecretKey
     from mirror.nix.command import Nix
     from mirror.nix.stores import StoreLocation
-    from mirror.serve.library import Library
-    from mirror.serve.server import Server
+    from mirror.serve.http.server import Server
+    from mirror.serve.library.library import Library
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from mirror.errors import PrefetchError
 from mirror.formats.signing import SecretKey
 from mirror.formats.store_path import StorePath
 from mirror.nix.stores import StoreLocation
-from mirror.planning.list_file import parse_list
+from mirror.planning.lists.list_file import parse_list
 from mirror.sources.http.settings import HttpSettings
 from mirror.sync.run import Synced, sync
 from mirror.sync.workshop import WorkshopOptions, open_workshop

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.serve.answers import Part, matches, part
+from mirror.serve.http.answers import Part, matches, part
 
 
 @pytest.mark.parametrize(

@@ -17,14 +17,14 @@ from rig.running import run
 from rig.serving import serve_directory, serve_store
 
 from mirror.destinations import CacheDirectory
-from mirror.destinations.manifest import MANIFEST
+from mirror.destinations.records.generation import MANIFEST
 from mirror.formats.signing import PublicKey, SecretKey, fingerprint
-from mirror.formats.verify import Claim
+from mirror.formats.verifier import Claim
 from mirror.nix.stores import StoreLocation
 from mirror.planning.vouching import STOCK_KEY, vouching
-from mirror.serve.client import Client
-from mirror.sync.check import check
-from mirror.sync.clients import vouching_of
+from mirror.serve.status.client_setup import Client
+from mirror.sync.kept.clients import vouching_of
+from mirror.sync.offline.check import check
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,7 +17,7 @@ from rig.nixes import PYTHON_PATH
 from rig.running import run
 from rig.servers import Reply, Request, Server
 
-from mirror.serve.client import Client
+from mirror.serve.status.client_setup import Client
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator

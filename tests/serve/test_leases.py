@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mirror.serve.leases import LEASE_SECONDS, Leases
+from mirror.serve.library.leases import LEASE_SECONDS, Leases
 
 REFERRERS = {"library": {"program"}, "program": set[str](), "stranger": set[str]()}
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mirror.serve import narinfos
-from mirror.serve.answers import InMemory
-from mirror.serve.narinfos import Narinfos
+from mirror.serve.http.answers import InMemory
+from mirror.serve.library import narinfos
+from mirror.serve.library.narinfos import Narinfos
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,11 +12,11 @@ import pytest
 from rig.made_paths import chain, generation
 
 from mirror.destinations import Receipt, RunRecord
-from mirror.serve import metrics, page, status
-from mirror.serve.client import Client
-from mirror.serve.metrics import Counters
-from mirror.serve.overview import Host, Kept, Overview
-from mirror.sync.freshness import Rehearsal
+from mirror.serve.status import metrics, page, status
+from mirror.serve.status.client_setup import Client
+from mirror.serve.status.metrics import Counters
+from mirror.serve.status.overview import Host, Kept, Overview
+from mirror.sync.kept.freshness import Rehearsal
 
 if TYPE_CHECKING:
     from typing import Literal

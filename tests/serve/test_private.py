@@ -18,9 +18,9 @@ from rig.serving import serve_directory, serve_store
 from mirror.destinations import CacheDirectory
 from mirror.formats.narinfo import parse_narinfo
 from mirror.formats.store_path import StorePath
-from mirror.nix.places import Credentials, Place, credentials, place_of
+from mirror.nix.evaluation.places import Credentials, Place, credentials, place_of
 from mirror.nix.stores import StoreLocation
-from mirror.serve.given import Given
+from mirror.serve.library.given import Given
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from rig.serving import Served
 
     from mirror.destinations import Generation
-    from mirror.destinations.documents import Told
+    from mirror.destinations.records.documents import Told
     from mirror.nix.command import Nix
 
 FLAKE = """{

@@ -16,11 +16,11 @@ from rig.running import run
 from rig.serving import serve_directory
 
 from mirror.destinations import CacheDirectory
-from mirror.destinations.sweep import RETIRED
+from mirror.destinations.cache.sweep import RETIRED
 from mirror.formats.narinfo import parse_narinfo
 from mirror.planning.retention import Retention
-from mirror.serve.retired import Retired
-from mirror.sync.prune import prune
+from mirror.serve.library.retired import Retired
+from mirror.sync.kept.prune import prune
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from rig.bench import Bench
     from rig.serving import Served
 
-    from mirror.destinations.sweep import Swept
+    from mirror.destinations.cache.sweep import Swept
     from mirror.formats.store_path import StorePath
     from mirror.nix.command import Nix
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirror.formats.hashes import Hash
-from mirror.serve.routes import (
+from mirror.serve.http.routes import (
     FileOf,
     InputArchive,
     NarFile,

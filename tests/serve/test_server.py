@@ -20,16 +20,16 @@ from rig.made_paths import Made, chain, generation, input_addressed, put, put_as
 from rig.serving import Served, serve_directory
 
 from mirror.destinations import CacheDirectory
-from mirror.destinations.served import SERVING
+from mirror.destinations.cache.served import SERVING
 from mirror.errors import DestinationError
 from mirror.formats import nar
 from mirror.formats.content_address import fixed_output_path
 from mirror.formats.hashes import Hash
 from mirror.formats.narinfo import parse_narinfo
 from mirror.formats.path_info import PathInfo
-from mirror.formats.verify import Claim
-from mirror.nix.flake_inputs import LockedInput
-from mirror.serve.server import _LoopErrors
+from mirror.formats.verifier import Claim
+from mirror.nix.evaluation.flake_inputs import LockedInput
+from mirror.serve.http.server import _LoopErrors
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -433,7 +433,7 @@ async def test_stopping_waits_no_longer_than_it_says_for_whoever_reads_no_more(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     patience = 6.0
-    monkeypatch.setattr("mirror.serve.server.STOP_SECONDS", patience)
+    monkeypatch.setattr("mirror.serve.http.server.STOP_SECONDS", patience)
     async with serve_directory(cache) as served:
         target = await nar_target(served, LARGE_PATH)
         with socket.socket() as client:

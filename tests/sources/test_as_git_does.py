@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mirror.nix.command import Nix
-    from mirror.planning.fixed_outputs import GitCheckout
+    from mirror.planning.fetchers.fixed_outputs import GitCheckout
 
 CASES = int(os.environ.get("PREFETCH_GIT_CASES", "30"))
 SEED = int(os.environ.get("PREFETCH_GIT_SEED", "0"))

@@ -24,15 +24,15 @@ from rig.running import ScratchStore, run
 from rig.servers import Server
 
 from mirror.destinations import CacheDirectory
-from mirror.destinations.presence import presence
+from mirror.destinations.closures import presence
 from mirror.errors import SourceError
 from mirror.formats.hashes import Hash
 from mirror.formats.narinfo import parse_narinfo
 from mirror.formats.signing import TrustedKeys
-from mirror.sources.binary_cache import BinaryCache
-from mirror.sources.caches import Caches
+from mirror.sources.caches.binary_cache import BinaryCache
+from mirror.sources.caches.binary_caches import Caches
 from mirror.sources.http.client import HttpClient
-from mirror.sources.interface import Wanted
+from mirror.sources.source import Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -16,12 +16,12 @@ from mirror.formats.hashes import Hash
 from mirror.formats.narinfo import parse_narinfo, print_narinfo
 from mirror.formats.signing import PublicKey, SecretKey, TrustedKeys
 from mirror.formats.store_path import StorePath
-from mirror.formats.verify import NarVerifier
-from mirror.planning.fixed_outputs import Download, FixedOutput
-from mirror.sources.binary_cache import BinaryCache
-from mirror.sources.caches import Caches
-from mirror.sources.interface import Wanted
-from mirror.sources.memory import Memory
+from mirror.formats.verifier import NarVerifier
+from mirror.planning.fetchers.fixed_outputs import Download, FixedOutput
+from mirror.sources.caches.binary_cache import BinaryCache
+from mirror.sources.caches.binary_caches import Caches
+from mirror.sources.caches.memory import Memory
+from mirror.sources.source import Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from rig.patience import Pauses
 
     from mirror.formats.narinfo import NarInfo
-    from mirror.formats.verify import VerifiedPath
+    from mirror.formats.verifier import VerifiedPath
     from mirror.nix.command import Nix
     from mirror.sources.http.client import HttpClient
 

@@ -13,13 +13,13 @@ from mirror.errors import NotAvailableError, SourceError
 from mirror.formats import aterm
 from mirror.formats.hashes import Hash
 from mirror.formats.store_path import StorePath
-from mirror.formats.verify import NarVerifier
+from mirror.formats.verifier import NarVerifier
 from mirror.nix.settings import NixSettings, read_settings
 from mirror.nix.stores import StoreLocation
-from mirror.planning.fixed_outputs import FixedOutput, Unfetchable
-from mirror.planning.recognise import fixed_output
-from mirror.sources.builder import Builder
-from mirror.sources.interface import Wanted
+from mirror.planning.fetchers.fixed_outputs import FixedOutput, Unfetchable
+from mirror.planning.fetchers.recognise import fixed_output
+from mirror.sources.origins.builder import Builder
+from mirror.sources.source import Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

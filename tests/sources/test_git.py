@@ -19,7 +19,7 @@ from rig.servers import Reply, Request, Server
 from mirror.errors import IntegrityError, NotAvailableError, TransientError
 from mirror.formats import nar
 from mirror.formats.hashes import Hash
-from mirror.planning.fixed_outputs import GitCheckout
+from mirror.planning.fetchers.fixed_outputs import GitCheckout
 from mirror.sources.git import checkout
 from mirror.sources.http.settings import HttpSettings
 from mirror.trust import Certificates
@@ -256,7 +256,7 @@ def test_the_systems_attributes_play_no_part(
     (etc / "gitconfig").write_text("[core]\nautocrlf = true\n")
     script = (
         "import asyncio, sys; from pathlib import Path; from mirror.formats import nar; "
-        "from mirror.planning.fixed_outputs import GitCheckout; "
+        "from mirror.planning.fetchers.fixed_outputs import GitCheckout; "
         "from mirror.sources.git import checkout; "
         "origin = GitCheckout(url=sys.argv[1], revision='v1'); "
         "tree = asyncio.run(checkout(origin, Path('work'))); "

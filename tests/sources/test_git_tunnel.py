@@ -14,7 +14,7 @@ from rig.servers import Reply
 
 from mirror.errors import NotAvailableError, TransientError
 from mirror.formats.nar import Directory, Node
-from mirror.planning.fixed_outputs import GitCheckout
+from mirror.planning.fetchers.fixed_outputs import GitCheckout
 from mirror.sources.git import checkout
 from mirror.sources.git.tunnel import tunnel_for
 from mirror.sources.http.settings import HttpSettings

@@ -24,10 +24,10 @@ from mirror.errors import (
     TransientError,
 )
 from mirror.sources.chunks import CHUNK_SIZE
-from mirror.sources.errors import MissingError
 from mirror.sources.http.client import HttpClient
 from mirror.sources.http.settings import HttpSettings
 from mirror.sources.pace import RateLimiter
+from mirror.sources.server_errors import MissingError
 
 if TYPE_CHECKING:
     from pathlib import Path

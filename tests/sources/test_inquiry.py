@@ -9,10 +9,10 @@ from rig.servers import Reply, Server
 
 from mirror.errors import NotAvailableError
 from mirror.formats import nar
-from mirror.sources.errors import GoneError
 from mirror.sources.http.client import HttpClient
 from mirror.sources.http.settings import HttpSettings
 from mirror.sources.inquiry import ask_urls
+from mirror.sources.server_errors import GoneError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

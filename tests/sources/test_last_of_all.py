@@ -14,18 +14,18 @@ from mirror.errors import SourceError
 from mirror.formats.content_address import fixed_output_path
 from mirror.formats.hashes import Hash
 from mirror.formats.store_path import StorePath
-from mirror.planning.fixed_outputs import Download, FixedOutput
-from mirror.sources.hashed_mirror import HashedMirrors
+from mirror.planning.fetchers.fixed_outputs import Download, FixedOutput
 from mirror.sources.http.client import HttpClient
-from mirror.sources.interface import Wanted
-from mirror.sources.origin import Origins
+from mirror.sources.origins.hashed_mirror import HashedMirrors
+from mirror.sources.origins.origin import Origins
+from mirror.sources.source import Wanted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from mirror.errors import Attempt
-    from mirror.sources.interface import Source
+    from mirror.sources.source import Source
 
 CONTENT = b"upstream's source\n" * 50
 HASH = Hash.of(CONTENT)

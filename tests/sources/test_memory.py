@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mirror.formats.store_path import StorePath
-from mirror.sources.memory import FILE_NAME, Memory, Remembered
+from mirror.sources.caches.memory import FILE_NAME, Memory, Remembered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -128,7 +128,7 @@ def test_a_directory_that_cannot_be_made_is_no_memory(tmp_path: Path) -> None:
 def test_a_file_that_another_run_has_locked_stops_nobody(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mirror.sources.memory._LOCK_SECONDS", 0.01)
+    monkeypatch.setattr("mirror.sources.caches.memory._LOCK_SECONDS", 0.01)
     with opened(tmp_path) as memory:
         memory.note(CACHE, PATH, b"narinfo")
     locked = sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)

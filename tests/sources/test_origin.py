@@ -23,8 +23,8 @@ from mirror.formats import nar
 from mirror.formats.content_address import fixed_output_path
 from mirror.formats.hashes import Hash
 from mirror.formats.store_path import StorePath
-from mirror.formats.verify import NarVerifier
-from mirror.planning.fixed_outputs import (
+from mirror.formats.verifier import NarVerifier
+from mirror.planning.fetchers.fixed_outputs import (
     BuilderOnly,
     Download,
     FixedOutput,
@@ -32,19 +32,19 @@ from mirror.planning.fixed_outputs import (
     Unfetchable,
     Unpack,
 )
-from mirror.sources.hashed_mirror import HashedMirrors
-from mirror.sources.interface import Wanted
-from mirror.sources.origin import Origins
-from mirror.sources.software_heritage import SoftwareHeritage
+from mirror.sources.origins.hashed_mirror import HashedMirrors
+from mirror.sources.origins.origin import Origins
+from mirror.sources.origins.software_heritage import SoftwareHeritage
+from mirror.sources.source import Wanted
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mirror.formats.verify import VerifiedPath
+    from mirror.formats.verifier import VerifiedPath
     from mirror.nix.command import Nix
-    from mirror.planning.fixed_outputs import Origin
+    from mirror.planning.fetchers.fixed_outputs import Origin
     from mirror.sources.http.client import HttpClient
-    from mirror.sources.interface import Source
+    from mirror.sources.source import Source
 
 CONTENT = b"upstream's source\n" * 5000
 DERIVATION = StorePath.from_base_name("d" * 32 + "-source-1.drv")

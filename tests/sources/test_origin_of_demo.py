@@ -9,10 +9,10 @@ from rig.running import ScratchStore, run
 
 from mirror.errors import SourceError
 from mirror.formats.store_path import StorePath
-from mirror.formats.verify import NarVerifier
+from mirror.formats.verifier import NarVerifier
 from mirror.nix.derivations import read_closure
 from mirror.nix.stores import StoreLocation
-from mirror.planning.fixed_outputs import (
+from mirror.planning.fetchers.fixed_outputs import (
     BuilderOnly,
     Download,
     FixedOutput,
@@ -20,18 +20,18 @@ from mirror.planning.fixed_outputs import (
     RestoreNar,
     Unpack,
 )
-from mirror.planning.recognise import fixed_output, join
-from mirror.sources.hashed_mirror import HashedMirrors
+from mirror.planning.fetchers.recognise import fixed_output, join
 from mirror.sources.http.client import HttpClient
-from mirror.sources.interface import Wanted
-from mirror.sources.origin import Origins
+from mirror.sources.origins.hashed_mirror import HashedMirrors
+from mirror.sources.origins.origin import Origins
+from mirror.sources.source import Wanted
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from mirror.demo.upstream import Upstream
     from mirror.nix.command import Nix
-    from mirror.sources.interface import Source
+    from mirror.sources.source import Source
 
 
 def fixed_outputs(

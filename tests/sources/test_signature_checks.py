@@ -10,7 +10,7 @@ from mirror.formats.hashes import Hash
 from mirror.formats.path_info import PathInfo
 from mirror.formats.signing import PublicKey, SecretKey, TrustedKeys, fingerprint
 from mirror.formats.store_path import StorePath
-from mirror.sources.signature_checks import SignatureChecks
+from mirror.sources.caches.signature_checks import SignatureChecks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,7 +9,7 @@ from rig.running import collect_garbage, run
 
 from mirror.destinations import NixStore
 from mirror.nix.stores import StoreLocation
-from mirror.sync.check import check
+from mirror.sync.offline.check import check
 
 if TYPE_CHECKING:
     from rig.bench import Bench

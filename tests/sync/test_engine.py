@@ -13,7 +13,7 @@ from rig.made_paths import Made, put, text
 from mirror.destinations import CacheDirectory
 from mirror.errors import NotAvailableError, TransientError
 from mirror.formats.compression import ZstdCompressor
-from mirror.formats.verify import Claim
+from mirror.formats.verifier import Claim
 from mirror.sources import Nar, Source, Wanted
 from mirror.sync import engine
 from mirror.sync.engine import Item, obtain
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import pytest
 
     from mirror.formats.store_path import StorePath
-    from mirror.formats.verify import VerifiedPath
+    from mirror.formats.verifier import VerifiedPath
     from mirror.sync.report import Outcome
 
 

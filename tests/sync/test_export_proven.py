@@ -12,9 +12,9 @@ from rig.running import run
 
 from mirror.destinations import CacheDirectory
 from mirror.formats.store_path import StorePath
-from mirror.planning.export import closure_info_lines
+from mirror.planning.hermetic import closure_info_lines
 from mirror.sync.export import export
-from mirror.sync.rehearse import rehearse
+from mirror.sync.offline.rehearse import rehearse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

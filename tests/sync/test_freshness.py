@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from mirror.formats.hashes import Hash
-from mirror.sync.freshness import lock_hash
+from mirror.sync.kept.freshness import lock_hash
 
 
 def test_the_hash_is_that_of_a_plain_file_alone(tmp_path: Path) -> None:

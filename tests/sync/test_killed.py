@@ -30,8 +30,8 @@ from rig.killed import INTO_A_PIPE, Launcher
 from rig.running import collect_garbage, run
 from rig.shell import shell
 
-from mirror.destinations.served import SERVING
-from mirror.destinations.sweep import RETIRED
+from mirror.destinations.cache.served import SERVING
+from mirror.destinations.cache.sweep import RETIRED
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator

@@ -8,7 +8,7 @@ from mirror.destinations import CacheDirectory
 from mirror.nix.derivations import read_closure
 from mirror.nix.stores import StoreLocation
 from mirror.planning import budget
-from mirror.planning.targets import Level
+from mirror.planning.lists.targets import Level
 from mirror.sync.run import plan
 
 if TYPE_CHECKING:

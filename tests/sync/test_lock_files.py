@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mirror.sync import lock_files
+from mirror.sync.refresh import lock_files
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,9 +10,9 @@ import pytest
 
 from mirror.demo.upstream import serve_upstream
 from mirror.errors import ToolError
-from mirror.planning.fixed_outputs import Download, Unpack
-from mirror.sources.caches import Caches
-from mirror.sync.only_copies import ask_upstream
+from mirror.planning.fetchers.fixed_outputs import Download, Unpack
+from mirror.sources.caches.binary_caches import Caches
+from mirror.sync.kept.only_copies import ask_upstream
 from mirror.sync.planner import make_plan
 from mirror.sync.prepare import evaluate_targets
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mirror.formats.store_path import StorePath
     from mirror.nix.command import Nix
     from mirror.planning.availability import Offer
-    from mirror.planning.fixed_outputs import FixedOutput, Origin
+    from mirror.planning.fetchers.fixed_outputs import FixedOutput, Origin
     from mirror.sync.run import Synced
 
 LINES = "laptop = DEMO#laptop level=sources"

@@ -9,7 +9,7 @@ from rig.generated import generate
 from rig.running import dry_run, run
 
 from mirror.destinations import CacheDirectory
-from mirror.planning.fixed_outputs import BuilderOnly
+from mirror.planning.fetchers.fixed_outputs import BuilderOnly
 from mirror.sync.run import plan
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import pytest
 
 from mirror.errors import DestinationError
 from mirror.formats.store_path import StorePath
-from mirror.planning.fixed_output_index import FixedOutputs
+from mirror.planning.fetchers.fixed_output_index import FixedOutputs
 from mirror.planning.graph import Graph
 from mirror.planning.wants import Rules, Wants
 from mirror.sync.planner import _Kept, _Planner

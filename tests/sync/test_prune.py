@@ -12,7 +12,7 @@ from rig.running import ScratchStore, collect_garbage
 
 from mirror.destinations import CacheDirectory, RunRecord
 from mirror.planning.retention import Retention
-from mirror.sync.prune import prune
+from mirror.sync.kept.prune import prune
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from mirror.destinations import Generation
     from mirror.nix.command import Nix
-    from mirror.sync.prune import Pruned
+    from mirror.sync.kept.prune import Pruned
 
 CONFIGURATIONS = (
     'networking.hostName = "one"; environment.systemPackages = [ pkgs.hello pkgs.editor ];',

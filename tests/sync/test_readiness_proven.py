@@ -34,7 +34,7 @@ from mirror.destinations import CacheDirectory, NixStore
 from mirror.nix.derivations import read_closure
 from mirror.nix.stores import StoreLocation
 from mirror.planning.graph import Graph
-from mirror.sync.check import check
+from mirror.sync.offline.check import check
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Iterator, Sequence
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from mirror.destinations import Destination, Generation
     from mirror.formats.store_path import StorePath
     from mirror.nix.command import Nix
-    from mirror.sync.check import Checked
+    from mirror.sync.offline.check import Checked
 
 EDITS: Final = 5
 """Of each system."""

@@ -13,7 +13,7 @@ import pytest
 from rig.servers import Reply, Server
 
 from mirror.errors import DestinationError
-from mirror.sync.refresh import refreshed
+from mirror.sync.refresh.refresh import refreshed
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -18,9 +18,9 @@ from mirror.destinations import CacheDirectory, NixStore
 from mirror.errors import DestinationError, IntegrityError
 from mirror.formats.narinfo import parse_narinfo
 from mirror.nix.stores import StoreLocation
-from mirror.sync.check import check
-from mirror.sync.freshness import Rehearsal, rehearsals
-from mirror.sync.rehearse import Rehearsed, rehearse
+from mirror.sync.kept.freshness import Rehearsal, rehearsals
+from mirror.sync.offline.check import check
+from mirror.sync.offline.rehearse import Rehearsed, rehearse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

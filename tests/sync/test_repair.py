@@ -15,14 +15,14 @@ from rig.serving import serve_directory
 from rig.shell import shell
 
 from mirror.destinations import CacheDirectory, NixStore
-from mirror.destinations.damage import DAMAGED
-from mirror.destinations.sweep import RETIRED
+from mirror.destinations.cache.at_rest.damage import DAMAGED
+from mirror.destinations.cache.sweep import RETIRED
 from mirror.formats.hashes import Hash
 from mirror.formats.narinfo import parse_narinfo
-from mirror.formats.verify import Claim
+from mirror.formats.verifier import Claim
 from mirror.nix.stores import StoreLocation
-from mirror.sync.repair import repair
-from mirror.sync.verify import verify
+from mirror.sync.verify.repair import repair
+from mirror.sync.verify.verify import verify
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from rig.serving import Served
 
     from mirror.nix.command import Nix
-    from mirror.sync.verified import Mended, Verified
+    from mirror.sync.verify.verified import Mended, Verified
 
 __all__ = ["shell"]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from rig.running import collect_garbage, run
 
-from mirror.planning.fixed_outputs import BuilderOnly
+from mirror.planning.fetchers.fixed_outputs import BuilderOnly
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -28,8 +28,8 @@ from rig.losses import Clients, copy_of, draw_losses, verdict
 from rig.running import ScratchStore
 
 from mirror.destinations import CacheDirectory
-from mirror.sync.check import judge
-from mirror.sync.offline import evaluate_offline
+from mirror.sync.offline.check import judge
+from mirror.sync.offline.evaluation import evaluate_offline
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 
     from mirror.demo.upstream import Upstream
     from mirror.nix.command import Nix
-    from mirror.sync.check import Checked
-    from mirror.sync.offline import Evaluation
+    from mirror.sync.offline.check import Checked
+    from mirror.sync.offline.evaluation import Evaluation
 
 PAIRS: Final = int(os.environ.get("PREFETCH_TRUTH", "300"))
 """In all; each Nix is asked about half of them."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mirror.errors import LockedError
-from mirror.sync.unsettled import held_note, put_back_interrupted
+from mirror.sync.refresh.unsettled import held_note, put_back_interrupted
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,7 +16,7 @@ from mirror.formats.hashes import Hash
 from mirror.formats.narinfo import NarInfo, print_narinfo
 from mirror.formats.path_info import PathInfo
 from mirror.formats.store_path import StorePath
-from mirror.sources.memory import FILE_NAME
+from mirror.sources.caches.memory import FILE_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Callable

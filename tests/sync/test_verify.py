@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Final
 from rig.made_paths import Made, chain, generation, input_addressed, put, put_as, text
 
 from mirror.destinations import CacheDirectory, Receipt, RunRecord
-from mirror.destinations.checksums import CHECKSUMS
-from mirror.destinations.sweep import Sweep
+from mirror.destinations.cache.checksums import CHECKSUMS
+from mirror.destinations.cache.sweep import Sweep
 from mirror.formats.hashes import Hash
 from mirror.formats.narinfo import parse_narinfo
 from mirror.formats.signing import SecretKey, fingerprint
-from mirror.formats.verify import Claim
-from mirror.sync.verify import verify_cache
+from mirror.formats.verifier import Claim
+from mirror.sync.verify.verify import verify_cache
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mirror.sync.verified import Verified
+    from mirror.sync.verify.verified import Verified
 
 UPSTREAM: Final = SecretKey.generate("upstream-1")
 OLD: Final = SecretKey.generate("upstream-0")

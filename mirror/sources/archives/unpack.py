@@ -20,8 +20,8 @@ from mirror.sources.archives.tar import is_tar, read_tar
 from mirror.sources.archives.tree import Limits
 from mirror.sources.archives.zip import ends_as_zip, is_zip, read_zip
 from mirror.sources.filesystem import file_contents
-from mirror.sources.made import write
-from mirror.threads import in_thread
+from mirror.sources.origins.made import write
+from mirror.system.threads import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator

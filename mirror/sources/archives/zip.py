@@ -19,7 +19,7 @@ from mirror.sources.archives.tree import ArchiveTree
 from mirror.sources.archives.zip_directory import malformed
 from mirror.sources.archives.zip_methods import PIECE_SIZE, SLOW_METHODS, decompressed
 from mirror.sources.filesystem import file_contents
-from mirror.sources.made import room_in
+from mirror.sources.origins.made import room_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

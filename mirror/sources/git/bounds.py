@@ -13,7 +13,7 @@ import shutil
 from typing import TYPE_CHECKING, Final
 
 from mirror.errors import IntegrityError, TransientError
-from mirror.sources.made import MORE_ROOM
+from mirror.sources.origins.made import MORE_ROOM
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

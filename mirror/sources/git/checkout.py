@@ -26,12 +26,12 @@ from mirror.sources.filesystem import tree
 from mirror.sources.git.bounds import bounded
 from mirror.sources.git.program import Git, UnreachableError, environment
 from mirror.sources.git.tunnel import tunnel_for
-from mirror.sources.made import DOWNLOAD_CAP
+from mirror.sources.origins.made import DOWNLOAD_CAP
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mirror.planning.fixed_outputs import GitCheckout
+    from mirror.planning.fetchers.fixed_outputs import GitCheckout
 
 TIME_LIMIT: Final = 3600.0
 """How many seconds one repository may take."""

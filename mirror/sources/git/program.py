@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
 
 from mirror.errors import NotAvailableError, SourceError, TransientError
-from mirror.plain_files import is_file
-from mirror.processes import started
 from mirror.sources.git import connect
-from mirror.sources.made import MORE_ROOM
+from mirror.sources.origins.made import MORE_ROOM
+from mirror.system.plain_files import is_file
+from mirror.system.processes import started
 from mirror.trust import Certificates
 
 if TYPE_CHECKING:

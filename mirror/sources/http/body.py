@@ -13,11 +13,11 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, Self
 from zlib import crc32
 
-from mirror.curl.errors import CurlError
+from mirror.curl.failure import CurlError
 from mirror.errors import IntegrityError, TransientError
 from mirror.sources.chunks import CHUNK_SIZE
-from mirror.sources.errors import ChangedError
-from mirror.sources.http.errors import translate
+from mirror.sources.http.explained import translate
+from mirror.sources.server_errors import ChangedError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -23,17 +23,17 @@ from typing import TYPE_CHECKING, Final, Self, cast
 
 import httpx
 
-from mirror.curl.errors import CurlError
+from mirror.curl.failure import CurlError
 from mirror.curl.transport import CurlTransport, host_of
 from mirror.errors import IntegrityError, NotAvailableError, RequestError, TransientError
-from mirror.plain_files import LARGEST_SECRET, see_plain_file
 from mirror.sources.decoding import decoded
-from mirror.sources.errors import ChangedError, TimedOutError
 from mirror.sources.http.body import Body, content_length, is_part
-from mirror.sources.http.errors import of_status, translate
+from mirror.sources.http.explained import of_status, translate
 from mirror.sources.http.settings import HttpSettings
 from mirror.sources.local_files import file_chunks, file_size
 from mirror.sources.pace import RateLimiter
+from mirror.sources.server_errors import ChangedError, TimedOutError
+from mirror.system.plain_files import LARGEST_SECRET, see_plain_file
 from mirror.trust import certificates
 
 if TYPE_CHECKING:

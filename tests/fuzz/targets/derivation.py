@@ -10,7 +10,7 @@ from mirror.errors import FormatError
 from mirror.formats.aterm import parse_derivation, print_derivation
 from mirror.formats.derivation_paths import derivation_path
 from mirror.formats.store_path import StorePath, is_store_path
-from mirror.planning.recognise import fixed_output
+from mirror.planning.fetchers.recognise import fixed_output
 
 SOME: Final = StorePath.parse(f"/nix/store/{'0' * 32}-some.drv")
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fuzz.target import Target, plain
 from mirror import quantities
-from mirror.destinations.manifest import MANIFEST
-from mirror.destinations.receipt import RECEIPT
-from mirror.destinations.run_record import RUN_RECORD
+from mirror.destinations.records.generation import MANIFEST
+from mirror.destinations.records.receipt import RECEIPT
+from mirror.destinations.records.run_record import RUN_RECORD
 
 if TYPE_CHECKING:
-    from mirror.destinations.documents import Kind
+    from mirror.destinations.records.documents import Kind
 
 _KINDS: Final[tuple[Kind[Any], ...]] = (MANIFEST, RECEIPT, RUN_RECORD)
 _NOW: Final = datetime(2026, 11, 24, tzinfo=UTC)

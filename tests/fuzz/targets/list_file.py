@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Final
 from fuzz.target import Target as Fuzzed
 from fuzz.target import plain
 from mirror.errors import ListError
-from mirror.planning.list_file import decode_list, parse_list
+from mirror.planning.lists.list_file import decode_list, parse_list
 
 if TYPE_CHECKING:
-    from mirror.planning.targets import Target
+    from mirror.planning.lists.targets import Target
 
 _EDITS: Final = {name: Path(f"/edits/{name}.nix") for name in ("hosts", "wifi", "package")}
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from fuzz.target import Target, plain
-from mirror.planning.lock_file import input_changes
+from mirror.planning.flake_lock import input_changes
 
 
 def _check(data: bytes) -> None:

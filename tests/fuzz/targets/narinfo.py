@@ -13,11 +13,11 @@ from fuzz.target import Target, plain
 from mirror.errors import FormatError, IntegrityError
 from mirror.formats.narinfo import parse_narinfo, print_narinfo
 from mirror.formats.signing import TrustedKeys
-from mirror.formats.verify import Claim, NarVerifier, matching_content_address
-from mirror.sources.binary_cache import BinaryCache
-from mirror.sources.errors import MissingError
+from mirror.formats.verifier import Claim, NarVerifier, matching_content_address
+from mirror.sources.caches.binary_cache import BinaryCache
+from mirror.sources.caches.signature_checks import SignatureChecks
 from mirror.sources.local_files import path_of
-from mirror.sources.signature_checks import SignatureChecks
+from mirror.sources.server_errors import MissingError
 
 if TYPE_CHECKING:
     from mirror.sources.http.client import HttpClient

@@ -8,8 +8,8 @@ from typing import Final
 from fuzz.target import Target, plain
 from mirror.errors import FormatError
 from mirror.formats.store_path import is_store_path
-from mirror.nix import wire
-from mirror.nix.recording import Recording, _Conversation
+from mirror.nix.evaluation.recording import Recording, _Conversation
+from mirror.nix.protocol import wire
 from mirror.nix.stores import StoreLocation
 
 _STORE: Final = StoreLocation("local?root=/nowhere", Path("/nowhere"))

@@ -10,8 +10,8 @@ from typing import Final
 
 from fuzz.target import Target, plain
 from mirror.errors import FormatError
-from mirror.serve.answers import Part, matches, part
-from mirror.serve.routes import (
+from mirror.serve.http.answers import Part, matches, part
+from mirror.serve.http.routes import (
     InputArchive,
     NarFile,
     NarInfoOf,

@@ -13,7 +13,7 @@ from mirror.formats.compression import METHODS
 from mirror.formats.hashes import Hash
 from mirror.formats.path_info import PathInfo
 from mirror.formats.store_path import StorePath
-from mirror.formats.verify import Claim, NarVerifier
+from mirror.formats.verifier import Claim, NarVerifier
 
 _NAR: Final = (CORPUS / "nar/tree.nar").read_bytes()
 _INFO: Final = PathInfo(

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final, cast
 from fuzz.target import Check, Target
 from mirror.errors import ToolError
 from mirror.formats.store_path import StorePath, is_store_path
-from mirror.nix import wire
-from mirror.nix.connection import Connection
+from mirror.nix.protocol import wire
+from mirror.nix.protocol.connection import Connection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,7 +18,7 @@ import pycurl
 
 from mirror.errors import SourceError
 from mirror.sources.http.client import HttpClient
-from mirror.sources.made import download
+from mirror.sources.origins.made import download
 from rig.manners.server import ScriptedServer
 from rig.nixes import missing
 from rig.patience import PATIENT, Pauses

@@ -1,0 +1,99 @@
+"""Mending a cache directory where it takes no source, and keeping from readers what is damaged.
+
+What was damaged and cannot be had again is *set aside*: renamed to ``.prefetch/damaged/``, where
+its owner may look at it. Nobody who reads the cache is given it then, a run of ``prefetch sync``
+sees that it is not held and fetches it once somebody has it again, and the copy goes with the next
+mending after that. Who mends holds the directory's lock. Blocking, for use off the event loop.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from mirror.destinations import files
+from mirror.destinations.cache.at_rest.damage import DAMAGED
+from mirror.destinations.cache.at_rest.small_files import names
+from mirror.formats import cache_info
+from mirror.formats.cache_info import CacheInfo, print_cache_info
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mirror.destinations.cache.checksums import Checksums
+
+PRIORITY: Final = 30
+"""Before https://cache.nixos.org, whose priority is 40."""
+
+_CACHE_INFO: Final = CacheInfo(want_mass_query=True, priority=PRIORITY)
+
+
+class Mending:
+    """The mending of the cache ``directory``; ``temporaries`` is on the same file system."""
+
+    def __init__(self, directory: Path, *, temporaries: Path, checksums: Checksums) -> None:
+        self._directory = directory
+        self._temporaries = temporaries
+        self._checksums = checksums
+
+    def write_cache_info(self) -> None:
+        """Write ``nix-cache-info`` as a new cache has it.
+
+        Raises:
+            OSError: it cannot be written.
+
+        """
+        data = print_cache_info(_CACHE_INFO)
+        self._checksums.announce([(cache_info.FILE_NAME, data)])
+        file = self._directory / cache_info.FILE_NAME
+        files.replace_file(file, data, temporaries=self._temporaries)
+
+    def remove(self, file: str) -> None:
+        """Remove a file that nothing needs.
+
+        Raises:
+            OSError: it cannot be removed.
+
+        """
+        (self._directory / file).unlink(missing_ok=True)
+
+    def empty(self, file: str) -> None:
+        """Empty a file, which somebody may have locked.
+
+        Raises:
+            OSError: it cannot be written.
+
+        """
+        with (self._directory / file).open("r+b") as stream:
+            stream.truncate(0)
+
+    def set_aside(self, file: str) -> str | None:
+        """Take a file from the readers of the cache; where it is then, None if there was none.
+
+        Raises:
+            OSError: it cannot be renamed.
+
+        """
+        place = f"{DAMAGED}/{file.rpartition('/')[2]}"
+        files.make_directory(self._directory / DAMAGED)
+        try:
+            (self._directory / file).replace(self._directory / place)
+        except FileNotFoundError:
+            return None
+        return place
+
+    def settle(self) -> None:
+        """Make lasting what was mended, record what is there, drop what was set aside for it.
+
+        Raises:
+            OSError: something cannot be written, or read.
+
+        """
+        # First where things were taken to, so that none is lost between two directories.
+        for directory in (self._directory / DAMAGED, self._directory / "nar", self._directory):
+            if directory.is_dir():
+                files.sync_directory(directory)
+        self._checksums.record()
+        for name in names(self._directory / DAMAGED):
+            place = "" if name.endswith(".narinfo") else "nar"
+            if (self._directory / place / name).exists():
+                (self._directory / DAMAGED / name).unlink()

@@ -1,0 +1,145 @@
+"""One NAR on its way into a cache directory: written under a temporary name, then published."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Final, Literal
+
+from mirror.destinations import files
+from mirror.formats.compression import ZstdCompressor
+from mirror.formats.hashes import Hash
+from mirror.formats.narinfo import NarInfo
+from mirror.system.threads import in_thread
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mirror.formats.verifier import Claim, VerifiedPath
+
+_EXTENSIONS: Final = {
+    "none": "",
+    "xz": ".xz",
+    "zstd": ".zst",
+    "bzip2": ".bz2",
+    "gzip": ".gz",
+    "br": ".br",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StagedNar:
+    """A NAR in a durable temporary file, and the narinfo that it is to have.
+
+    ``made_here``: nobody upstream vouches for it, so the cache's own key may.
+    """
+
+    temporary: Path
+    entry: NarInfo
+    made_here: bool
+
+
+class CacheStaging:
+    """The staging of a cache directory; what was not made upstream is compressed on the way.
+
+    ``publish`` gives a staged NAR its name; it blocks, and is called off the event loop. ``mode``
+    is that of the NAR's file.
+    """
+
+    keeps: Literal["compressed", "nar"] = "compressed"
+
+    def __init__(
+        self,
+        claim: Claim,
+        *,
+        temporaries: Path,
+        publish: Callable[[StagedNar], None],
+        mode: int = files.FILE_MODE,
+    ) -> None:
+        self._mode = mode
+        self._claim = claim
+        self._temporaries = temporaries
+        self._publish = publish
+        self._compressor = (
+            ZstdCompressor() if claim.made_here and claim.compression == "none" else None
+        )
+        self._hash = hashlib.sha256()
+        self._file: IO[bytes] | None = None
+        self._temporary = temporaries
+        self._is_published = False
+
+    def write(self, data: bytes) -> None:
+        """Add bytes, as they arrive.
+
+        Raises:
+            DestinationError: no room, or no permission.
+
+        """
+        if self._compressor is None:
+            self._append(data)
+        else:
+            self._append_made(self._compressor.feed(data))
+
+    async def commit(self, verified: VerifiedPath) -> None:
+        """Publish the path.
+
+        Raises:
+            DestinationError: a path that it refers to is not there, or the disk does not take it.
+
+        """
+        await in_thread(self._commit, verified)
+
+    def discard(self) -> None:
+        """Remove what was staged and not published."""
+        if self._file is None:
+            return
+        # What is still buffered is of no use, so neither is an error in writing it.
+        with contextlib.suppress(OSError):
+            self._file.close()
+        if not self._is_published:
+            with contextlib.suppress(OSError):
+                self._temporary.unlink(missing_ok=True)
+
+    def _commit(self, verified: VerifiedPath) -> None:
+        compression = self._claim.compression
+        file_hash, file_size = verified.file_hash, verified.file_size
+        if self._compressor is not None:
+            self._append_made(self._compressor.finish())
+            compression = "zstd"
+            file_hash = Hash("sha256", self._hash.digest())
+        with files.explained(self._temporary):
+            assert self._file is not None, "every NAR has bytes"
+            files.make_durable(self._file, mode=self._mode)
+            if self._compressor is not None:
+                file_size = self._file.tell()
+        url = f"nar/{file_hash.base32}.nar{_EXTENSIONS[compression]}"
+        self._publish(
+            StagedNar(
+                temporary=self._temporary,
+                entry=NarInfo(
+                    info=verified.info,
+                    url=url,
+                    compression=compression,
+                    file_hash=file_hash,
+                    file_size=file_size,
+                ),
+                made_here=self._claim.made_here,
+            )
+        )
+        self._is_published = True
+
+    def _append_made(self, data: bytes) -> None:
+        self._hash.update(data)
+        self._append(data)
+
+    def _append(self, data: bytes) -> None:
+        with files.explained(self._temporary):
+            if self._file is None:
+                descriptor, name = tempfile.mkstemp(dir=self._temporaries, suffix=".nar")
+                self._temporary = Path(name)
+                self._file = os.fdopen(descriptor, "wb")
+            self._file.write(data)

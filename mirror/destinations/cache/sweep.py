@@ -1,0 +1,304 @@
+"""Sweeping a cache directory: what no generation needs any more is taken away, marked first.
+
+The caller holds the directory's lock, and has dropped the manifests of what is to go. Marked are
+the paths of the generations that are left, and whatever these refer to. What is not marked goes in
+steps, each of which leaves a directory that any reader can use, so a sweep may be killed anywhere:
+
+1. Narinfos are *retired*, those that refer to others before these: renamed to
+   ``.prefetch/retired/<hash part>.narinfo``, with the time of it as their time of modification. No
+   reader of the directory sees them any more; the NARs stay.
+2. A server goes on answering them to clients that were given what leads to them, be it a narinfo
+   that refers to them or a derivation that makes them. So they are purged only after a time of
+   grace, unless nobody serves the directory, nor has done so lately (:mod:`.served`): then this
+   holds the servers' lock exclusively, and all are purged.
+3. NARs that no narinfo names are deleted, be it a published or a retired one: several may name one.
+   A narinfo that is a link is left alone, and so is its NAR.
+   While one that is marked cannot be read, no NAR is: it may be the one that is named there.
+
+A retired path that a sync publishes anew is there again; its retired copy goes with the next sweep.
+Files whose names are not those of a cache are left alone. Blocking, for use off the event loop.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from mirror.destinations import files
+from mirror.destinations.cache.narinfo_files import (
+    closure,
+    linked_nars,
+    modified,
+    narinfo_files,
+    plain_files,
+    referrers_first,
+    size_of,
+)
+from mirror.destinations.cache.served import SERVING, note_served, was_served_lately
+from mirror.destinations.records import documents
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from mirror.destinations.cache.narinfo_files import NarinfoFile
+    from mirror.formats.store_path import StorePath
+
+RETIRED: Final = ".prefetch/retired"
+"""Where narinfos are that only a server still answers."""
+
+NAR: Final = re.compile(r"[0-9abcdfghijklmnpqrsvwxyz]{52}\.nar(\.(xz|zst|bz2|gz|br))?")
+_RECORD: Final = re.compile(r".*\.json")
+TEMPORARY: Final = re.compile(r"tmp[a-z0-9_]{8}")
+_RECORDS: Final = ("receipts", "runs")
+_TEMPORARY_LIFE: Final = timedelta(hours=1)
+"""Records are written without the lock; a temporary file this old is no writer's any more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldBack:
+    """Retired paths that a server may still be asked for, and their files' bytes.
+
+    ``until`` is when the last of them can be purged, in UTC. ``is_running``: a server was found to
+    run now; else one ran here lately, or the user says that there is one.
+    """
+
+    paths: int
+    bytes: int
+    until: datetime
+    is_running: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swept:
+    """What a sweep did, or would do.
+
+    ``retired`` are the paths that were taken out of the cache (a narinfo that cannot be read is
+    there by its file name); ``files`` were deleted, of ``bytes`` together. ``unreadable`` are the
+    marked narinfos that cannot be read, by file name; with any, every NAR stays.
+    """
+
+    retired: tuple[str, ...]
+    files: int
+    bytes: int
+    held_back: HeldBack | None = None
+    unreadable: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Survey:
+    """What there is: narinfos, and NARs and strays with their sizes in bytes.
+
+    ``unmarked`` are published, in the order in which they can be retired; ``linked`` are the NARs
+    of narinfos that are links.
+    """
+
+    marked: Mapping[str, NarinfoFile]
+    unmarked: Sequence[NarinfoFile]
+    nars: Mapping[str, int]
+    strays: Mapping[Path, int]
+    linked: Collection[str]
+
+    @property
+    def unreadable(self) -> tuple[str, ...]:
+        """The marked narinfos that do not say which NAR they name."""
+        return tuple(each.file.name for each in self.marked.values() if each.narinfo is None)
+
+    def unnamed(self, retired: Iterable[NarinfoFile]) -> set[str]:
+        """The NARs that neither a marked narinfo nor a retired one names, as far as is known."""
+        if self.unreadable:
+            return set()
+        named = {each.url for each in (*self.marked.values(), *retired)}
+        return self.nars.keys() - named - set(self.linked)
+
+    def swept(
+        self,
+        narinfos: Iterable[NarinfoFile],
+        nars: Iterable[str],
+        held_back: HeldBack | None = None,
+    ) -> Swept:
+        """What it comes to if these and the strays are deleted."""
+        sizes = [
+            *(each.size for each in narinfos),
+            *(self.nars[url] for url in nars),
+            *self.strays.values(),
+        ]
+        return Swept(
+            retired=tuple(each.label for each in self.unmarked),
+            files=len(sizes),
+            bytes=sum(sizes),
+            held_back=held_back,
+            unreadable=self.unreadable,
+        )
+
+
+class Sweep:
+    """A sweep of the cache directory ``path`` at ``now`` (UTC).
+
+    ``live`` are the paths of its generations. Receipts and run records of other targets than
+    ``targets`` go too. Without ``live`` nothing is known to be kept, and so nothing to be garbage:
+    all that is published stays, and only what was retired before is purged.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        live: Collection[StorePath] | None,
+        targets: Collection[str],
+        now: datetime,
+    ) -> None:
+        self._path = path
+        self._retired = path / RETIRED
+        self._live = live
+        self._records = {f"{documents.file_name(target)}.json" for target in targets}
+        # What is retired has this as its file's time, which must not be later than now.
+        self._now = now.replace(microsecond=0)
+
+    def rehearse(self) -> Swept:
+        """Say what would go if nobody serves the directory; takes no lock and changes nothing.
+
+        Raises:
+            DestinationError: the directory cannot be read.
+
+        """
+        with files.explained(self._path):
+            found = self._survey()
+            narinfos = [*found.unmarked, *narinfo_files(self._retired).values()]
+        return found.swept(narinfos, found.unnamed(()))
+
+    def run(self, *, grace: timedelta, is_served: bool = False) -> Swept:
+        """Sweep; what was retired at least ``grace`` ago goes even if somebody serves.
+
+        ``is_served``: somebody does, although nothing shows it, such as another web server.
+
+        Raises:
+            DestinationError: the directory cannot be read or written.
+
+        """
+        with files.explained(self._path):
+            found = self._survey()
+            for stray in found.strays:
+                stray.unlink(missing_ok=True)
+            self._remove_empty_directories()
+            self._retire(found.unmarked)
+            with _unless_served(self._path / SERVING) as nobody_serves:
+                if not nobody_serves:
+                    note_served(self._path, self._now)
+                has_clients = is_served or was_served_lately(self._path, self._now)
+                swept = self._purge(found, grace if has_clients else None)
+        held_back = swept.held_back
+        if held_back is not None:
+            held_back = replace(held_back, is_running=not nobody_serves)
+        return replace(swept, held_back=held_back)
+
+    def _survey(self) -> _Survey:
+        published = narinfo_files(self._path)
+        live = published.keys() if self._live is None else closure(self._live, published)
+        return _Survey(
+            marked={part: each for part, each in published.items() if part in live},
+            unmarked=referrers_first(
+                {part: each for part, each in published.items() if part not in live}
+            ),
+            nars={
+                f"nar/{each.name}": size_of(each) for each in plain_files(self._path / "nar", NAR)
+            },
+            strays={} if self._live is None else self._strays(),
+            linked=linked_nars(self._path),
+        )
+
+    def _strays(self) -> dict[Path, int]:
+        """Records of targets that are gone, and the temporary files of writers that were killed."""
+        found = {}
+        for directory in (self._path / name for name in _RECORDS):
+            for each in plain_files(directory, _RECORD):
+                if each.name not in self._records:
+                    found[directory / each.name] = size_of(each)
+            for each in plain_files(directory, TEMPORARY):
+                if self._now - modified(each) > _TEMPORARY_LIFE:
+                    found[directory / each.name] = size_of(each)
+        return found
+
+    def _remove_empty_directories(self) -> None:
+        """Remove what a run that was killed left of a target without any manifest."""
+        for directory in (self._path / "generations").glob("*/"):
+            with contextlib.suppress(OSError):  # it has manifests
+                directory.rmdir()
+
+    def _retire(self, entries: Sequence[NarinfoFile]) -> None:
+        if not entries:
+            return
+        files.make_directory(self._retired)
+        moment = self._now.timestamp()
+        for each in entries:
+            # The time first: with an old one, a retired narinfo's grace would seem to be over.
+            os.utime(each.file, (moment, moment))
+            each.file.replace(self._retired / each.file.name)
+        for directory in (self._retired, self._path):
+            files.sync_directory(directory)
+
+    def _purge(self, found: _Survey, grace: timedelta | None) -> Swept:
+        """Delete what is retired, all of it without ``grace``, and then the NARs left unnamed."""
+        retired = {part: self._begun(each) for part, each in narinfo_files(self._retired).items()}
+        staying = {
+            part: each
+            for part, each in retired.items()
+            if grace is not None
+            and self._now - each.modified < grace
+            and not _is_back(each, found.marked.get(part))
+        }
+        going = referrers_first(
+            {part: each for part, each in retired.items() if part not in staying}
+        )
+        for each in going:
+            each.file.unlink(missing_ok=True)
+        if going:
+            files.sync_directory(self._retired)
+        unnamed = found.unnamed(staying.values())
+        for url in sorted(unnamed):
+            (self._path / url).unlink(missing_ok=True)
+        held_back = None
+        if grace is not None and staying:
+            nars = found.unnamed(()) - unnamed
+            held_back = HeldBack(
+                paths=len(staying),
+                bytes=sum(each.size for each in staying.values())
+                + sum(found.nars[url] for url in nars),
+                until=max(each.modified for each in staying.values()) + grace,
+            )
+        return found.swept(going, unnamed, held_back)
+
+    def _begun(self, retired: NarinfoFile) -> NarinfoFile:
+        """Let its grace begin now if it was retired by a clock that has been set back since."""
+        if retired.modified <= self._now:
+            return retired
+        moment = self._now.timestamp()
+        os.utime(retired.file, (moment, moment))
+        return replace(retired, modified=self._now)
+
+
+def _is_back(retired: NarinfoFile, published: NarinfoFile | None) -> bool:
+    """Whether the path is published again, with the same NAR."""
+    return published is not None and published.url == retired.url
+
+
+@contextlib.contextmanager
+def _unless_served(lock: Path) -> Iterator[bool]:
+    """Whether nobody serves; then nobody can begin to before the context is left."""
+    # For writing: NFS has no exclusive lock without.
+    descriptor = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(descriptor)

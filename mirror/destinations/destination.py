@@ -1,0 +1,180 @@
+"""The interface of every destination."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+    from contextlib import AbstractAsyncContextManager
+
+    from mirror.destinations.free_space import Room
+    from mirror.destinations.records.documents import Told
+    from mirror.destinations.records.generation import Generation
+    from mirror.destinations.records.receipt import Receipt
+    from mirror.destinations.records.run_record import RunRecord
+    from mirror.formats.path_info import PathInfo
+    from mirror.formats.signing import PublicKey
+    from mirror.formats.store_path import StorePath
+    from mirror.formats.verifier import Claim, VerifiedPath
+    from mirror.planning.presence import Found
+
+
+class Staging(Protocol):
+    """Room for one path at a destination, until it is committed.
+
+    Leaving its context without :meth:`commit` removes what was staged.
+    """
+
+    @property
+    def keeps(self) -> Literal["compressed", "nar"]:
+        """Which bytes :meth:`write` takes: those that arrive, or those of the uncompressed NAR."""
+        ...
+
+    def write(self, data: bytes) -> None:
+        """Add bytes. It blocks, and is called off the event loop.
+
+        Raises:
+            DestinationError: no room, or no permission.
+
+        """
+        ...
+
+    async def commit(self, verified: VerifiedPath) -> None:
+        """Make the path part of the destination. Everything it refers to is there already.
+
+        Raises:
+            DestinationError: the destination cannot take it.
+
+        """
+        ...
+
+
+class Destination(Protocol):
+    """Somewhere that paths are kept."""
+
+    @property
+    def name(self) -> str:
+        """What reports call it, as a user may type it after ``--to``."""
+        ...
+
+    @property
+    def keeps(self) -> Literal["compressed", "nar"]:
+        """Whether it keeps paths as they arrive, or unpacked."""
+        ...
+
+    @property
+    def is_for_others(self) -> bool:
+        """Whether other machines' clients are given its paths with the signatures that they have.
+
+        A Nix store is its own machine's, and what serves it signs what it gives.
+        """
+        ...
+
+    async def signers(self) -> tuple[PublicKey, ...]:
+        """The keys that sign here what was made here, the newest last.
+
+        Raises:
+            DestinationError: they cannot be read.
+
+        """
+        ...
+
+    async def sign(self, paths: Collection[StorePath]) -> bool:
+        """Sign paths that it holds with the key that it was opened with; False without one.
+
+        Raises:
+            DestinationError: the destination cannot be used.
+
+        """
+        ...
+
+    async def room(self) -> Room:
+        """Look how much more there is room for.
+
+        Raises:
+            DestinationError: it cannot be looked at.
+
+        """
+        ...
+
+    async def protect(self, paths: Collection[StorePath]) -> bool:
+        """Keep the paths, there or yet to come, from garbage collection until this is closed.
+
+        Whether some may have been collected before: who looked earlier has to look again.
+        """
+        ...
+
+    async def held(self, paths: Collection[StorePath]) -> Mapping[StorePath, PathInfo]:
+        """Those of ``paths`` that the destination holds whole, with what it knows of them.
+
+        Whether what they refer to is there, too, :func:`~mirror.destinations.closures.presence`
+        finds out.
+        """
+        ...
+
+    async def look_up(self, paths: Collection[StorePath]) -> Mapping[StorePath, Found]:
+        """What the destination has of ``paths``, also where it is damaged; not what is absent.
+
+        Raises:
+            DestinationError: it cannot be looked at.
+
+        """
+        ...
+
+    async def restrict(self, private: Collection[StorePath], given: Collection[StorePath]) -> bool:
+        """Let nobody else read ``private`` paths, also those yet to come; all ``given`` ones.
+
+        Whether that is possible: False where files cannot be kept from anybody.
+
+        Raises:
+            DestinationError: a file cannot be written.
+
+        """
+        ...
+
+    async def hidden(self, private: Collection[StorePath]) -> Collection[StorePath]:
+        """Those of ``private`` paths that are there, and that this user may not read.
+
+        Raises:
+            DestinationError: it cannot be looked at.
+
+        """
+        ...
+
+    def stage(self, claim: Claim) -> AbstractAsyncContextManager[Staging]:
+        """Make room for a path."""
+        ...
+
+    async def keep(self, generation: Generation) -> None:
+        """Record the generation and root it; all its paths are there. Durable on return."""
+        ...
+
+    async def generations(self, unreadable: Told | None = None) -> list[Generation]:
+        """Every generation kept, by target and number.
+
+        Raises:
+            DestinationError: a manifest cannot be read, and there is no ``unreadable`` to be told.
+
+        """
+        ...
+
+    async def forget(self, generation: Generation) -> None:
+        """Drop the generation and its root; its paths stay until they are collected."""
+        ...
+
+    async def record(self, receipt: Receipt) -> None:
+        """Keep what a rehearsal came to, instead of the target's earlier one. Needs no lock."""
+        ...
+
+    async def receipts(self, unreadable: Told | None = None) -> list[Receipt]:
+        """What the newest rehearsal of each target came to, by target; raises likewise."""
+        ...
+
+    async def record_run(self, record: RunRecord) -> None:
+        """Keep what a sync came to, instead of the target's earlier one. Needs no lock."""
+        ...
+
+    async def run_records(self, unreadable: Told | None = None) -> list[RunRecord]:
+        """What the last sync of each target came to, by target; raises likewise."""
+        ...

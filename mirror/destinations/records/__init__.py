@@ -1,0 +1,1 @@
+"""What a destination keeps besides paths: generations, receipts of rehearsals, records of runs."""

@@ -1,0 +1,1 @@
+"""Lists: their lines, words and options, and the targets that they name."""

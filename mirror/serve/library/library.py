@@ -1,0 +1,68 @@
+"""What a server serves: the interface of cache directories and Nix stores."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Sequence
+    from pathlib import Path
+
+    from mirror.destinations import Destination
+    from mirror.formats.path_info import PathInfo
+    from mirror.formats.store_path import StorePath
+    from mirror.serve.http.answers import Answer, Refusal
+
+
+class Library(Protocol):
+    """Paths that can be served."""
+
+    @property
+    def destination(self) -> Destination:
+        """Where its generations, receipts and records of runs are."""
+        ...
+
+    def absence(self) -> str | None:
+        """Why nothing can be answered now, None if all can."""
+        ...
+
+    def watched(self) -> Sequence[Path]:
+        """Directories that change when generations, receipts or records of runs do. It blocks."""
+        ...
+
+    async def file_bytes(self) -> int | None:
+        """The size of all NARs as they are stored; None where they are not stored as such."""
+        ...
+
+    async def public_keys(self) -> tuple[str, ...]:
+        """The keys that sign what was made here, the newest last."""
+        ...
+
+    async def infos(self, paths: Collection[StorePath]) -> Collection[PathInfo]:
+        """What is given of those of the paths that are there, with all signatures.
+
+        Raises:
+            DestinationError: they cannot be read.
+            ToolError: the store does not answer.
+
+        """
+        ...
+
+    async def signatures_state(self) -> int:
+        """A number that is another one once the signatures that are given may be others."""
+        ...
+
+    async def narinfo(self, hash_part: str) -> Answer | Refusal:
+        """The narinfo of a path, if it is there."""
+        ...
+
+    async def nar(self, name: str) -> Answer | Refusal:
+        """The file that a narinfo names ``nar/<name>``."""
+        ...
+
+    async def unpacked(self, path: StorePath) -> Callable[[], Iterator[bytes]] | None:
+        """What gives the uncompressed NAR of a path, from its beginning; None without the path.
+
+        The iterator blocks, and raises OSError or FormatError where the path is damaged.
+        """
+        ...

@@ -1,0 +1,1 @@
+"""What the server says of itself and of what it serves: page, document, metrics."""

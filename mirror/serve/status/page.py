@@ -1,0 +1,209 @@
+"""The status page: one HTML document that loads nothing else and needs no script."""
+
+from __future__ import annotations
+
+import shlex
+from datetime import UTC, datetime
+from functools import cache
+from html import escape
+from importlib import resources
+from typing import TYPE_CHECKING, Final
+
+from mirror.planning.refusals import summary
+from mirror.quantities import age, moment, number, size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from mirror.serve.status.client_setup import Client
+    from mirror.serve.status.overview import Host, Kept, Overview
+
+_INPUTS_SHOWN: Final = 40
+_SIGN_CACHE: Final = "prefetch sign"
+_SIGN_STORE: Final = "prefetch serve --store"
+_ORDER: Final = ("bad", "warn", "good", "soft")
+"""Of the hosts: those first that somebody should look at."""
+
+
+def render(overview: Overview, client: Client, name: str, file_bytes: int | None) -> str:
+    """Write the page; ``name`` is what is served, ``file_bytes`` the size of its NARs."""
+    return "\n".join(_page(overview, client, name, file_bytes))
+
+
+def _page(overview: Overview, client: Client, name: str, file_bytes: int | None) -> Iterator[str]:
+    now = datetime.now(UTC)
+    mending = _SIGN_STORE if file_bytes is None else f"{_SIGN_CACHE} --to {shlex.quote(name)}"
+    yield "<!doctype html>"
+    yield '<html lang="en"><head><meta charset="utf-8">'
+    yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    yield f"<title>prefetch: {escape(name)}</title>"
+    yield f'<link rel="icon" href="data:,"><style>{_style()}</style></head><body>'
+    yield f"<h1>{escape(name)}</h1>"
+    facts = [
+        number(len(overview.hosts), "host"),
+        f"{number(overview.paths, 'path')} kept",
+        f"{number(len(overview.files), 'source')} by hash",
+    ]
+    if file_bytes is not None:
+        facts.append(f"{size(file_bytes)} of NARs")
+    yield f'<p class="soft">{" · ".join(facts)} · as of {moment(now)}</p>'
+    if overview.unreadable:
+        yield '<h2 class="bad">Cannot be read, and left out here</h2>'
+        yield from _items(overview.unreadable)
+    yield "<h2>Hosts</h2>"
+    if overview.hosts:
+        yield '<ul class="hosts">'
+        for host in sorted(overview.hosts, key=lambda host: _ORDER.index(host.state[1])):
+            yield from _host(
+                host, client, now, mending, overview.removal, is_only=len(overview.hosts) == 1
+            )
+        yield "</ul>"
+    else:
+        yield (
+            "<p>Nothing is kept here yet. On the machine that has this directory, "
+            f"<code>prefetch sync LIST --to {escape(shlex.quote(name))}</code> makes the first "
+            "generation.</p>"
+        )
+    yield from _use(overview, client)
+    yield (
+        '<p class="soft">The same for programs: <a href="/status.json">status.json</a>, '
+        '<a href="/metrics">metrics</a>.</p></body></html>'
+    )
+
+
+def _host(
+    host: Host,
+    client: Client,
+    now: datetime,
+    mending: str,
+    removal: str | None,
+    *,
+    is_only: bool,
+) -> Iterator[str]:
+    newest = host.newest
+    state, kind = host.state
+    refreshed = age(now - host.refreshed) if host.refreshed else "never"
+    bytes_kept = size(newest.nar_bytes) if newest else ""
+    yield f"<li><details{' open' if is_only else ''}><summary>"
+    yield f'<b>{escape(host.name)}</b><span class="state {kind}">{escape(state)}</span>'
+    yield f'<span class="soft refreshed">refreshed {refreshed}</span>'
+    yield f'<span class="size">{bytes_kept}</span>'
+    yield f'<span class="soft size">{number(len(host.generations), "generation")}</span>'
+    yield '</summary><div class="more">'
+    if not host.is_listed:
+        yield "<p>It left the list that it was on. To remove what is kept of it, on the machine "
+        yield f"that syncs: <code>{escape(removal or '')}</code></p>"
+    yield from _last_run(host)
+    if host.rehearsal is not None:
+        receipt = host.rehearsal.receipt
+        said = {
+            "rehearsed": "it was built without a network",
+            "failed": f"it failed: {receipt.problem or 'an edit could not be built'}",
+            "stale": "what is kept, or the lock file, has changed since",
+        }[host.rehearsal.state]
+        yield "<h3>Rehearsal</h3>"
+        yield f"<p>{moment(receipt.created)}, Nix {escape(receipt.nix_version)}: {escape(said)}</p>"
+    if host.generations:
+        yield "<h3>Generations</h3>"
+        yield from _generations(host.generations)
+    yield from _of_client(host, client, mending)
+    yield "</div></details></li>"
+
+
+def _of_client(host: Host, client: Client, mending: str) -> Iterator[str]:
+    """How another machine has this host, and what it would not take."""
+    kept = host.newest_kept
+    if kept is None:
+        return
+    yield "<h3>On another machine, once, without any set-up</h3>"
+    if kept.realisable:
+        yield (
+            "<p>As root, or as one of Nix's <code>trusted-users</code>; Nix passes over a cache "
+            "that anybody else names:</p>"
+        )
+        yield f"<pre>{escape(client.command(kept.realisable, host.keys))}</pre>"
+    else:
+        yield (
+            "<p>Neither its derivation nor all that this makes is kept: the machine evaluates it "
+            "itself, with the lines for <code>nix.conf</code> below. The next sync finds out what "
+            "it makes, if an earlier version kept this.</p>"
+        )
+    problem = host.vouching.problem if host.vouching else None
+    if problem is not None:
+        signing = f" This signs it: <code>{escape(mending)} --signing-key FILE</code>"
+        is_recorded = host.vouching is None or host.vouching.is_recorded
+        yield f'<p class="warn">{escape(problem)}.{signing if is_recorded else ""}</p>'
+
+
+def _last_run(host: Host) -> Iterator[str]:
+    run = host.run
+    if run is None:
+        return
+    yield "<h3>Last run</h3>"
+    outcome = "all is there" if run.is_complete else "not all could be had"
+    yield f"<p>{moment(run.finished)}: {outcome}</p>"
+    yield from _items(run.problems)
+    # What was not allowed is among the problems.
+    yield from _items(
+        f"{line}; {hint}" for line, hint in summary(each for each in run.refused if each.allowed)
+    )
+    if run.only_copies:
+        yield "<p>You hold the only copy of these; nobody upstream has them any more:</p>"
+        yield from _items(run.only_copies)
+
+
+def _generations(generations: Iterable[Kept]) -> Iterator[str]:
+    yield '<div class="scroll"><table><tr><th class="size">number</th><th>since</th><th>level</th>'
+    yield '<th class="size">paths</th><th class="size">size</th><th>derivation</th></tr>'
+    for kept in generations:
+        each = kept.generation
+        missing = f" ({len(each.missing):,} missing)" if each.missing else ""
+        yield (
+            f'<tr><td class="size">{each.number}</td><td>{moment(each.created)}</td>'
+            f'<td>{escape(each.level)}</td><td class="size">{kept.paths:,}{missing}</td>'
+            f'<td class="size">{size(each.nar_bytes)}</td><td>{escape(each.root)}</td></tr>'
+        )
+    yield "</table></div>"
+
+
+def _use(overview: Overview, client: Client) -> Iterator[str]:
+    yield "<h2>Use it from another machine</h2>"
+    yield (
+        "<p>Nix asks this cache first, and its other caches when this one is away: that costs a "
+        f"command some {client.patience} seconds, and some {client.patience_with_a_halt} where it "
+        "has come to a halt.</p>"
+    )
+    if not client.public_keys:
+        yield (
+            "<p>What was made here is not signed. What is known by its content is accepted without "
+            "that, and so is what upstream signed, by a client that trusts upstream's keys; for "
+            "the rest, sync with <code>--signing-key</code>.</p>"
+        )
+    yield f"<h3>nix.conf</h3><pre>{escape(client.nix_conf)}</pre>"
+    yield f"<h3>NixOS</h3><pre>{escape(client.nixos_module)}</pre>"
+    if overview.files:
+        yield "<h3>Sources by their hash</h3>"
+        yield f"<pre>{escape(client.sources())}</pre>"
+    if overview.inputs:
+        yield "<h3>Inputs of flakes</h3>"
+        yield (
+            "<p>A lock file's hash accepts these: "
+            "<code>nix flake lock --override-input NAME URL</code></p>"
+        )
+        inputs = sorted(overview.inputs.values())
+        yield from _items(
+            f"{each.name}: {client.input_url(each.path)}" for each in inputs[:_INPUTS_SHOWN]
+        )
+        if len(inputs) > _INPUTS_SHOWN:
+            yield f'<p class="soft">and {len(inputs) - _INPUTS_SHOWN:,} more in status.json</p>'
+
+
+def _items(lines: Iterable[str]) -> Iterator[str]:
+    items = "".join(f"<li>{escape(line)}</li>" for line in lines)
+    if items:
+        yield f'<ul class="plain">{items}</ul>'
+
+
+@cache
+def _style() -> str:
+    return (resources.files("mirror.serve.status") / "page.css").read_text()

@@ -1,0 +1,101 @@
+"""``/status.json``: what the status page shows, for programs."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from mirror import schemas
+from mirror.planning.refusals import as_members
+
+if TYPE_CHECKING:
+    from mirror.serve.status.client_setup import Client
+    from mirror.serve.status.overview import Host, Kept, Overview
+
+
+def render(overview: Overview, client: Client, name: str, file_bytes: int | None) -> str:
+    """Write the document; ``name`` is what is served, ``file_bytes`` the size of its NARs."""
+    members = {
+        "served": name,
+        "as_of": datetime.now(UTC).isoformat(timespec="seconds"),
+        "url": client.url,
+        "public_keys": client.public_keys,
+        "priority": client.priority,
+        "paths": overview.paths,
+        "file_bytes": file_bytes,
+        "sources": len(overview.files),
+        "hosts": [_host(host, client) for host in overview.hosts],
+        "removal": overview.removal,
+        "unreadable": overview.unreadable,
+        "inputs": [
+            {"name": each.name, "path": each.path, "url": client.input_url(each.path)}
+            for each in sorted(overview.inputs.values())
+        ],
+        "client": {
+            "keys": client.keys,
+            "nix_conf": client.nix_conf,
+            "nixos": client.nixos_module,
+            "hashed_mirrors": client.sources(),
+            "seconds_lost_while_away": client.patience,
+            "seconds_lost_at_a_halt": client.patience_with_a_halt,
+        },
+    }
+    return schemas.encode("status", members) + "\n"
+
+
+def _host(host: Host, client: Client) -> dict[str, Any]:
+    run, rehearsal, refreshed = host.run, host.rehearsal, host.refreshed
+    return {
+        "name": host.name,
+        "listed": host.is_listed,
+        "state": host.state[0],
+        "severity": host.state[1],
+        "refreshed": refreshed.isoformat() if refreshed else None,
+        "generations": [_generation(each) for each in host.generations],
+        "rehearsal": None
+        if rehearsal is None
+        else {
+            "state": rehearsal.state,
+            "created": rehearsal.receipt.created.isoformat(),
+            "nix_version": rehearsal.receipt.nix_version,
+            "problem": rehearsal.receipt.problem,
+            "edits": dict(rehearsal.receipt.edits),
+        },
+        "last_run": None
+        if run is None
+        else {
+            "finished": run.finished.isoformat(),
+            "complete": run.is_complete,
+            "problems": run.problems,
+            "only_copies": run.only_copies,
+            "refused": as_members(run.refused),
+        },
+        "client": _of_client(host, client),
+    }
+
+
+def _of_client(host: Host, client: Client) -> dict[str, Any] | None:
+    """What a client is told of a host; ``refused`` are the paths that it would not take."""
+    kept, vouching = host.newest_kept, host.vouching
+    if kept is None:
+        return None
+    return {
+        "keys": host.keys,
+        "command": client.command(kept.realisable, host.keys) if kept.realisable else None,
+        "refused": sorted(vouching.refused) if vouching else [],
+    }
+
+
+def _generation(kept: Kept) -> dict[str, Any]:
+    generation = kept.generation
+    return {
+        "number": generation.number,
+        "installable": generation.installable,
+        "level": generation.level,
+        "root": generation.root,
+        "created": generation.created.isoformat(),
+        "paths": kept.paths,
+        "nar_bytes": generation.nar_bytes,
+        "missing": generation.missing,
+        "refused": as_members(generation.refused),
+    }

@@ -1,0 +1,1 @@
+"""Fixed outputs without a binary cache: from where upstream publishes them, or by their builder."""

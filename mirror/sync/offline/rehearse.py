@@ -1,0 +1,353 @@
+"""``rehearse``: evaluate and build what was kept, for real, where there is nothing else.
+
+An empty scratch store is fed from the newest generation alone, every path verified on its way; Nix
+collects its garbage; then real Nix evaluates the target and its edits and builds them (a dev shell
+it enters), by a user who never ran Nix before and where no network interface is up. What comes of
+it is recorded at the destination as a receipt. The scratch store is removed however it ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+import tempfile
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
+
+from mirror.destinations import NixStore, Receipt
+from mirror.destinations.records.receipt import DOES_NOT_APPLY
+from mirror.errors import (
+    DestinationError,
+    EvaluationError,
+    IncompleteError,
+    IntegrityError,
+    PrefetchError,
+    SourceError,
+)
+from mirror.nix.derivations import read_closure
+from mirror.nix.evaluation.dev_shell import enter
+from mirror.nix.evaluation.evaluate import Evaluated, evaluate_all
+from mirror.nix.origin_of_path import derivation_of
+from mirror.nix.protocol import daemon
+from mirror.nix.realise import realise
+from mirror.nix.settings import read_settings
+from mirror.nix.stores import StoreLocation, locate, open_store
+from mirror.planning.graph import Graph, in_order
+from mirror.planning.lists.targets import FlakeInstallable, PathInstallable
+from mirror.sources import Wanted
+from mirror.sync.engine import Item, obtain
+from mirror.sync.kept.freshness import lock_file, lock_hash
+from mirror.sync.offline.alone import expect_room, kept, newcomer, refusal, scratch_directory
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Sequence
+
+    from mirror.destinations import CacheDirectory, Generation
+    from mirror.formats.store_path import StorePath
+    from mirror.nix.command import Nix
+    from mirror.nix.settings import NixSettings
+    from mirror.planning.lists.targets import Target
+    from mirror.sync.report import Observer
+
+_EVALUATIONS: Final = 2
+_JOBS: Final = 8
+_SHOWN: Final = 8
+_NO_SUBSTITUTES: Final = {"substitute": "false"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rehearsed:
+    """How it went with one target, or with one edit of it.
+
+    ``problem`` is why it failed, or why the edit does not apply; ``built`` counts the derivations
+    that Nix built for it, beyond those that it had built for what came before. ``is_possible``: it
+    could be tried here.
+    """
+
+    target: Target
+    edit: str | None = None
+    built: int = 0
+    problem: PrefetchError | None = None
+    is_applicable: bool = True
+    is_possible: bool = True
+
+    @property
+    def has_passed(self) -> bool:
+        """Whether it was built (what does not apply needs nothing)."""
+        return not self.is_applicable or self.problem is None
+
+
+async def rehearse(
+    targets: Sequence[Target],
+    nix: Nix,
+    observer: Observer,
+    destination: CacheDirectory | NixStore,
+    *,
+    store: str | None,
+) -> list[Rehearsed]:
+    """Rehearse the newest generation of each target; one that fails stops no other.
+
+    ``store`` is asked only for the derivation of a path that is a target itself, such as a profile;
+    all else is evaluated in a scratch store.
+
+    Raises:
+        ToolError: Nix cannot be used, or its network cannot be taken away.
+        DestinationError: there is not enough room for a scratch store.
+
+    """
+    isolated = await nix.isolated()
+    settings = await read_settings(nix)
+    newest = {each.target: each for each in await destination.generations()}
+    place = Path(nix.environment.get("TMPDIR") or tempfile.gettempdir())
+    for target in targets:
+        if target.name in newest:
+            expect_room(place, newest[target.name])
+    rehearsed: list[Rehearsed] = []
+    for target in targets:
+        generation = newest.get(target.name)
+        obstacle = await asyncio.to_thread(_obstacle, target, generation, destination, settings)
+        if generation is None or obstacle is not None:
+            rehearsed.append(Rehearsed(target=target, problem=obstacle, is_possible=False))
+            continue
+        file = lock_file(target)
+        locked = await asyncio.to_thread(lock_hash, file)
+        async with scratch_directory(place) as directory:
+            rehearsal = _Rehearsal(
+                target,
+                generation,
+                isolated=isolated,
+                directory=directory,
+                observer=observer,
+                store=store,
+            )
+            parts = await rehearsal.run(destination)
+        rehearsed += parts
+        receipt = Receipt(
+            target=target.name,
+            number=generation.number,
+            root=rehearsal.root,
+            nix_version=nix.version_text,
+            created=datetime.now(UTC).replace(microsecond=0),
+            lock_file=file,
+            lock_hash=locked,
+            problem=_text(parts[0]),
+            edits={each.edit: _text(each) for each in parts if each.edit is not None},
+        )
+        try:
+            await destination.record(receipt)
+        except DestinationError as error:
+            # What was found out still counts, also for one who may only read the destination.
+            observer.notice(f"the receipt of {target.name} cannot be kept: {error.message}")
+    return rehearsed
+
+
+class _Rehearsal:
+    """One target's rehearsal, in a scratch directory of its own."""
+
+    def __init__(
+        self,
+        target: Target,
+        generation: Generation,
+        *,
+        isolated: Nix,
+        directory: Path,
+        observer: Observer,
+        store: str | None,
+    ) -> None:
+        self._target = target
+        self._user = isolated
+        self._user_store = store
+        self._generation = generation
+        self._observer = observer
+        self._nix = newcomer(isolated, directory / "home")
+        self._store = StoreLocation.parse(f"local?root={quote(str(directory / 'store'))}")
+        self.root = generation.root
+        """The derivation that was rehearsed: the generation's, unless the target has changed."""
+
+    async def run(self, destination: CacheDirectory | NixStore) -> list[Rehearsed]:
+        """Rehearse the target, and then each edit; the target itself comes first."""
+        try:
+            await self._feed(destination)
+            await self._collect_garbage()
+            evaluated = await self._evaluated()
+        except (SourceError, EvaluationError) as error:
+            return [Rehearsed(target=self._target, problem=error)]
+        self.root = evaluated.root
+        if self.root != self._generation.root:
+            self._observer.notice(
+                f"{self._target.name} has changed since generation {self._generation.number} was "
+                "kept: what is rehearsed is what it is now"
+            )
+        graph = Graph(await asyncio.to_thread(read_closure, self._store, evaluated.roots))
+        if evaluated.is_dev_shell:
+            return [await self._try(None, graph, self._enter(evaluated))]
+        parts = [await self._try(None, graph, self._build(None, evaluated.root))]
+        for each in evaluated.edits:
+            if each.root is not None:
+                attempt = self._build(each.edit.name, each.root)
+                parts.append(await self._try(each.edit.name, graph, attempt))
+                continue
+            parts.append(
+                Rehearsed(
+                    target=self._target,
+                    edit=each.edit.name,
+                    problem=EvaluationError(each.problem or ""),
+                    is_applicable=each.is_applicable,
+                )
+            )
+        return parts
+
+    async def _feed(self, destination: CacheDirectory | NixStore) -> None:
+        """Copy the generation to the scratch store, and root it there."""
+        paths = self._generation.paths
+        self._observer.step(f"copying {len(paths)} kept paths of {self._target.name}")
+        found = await destination.look_up(paths)
+        if damaged := [
+            f"{path}\n    {each.flaw.file}: {each.flaw.problem}"
+            for path, each in sorted(found.items())
+            if each.flaw is not None
+        ]:
+            raise _damage(destination, damaged)
+        if lost := [path for path in paths if path not in found]:
+            raise IntegrityError(
+                f"{destination.name} does not have what it keeps:\n{_listed(lost)}",
+                hint="sync it again: what is lost is fetched anew",
+            )
+        references = {
+            path: each.info.references for path, each in found.items() if each.info is not None
+        }
+        await open_store(self._nix, self._store)
+        async with (
+            kept(destination, self._nix) as source,
+            NixStore.open(self._nix, self._store) as scratch,
+        ):
+            outcomes = await obtain(
+                [
+                    Item(wanted=Wanted(path=path), sources=[source])
+                    for path in in_order(paths, references.__getitem__)
+                ],
+                scratch,
+                self._observer,
+                present=(),
+                download_bytes=self._generation.nar_bytes,
+                jobs=_JOBS,
+                keep_going=True,
+            )
+            damaged = [
+                f"{path}\n    {attempt.error}"
+                for path, outcome in outcomes.items()
+                if outcome.result == "failed"
+                for attempt in outcome.attempts
+                if attempt.source == source.name
+            ]
+            if damaged:
+                raise _damage(destination, damaged)
+            await scratch.keep(self._generation)
+
+    async def _collect_garbage(self) -> None:
+        self._observer.step("collecting garbage")
+        # No connection is open, so that nothing but the generation's root protects anything.
+        collected = await self._nix.run(["nix-store", "--gc", "--store", self._store.url])
+        if collected.returncode != 0:
+            raise SourceError(f"Nix could not collect garbage:\n{collected.last_words}")
+        paths = self._generation.paths
+        async with daemon.connect(self._nix, self._store) as connection:
+            valid = await connection.query_valid_paths(paths)
+        if lost := [path for path in paths if path not in valid]:
+            raise SourceError(f"these were kept, and collected all the same:\n{_listed(lost)}")
+
+    async def _evaluated(self) -> Evaluated:
+        installable = self._target.installable
+        if not isinstance(installable, PathInstallable):
+            return await self._evaluate()
+        place = await locate(self._user, self._user_store)
+        root = await derivation_of(self._user, self._target.name, installable.path, place)
+        if root not in self._generation.paths:
+            raise EvaluationError(
+                f"{installable.path} is made by {root}, which is not kept",
+                hint="it has changed since: sync it again",
+            )
+        return Evaluated(target=self._target, root=root)
+
+    async def _evaluate(self) -> Evaluated:
+        self._observer.step(f"evaluating {self._target.name} without a network")
+        settings = await read_settings(self._nix)
+        (result,) = await evaluate_all(
+            self._nix,
+            [self._target],
+            store=self._store,
+            system=settings.system,
+            limit=_EVALUATIONS,
+        )
+        if not isinstance(result, Evaluated):
+            raise result
+        return result
+
+    async def _build(self, edit: str | None, root: StorePath) -> None:
+        name = self._target.name + (f" with {edit}" if edit else "")
+        self._observer.step(f"building {name} without a network")
+        await realise(self._nix, [root], store=self._store, options=_NO_SUBSTITUTES)
+
+    async def _enter(self, evaluated: Evaluated) -> None:
+        """Do with a dev shell what it is for: that it is built says little, where it can be."""
+        assert isinstance(self._target.installable, FlakeInstallable)
+        assert evaluated.chosen is not None
+        self._observer.step(f"entering {self._target.name} without a network")
+        flake = self._target.installable.flake
+        await enter(self._nix, flake, evaluated.chosen, store=self._store)
+
+    async def _try(self, edit: str | None, graph: Graph, attempt: Awaitable[None]) -> Rehearsed:
+        """Await what is the proof, and count what Nix built for it."""
+        outputs = list(graph.makers)
+        async with daemon.connect(self._nix, self._store) as connection:
+            before = await connection.query_valid_paths(outputs)
+            problem = None
+            try:
+                await attempt
+            except SourceError as error:
+                problem = error
+            added = await connection.query_valid_paths(outputs) - before
+        return Rehearsed(
+            target=self._target,
+            edit=edit,
+            built=len({graph.makers[path][0] for path in added}),
+            problem=problem,
+        )
+
+
+def _obstacle(
+    target: Target,
+    generation: Generation | None,
+    destination: CacheDirectory | NixStore,
+    settings: NixSettings,
+) -> PrefetchError | None:
+    """Why a target cannot be rehearsed here; None if it can be tried."""
+    if generation is None:
+        return IncompleteError(
+            f"{destination.name} has no generation of {target.name}",
+            hint="make one first: prefetch sync LIST, with the same --to",
+        )
+    return refusal(generation, destination, settings)
+
+
+def _damage(destination: CacheDirectory | NixStore, damaged: Sequence[str]) -> IntegrityError:
+    named = [] if destination.name == "auto" else [destination.name]
+    command = shlex.join(["prefetch", "verify", *named, "--repair"])
+    return IntegrityError(
+        f"what {destination.name} keeps is damaged:\n{_listed(damaged)}",
+        hint=f"{command} has it again, from whoever still has it",
+    )
+
+
+def _text(part: Rehearsed) -> str | None:
+    if part.problem is None:
+        return None
+    return f"{'' if part.is_applicable else DOES_NOT_APPLY}{part.problem.message}"
+
+
+def _listed(lines: Sequence[str]) -> str:
+    more = [f"and {len(lines) - _SHOWN:,} more"] if len(lines) > _SHOWN else []
+    return "\n".join(f"  {line}" for line in [*lines[:_SHOWN], *more])

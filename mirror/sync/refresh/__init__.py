@@ -1,0 +1,1 @@
+"""``--refresh``: inputs and channels looked at anew, and taken back where they do no good."""

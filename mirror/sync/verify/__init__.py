@@ -1,0 +1,1 @@
+"""``verify``: all that is kept is read again, and what is damaged is had again."""

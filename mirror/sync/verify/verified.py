@@ -1,0 +1,44 @@
+"""What a verification found, whatever the destination, and what a repair made of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mirror.destinations.cache.at_rest.damage import Damage
+    from mirror.errors import Attempt
+    from mirror.formats.store_path import StorePath
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """What a verification found.
+
+    ``paths`` and ``files`` were read, ``bytes`` in all. ``sound`` are the paths of which nothing
+    is wrong. Of ``unproven`` files not all is known to be right, as far as there is nothing to
+    compare it with; ``strays`` are not of the destination, and were not read.
+    """
+
+    paths: int
+    files: int
+    bytes: int
+    damages: tuple[Damage, ...]
+    sound: frozenset[StorePath]
+    unproven: int = 0
+    strays: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mended:
+    """What became of a damage.
+
+    ``source`` is where the path was had from, None where that is not how it was mended;
+    ``set_aside`` is where its file is now, if that is where it was put.
+    """
+
+    damage: Damage
+    is_mended: bool
+    source: str | None = None
+    attempts: tuple[Attempt, ...] = ()
+    set_aside: str | None = None
