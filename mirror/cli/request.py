@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mirror.destinations import CacheDirectory, NixStore
+from mirror.destinations.cache.opening import is_cache
 from mirror.errors import DestinationError, ListError, RequestError, printable
 from mirror.formats.store_path import StorePath, is_store_path
 from mirror.nix.command import Nix
@@ -241,9 +242,9 @@ async def open_existing(
 
     """
     directory = _directory(to)
-    if directory is not None and not (cache := CacheDirectory(directory)).is_made:
+    if directory is not None and not is_cache(directory):
         raise DestinationError(
-            f"there is no binary cache in {cache.name}",
+            f"there is no binary cache in {directory.absolute()}",
             hint="`prefetch sync LIST --to DIRECTORY` makes one",
         )
     opened = open_destination(to, exclusive=exclusive, signing_key=signing_key, to_mend=to_mend)

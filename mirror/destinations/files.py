@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import itertools
 import os
 import socket
@@ -20,6 +19,7 @@ from typing import IO, TYPE_CHECKING, Final
 
 from mirror.errors import DestinationError, FullError, LockedError
 from mirror.system import plain_files
+from mirror.system.locks import take_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -187,14 +187,12 @@ def locked(lock: Path, thing: str) -> Iterator[None]:
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
     try:
         with explained(lock):
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
+            if not take_lock(descriptor):
                 holder = os.pread(descriptor, 500, 0).decode(errors="replace").strip()
                 raise LockedError(
                     f"{thing} is in use by another run ({holder or 'it does not say which'})",
                     hint="wait until it has ended; a run that was killed holds no lock",
-                ) from error
+                )
             with _modes_may_be_fixed(descriptor, FILE_MODE):
                 os.fchmod(descriptor, FILE_MODE)
             _write_holder(descriptor)

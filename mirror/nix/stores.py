@@ -8,7 +8,6 @@ user a store in the home directory, and says so only in a warning. :func:`locate
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import re
 import shutil
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from mirror.errors import RequestError, ToolError
 from mirror.nix.settings import read_settings
+from mirror.system.locks import take_lock
 from mirror.system.threads import in_thread
 
 if TYPE_CHECKING:
@@ -136,8 +136,7 @@ def _forget_half_made(store: StoreLocation) -> None:
             return
         with (schema.parent / "big-lock").open("rb") as lock:
             # Whoever has the store open holds this; whoever is making it, exclusively.
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if schema.stat().st_size == 0:
+            if take_lock(lock.fileno()) and schema.stat().st_size == 0:
                 schema.unlink()
 
 

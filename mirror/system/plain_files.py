@@ -42,7 +42,7 @@ def open_plain_file(path: Path) -> IO[bytes]:
         OSError: it cannot be opened, or is no plain file.
 
     """
-    descriptor = _open(path)
+    descriptor = open_to_read(path)
     with contextlib.ExitStack() as stack:
         stack.callback(os.close, descriptor)
         _expect_plain(path, os.fstat(descriptor))
@@ -132,7 +132,7 @@ async def read_given_file(path: Path, *, at_most: int = LARGEST_TEXT) -> bytes:
 async def given_pieces(path: Path, *, at_most: int) -> AsyncGenerator[bytes]:
     """The same piece by piece, for what need not be in memory as a whole."""
     with contextlib.ExitStack() as stack:
-        descriptor = await in_thread(_open, path)
+        descriptor = await in_thread(open_to_read, path)
         stack.callback(os.close, descriptor)
         status = os.fstat(descriptor)
         if stat.S_ISCHR(status.st_mode) and status.st_rdev == _null_device():
@@ -169,9 +169,15 @@ def _read(descriptor: int) -> bytes:
     return os.read(descriptor, _PIECE)
 
 
-def _open(path: Path) -> int:
-    # A pipe would be waited for.
-    return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+def open_to_read(path: str | Path, *, follows_links: bool = True) -> int:
+    """Open a file, of whatever kind it is, to be read; a pipe is not waited for.
+
+    Raises:
+        OSError: it cannot be opened, or is a link that is not to be followed.
+
+    """
+    link = 0 if follows_links else os.O_NOFOLLOW
+    return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY | link)
 
 
 def _null_device() -> int:

@@ -8,7 +8,6 @@ off the event loop where they are large.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import re
 import shutil
@@ -16,6 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from mirror.system.locks import take_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,7 +83,6 @@ def _remove_unless_in_use(directory: Path) -> None:
 def _lock(descriptor: int) -> bool:
     """Lock it if nobody has; where the file system has no locks, nobody removes it, either."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return take_lock(descriptor)
     except OSError:
         return False
-    return True

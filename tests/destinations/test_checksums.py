@@ -13,8 +13,9 @@ from rig.nixes import environment
 
 from mirror.destinations import CacheDirectory
 from mirror.destinations.cache.at_rest.inventory import AtRest
-from mirror.destinations.cache.checksums import CHECKSUMS, read_checksums
-from mirror.destinations.cache.sweep import RETIRED, Sweep
+from mirror.destinations.cache.checksums import read_checksums
+from mirror.destinations.cache.layout import CHECKSUMS, RETIRED
+from mirror.destinations.cache.sweep import Sweep
 from mirror.formats.signing import SecretKey
 
 if TYPE_CHECKING:

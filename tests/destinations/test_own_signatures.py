@@ -10,7 +10,8 @@ import pytest
 from rig.made_paths import Made, generation, input_addressed, put, put_as, text
 
 from mirror.destinations.cache.directory import CacheDirectory
-from mirror.destinations.cache.signatures import PUBLIC_KEYS, Signed, read_public_keys
+from mirror.destinations.cache.layout import PUBLIC_KEYS
+from mirror.destinations.cache.signatures import Signed, read_public_keys
 from mirror.destinations.records.vouched import refused_by_clients
 from mirror.errors import DestinationError
 from mirror.formats.narinfo import parse_narinfo

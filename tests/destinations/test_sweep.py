@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import pytest
 from rig.made_paths import Made, chain, generation, input_addressed, put, text
 
-from mirror.destinations.cache.contents import CONTENTS
 from mirror.destinations.cache.directory import CacheDirectory
-from mirror.destinations.cache.served import SERVED, SERVED_LATELY, SERVING
-from mirror.destinations.cache.sweep import RETIRED, Sweep
+from mirror.destinations.cache.layout import CONTENTS, RETIRED, SERVED, SERVING
+from mirror.destinations.cache.served import SERVED_LATELY
+from mirror.destinations.cache.sweep import Sweep
 from mirror.errors import DestinationError
 from mirror.formats.narinfo import parse_narinfo
 

@@ -11,7 +11,7 @@ from rig.made_paths import chain, put, text
 from rig.running import run
 
 from mirror.destinations import CacheDirectory, NixStore
-from mirror.destinations.cache.contents import CONTENTS
+from mirror.destinations.cache.layout import CONTENTS
 from mirror.destinations.closures import presence
 from mirror.formats.narinfo import parse_narinfo
 from mirror.nix.stores import StoreLocation

@@ -15,9 +15,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from mirror.destinations import CacheDirectory, RunRecord
-from mirror.destinations.cache.checksums import CHECKSUMS, read_checksums
-from mirror.destinations.cache.contents import CONTENTS
-from mirror.destinations.cache.sweep import RETIRED
+from mirror.destinations.cache.checksums import read_checksums
+from mirror.destinations.cache.layout import CHECKSUMS, CONTENTS, RETIRED
 from mirror.destinations.records.generation import MANIFEST
 from mirror.formats.hashes import Hash
 from mirror.formats.narinfo import parse_narinfo

@@ -16,7 +16,7 @@ from rig.running import run
 from rig.serving import serve_directory
 
 from mirror.destinations import CacheDirectory
-from mirror.destinations.cache.sweep import RETIRED
+from mirror.destinations.cache.layout import RETIRED
 from mirror.formats.narinfo import parse_narinfo
 from mirror.planning.retention import Retention
 from mirror.serve.library.retired import Retired

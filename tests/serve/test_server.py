@@ -20,7 +20,7 @@ from rig.made_paths import Made, chain, generation, input_addressed, put, put_as
 from rig.serving import Served, serve_directory
 
 from mirror.destinations import CacheDirectory
-from mirror.destinations.cache.served import SERVING
+from mirror.destinations.cache.layout import SERVING
 from mirror.errors import DestinationError
 from mirror.formats import nar
 from mirror.formats.content_address import fixed_output_path

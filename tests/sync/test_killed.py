@@ -30,8 +30,7 @@ from rig.killed import INTO_A_PIPE, Launcher
 from rig.running import collect_garbage, run
 from rig.shell import shell
 
-from mirror.destinations.cache.served import SERVING
-from mirror.destinations.cache.sweep import RETIRED
+from mirror.destinations.cache.layout import RETIRED, SERVING
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator

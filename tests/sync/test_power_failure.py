@@ -17,7 +17,7 @@ from rig.killed import sampled
 from rig.power import History, write_tree
 from rig.shell import shell
 
-from mirror.destinations.cache.at_rest.damage import DAMAGED
+from mirror.destinations.cache.layout import DAMAGED
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator

@@ -15,8 +15,7 @@ from rig.serving import serve_directory
 from rig.shell import shell
 
 from mirror.destinations import CacheDirectory, NixStore
-from mirror.destinations.cache.at_rest.damage import DAMAGED
-from mirror.destinations.cache.sweep import RETIRED
+from mirror.destinations.cache.layout import DAMAGED, RETIRED
 from mirror.formats.hashes import Hash
 from mirror.formats.narinfo import parse_narinfo
 from mirror.formats.verifier import Claim

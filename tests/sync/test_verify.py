@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from rig.made_paths import Made, chain, generation, input_addressed, put, put_as, text
 
 from mirror.destinations import CacheDirectory, Receipt, RunRecord
-from mirror.destinations.cache.checksums import CHECKSUMS
+from mirror.destinations.cache.layout import CHECKSUMS
 from mirror.destinations.cache.sweep import Sweep
 from mirror.formats.hashes import Hash
 from mirror.formats.narinfo import parse_narinfo

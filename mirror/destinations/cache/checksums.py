@@ -31,19 +31,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from mirror.destinations import files
-from mirror.formats import cache_info
+from mirror.destinations.cache.layout import CHECKSUMS, RECORDED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
-
-CHECKSUMS: Final = ".prefetch/checksums"
-"""The record, in a cache directory."""
-
-RECORDED: Final = re.compile(
-    rf"[0-9abcdfghijklmnpqrsvwxyz]{{32}}\.narinfo|{cache_info.FILE_NAME}|public-keys"
-)
-"""The names of the files that are recorded, in the directory itself."""
 
 _HEADER: Final = re.compile(rb"# sha256:([0-9a-f]{64})\n")
 _LINE: Final = re.compile(r"([0-9a-f]{64})  (.+)")

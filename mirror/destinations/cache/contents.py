@@ -24,13 +24,11 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from mirror.destinations import files
+from mirror.destinations.cache.layout import CONTENTS, NARS
 from mirror.system.plain_files import open_plain_file
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-CONTENTS: Final = ".prefetch/contents"
-"""The record, in a cache directory."""
 
 TEMPORARY_PREFIX: Final = "contents-tmp"
 """Of the names that it has before it is whole."""
@@ -47,7 +45,7 @@ class Contents:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._nars = directory / "nar"
+        self._nars = directory / NARS
         self._known: dict[str, tuple[str, str]] | None = None
         """By file name the identity and the digest."""
         self._is_changed = False

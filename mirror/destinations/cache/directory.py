@@ -1,22 +1,7 @@
 """A binary cache directory as a destination: what stock Nix reads as ``file://`` or over http.
 
-::
-
-    nix-cache-info
-    <hash part>.narinfo                 what the cache holds
-    nar/<file hash>.nar[.<ext>]         the NARs, as upstream compressed them
-    generations/<target>/<number>.json  manifests
-    receipts/<target>.json              what rehearsals came to
-    runs/<target>.json                  what the last syncs came to
-    public-keys                         the keys that signed here, the newest last
-    .prefetch/checksums                 what narinfos and the like were: :mod:`.checksums`
-    .prefetch/contents                  which NARs were read, and had what: :mod:`.contents`
-    .prefetch/lock, .prefetch/staging/  one run's; what a killed run left there is removed
-    .prefetch/serving                   locked, shared, by each server of the directory
-    .prefetch/served                    changed when a server was last seen: :mod:`.served`
-    .prefetch/retired/                  narinfos on their way out: :mod:`.sweep`
-
-What is private is in files that their owner alone can read (:mod:`.private_files`).
+Its files are those of :mod:`.layout`. What is private is in files that their owner alone can read
+(:mod:`.private_files`).
 
 What was compressed upstream is kept byte for byte, with upstream's signatures and no other. What
 was made here (:attr:`Claim.made_here`) is compressed with zstd, and signed if there is a key.
@@ -40,36 +25,40 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
-import os
 import shutil
-from dataclasses import replace
-from typing import TYPE_CHECKING, Final, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from mirror.destinations import files
-from mirror.destinations.cache.checksums import CHECKSUMS, Checksums
+from mirror.destinations.cache.checksums import Checksums
 from mirror.destinations.cache.contents import TEMPORARY_PREFIX, Contents
-from mirror.destinations.cache.inspection import Inspection, Unread
+from mirror.destinations.cache.inspection import Inspection
+from mirror.destinations.cache.layout import (
+    CACHE_INFO,
+    GENERATIONS,
+    HIDDEN,
+    LOCK,
+    NARS,
+    RECEIPTS,
+    RETIRED,
+    RUNS,
+    SERVING,
+    STAGING,
+)
+from mirror.destinations.cache.lookup import Lookup
+from mirror.destinations.cache.manifests import Manifests
 from mirror.destinations.cache.mending import Mending
+from mirror.destinations.cache.opening import refuse_links, refuse_other_directories
 from mirror.destinations.cache.private_files import Restricting
-from mirror.destinations.cache.served import SERVING
+from mirror.destinations.cache.publishing import Publishing
 from mirror.destinations.cache.signatures import Signatures, read_public_keys
-from mirror.destinations.cache.staging import CacheStaging, StagedNar
-from mirror.destinations.cache.sweep import RETIRED
+from mirror.destinations.cache.staging import CacheStaging
 from mirror.destinations.free_space import Room, room_at
-from mirror.destinations.records import documents
-from mirror.destinations.records.generation import MANIFEST
 from mirror.destinations.records.privacy import holdings, private_paths
-from mirror.destinations.records.receipt import receipts_in
-from mirror.destinations.records.run_record import run_records_in
+from mirror.destinations.records.record_files import RecordFiles
 from mirror.destinations.records.vouched import recorded_keys
 from mirror.errors import DestinationError, FormatError
-from mirror.formats import cache_info
-from mirror.formats.cache_info import parse_cache_info
-from mirror.formats.narinfo import print_narinfo
-from mirror.formats.signing import PublicKey, TrustedKeys, fingerprint
-from mirror.planning.presence import Flaw, Found, whole
-from mirror.system.allocation import without_collections
+from mirror.formats.signing import PublicKey, TrustedKeys
+from mirror.planning.presence import whole
 from mirror.system.threads import in_thread
 
 if TYPE_CHECKING:
@@ -78,41 +67,52 @@ if TYPE_CHECKING:
 
     from mirror.destinations.records.documents import Told
     from mirror.destinations.records.generation import Generation
-    from mirror.destinations.records.receipt import Receipt
-    from mirror.destinations.records.run_record import RunRecord
     from mirror.formats.path_info import PathInfo
     from mirror.formats.signing import SecretKey
     from mirror.formats.store_path import StorePath
     from mirror.formats.verifier import Claim
-
-_MANY: Final = 1_000
-_READINGS: Final = 3
-"""How often a NAR is read whose file changes meanwhile."""
+    from mirror.planning.presence import Found
 
 
-class CacheDirectory:
+class CacheDirectory(RecordFiles):
     """A binary cache directory; :meth:`open` makes one."""
 
     keeps: Literal["compressed", "nar"] = "compressed"
     is_for_others = True
 
-    def __init__(self, path: Path, *, signing_key: SecretKey | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        signing_key: SecretKey | None = None,
+        to_mend: bool = False,
+        reads_contents: bool = False,
+    ) -> None:
         self.path = path.absolute()
+        super().__init__(receipts=self.path / RECEIPTS, runs=self.path / RUNS)
         self._signing_key = signing_key
-        self._staging = self.path / ".prefetch/staging"
-        self._generations = self.path / "generations"
-        self._receipts = receipts_in(self.path / "receipts")
-        self._runs = run_records_in(self.path / "runs")
+        self._trusted: tuple[PublicKey, ...] = ()
+        self._staging = self.path / STAGING
+        self._manifests = Manifests(self.path / GENERATIONS, self._staging)
         self._checksums = Checksums(
             self.path, temporaries=self._staging, retired=self.path / RETIRED
         )
         self._contents = Contents(self.path)
         self._inspection = Inspection(self.path, self._contents, keys=self._keys)
-        self._reads_contents = False
-        self._to_mend = False
-        self._trusted: tuple[PublicKey, ...] = ()
-        self._known: set[StorePath] = set()
-        self._private: frozenset[StorePath] = frozenset()
+        self._lookup = Lookup(
+            self.path, self._inspection, self._contents, reads_contents=reads_contents
+        )
+        self._restricting = Restricting(self.path, self._staging)
+        self._publishing = Publishing(
+            self.path,
+            temporaries=self._staging,
+            checksums=self._checksums,
+            contents=self._contents,
+            lookup=self._lookup,
+            restricting=self._restricting,
+            signing_key=signing_key,
+            to_mend=to_mend,
+        )
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -141,41 +141,29 @@ class CacheDirectory:
             DestinationError: the directory cannot be used, or is something else.
 
         """
-        cache = cls(path, signing_key=signing_key)
-        cache._reads_contents = reads_contents
-        cache._to_mend = to_mend
+        cache = cls(path, signing_key=signing_key, to_mend=to_mend, reads_contents=reads_contents)
         with contextlib.ExitStack() as stack:
             if not to_mend:
                 await asyncio.to_thread(refuse_other_directories, cache.path)
             if exclusive:
-                await asyncio.to_thread(_refuse_links, cache.path)
-                lock = files.locked(cache.path / ".prefetch/lock", f"the cache {cache.path}")
+                await asyncio.to_thread(refuse_links, cache.path)
+                lock = files.locked(cache.path / LOCK, f"the cache {cache.path}")
                 stack.enter_context(lock)
                 await in_thread(cache._prepare)
                 if to_mend:
-                    cache._private = private_paths(holdings(await cache.generations(_nobody)))
+                    earlier = await cache.generations(_nobody)
+                    cache._publishing.private = private_paths(holdings(earlier))
                 stack.callback(shutil.rmtree, cache._staging, ignore_errors=True)
             if exclusive:
                 stack.callback(cache._contents.write, cache._staging)
             elif remembers:
-                stack.callback(cache._contents.write, cache.path / ".prefetch")
+                stack.callback(cache._contents.write, cache.path / HIDDEN)
             yield cache
 
     @property
     def name(self) -> str:
         """The directory."""
         return str(self.path)
-
-    @property
-    def is_made(self) -> bool:
-        """Whether it is a binary cache already, be it one that lost its ``nix-cache-info``.
-
-        Raises:
-            DestinationError: it cannot be looked at.
-
-        """
-        with files.explained(self.path):
-            return any((self.path / name).is_file() for name in (cache_info.FILE_NAME, CHECKSUMS))
 
     @property
     def signatures(self) -> Signatures:
@@ -202,10 +190,6 @@ class CacheDirectory:
         """What it takes to mend it without any source."""
         return Mending(self.path, temporaries=self._staging, checksums=self._checksums)
 
-    @property
-    def _restricting(self) -> Restricting:
-        return Restricting(self.path, self._staging)
-
     async def protect(self, paths: Collection[StorePath]) -> bool:  # noqa: ARG002 - as said
         """Do nothing: only a run that holds the lock removes anything."""
         return False
@@ -216,22 +200,7 @@ class CacheDirectory:
 
     async def look_up(self, paths: Collection[StorePath]) -> Mapping[StorePath, Found]:
         """What there is of ``paths``; where NARs have to be read for that, they are."""
-        found, unread = await in_thread(self._look_up, paths, reads=self._reads_contents)
-        if not unread:
-            return found
-        for _ in range(_READINGS):
-            for name in sorted({each.name for each in unread.values()}):
-                await in_thread(self._contents.read, name)
-            known, unread = await in_thread(
-                self._look_up, unread.keys(), reads=self._reads_contents
-            )
-            found |= known
-            if not unread:
-                return found
-        for path, each in unread.items():
-            problem = "it changes while it is read"
-            found[path] = Found(flaw=Flaw(file=f"nar/{each.name}", problem=problem, is_fatal=True))
-        return found
+        return await self._lookup.look_up(paths)
 
     def look_as(self, *, trusted_keys: Iterable[str], detects_compression: bool) -> None:
         """Look at what was altered as a client's Nix does.
@@ -246,7 +215,7 @@ class CacheDirectory:
 
     async def restrict(self, private: Collection[StorePath], given: Collection[StorePath]) -> bool:
         """Let nobody else read ``private`` paths, also those yet to come; all ``given`` ones."""
-        self._private = frozenset(private)
+        self._publishing.private = frozenset(private)
         with files.explained(self.path):
             return await in_thread(self._restricting.restrict, private, given)
 
@@ -258,12 +227,11 @@ class CacheDirectory:
     @contextlib.asynccontextmanager
     async def stage(self, claim: Claim) -> AsyncIterator[CacheStaging]:
         """Make room for a path, as it arrives."""
-        is_private = claim.info.path in self._private
         staging = CacheStaging(
             claim,
             temporaries=self._staging,
-            publish=self._publish,
-            mode=files.PRIVATE_MODE if is_private else files.FILE_MODE,
+            publish=self._publishing.publish,
+            mode=self._publishing.mode(claim.info.path),
         )
         try:
             yield staging
@@ -283,7 +251,8 @@ class CacheDirectory:
                 f"{len(missing)} paths of {generation.target} are not in {self.path}, "
                 f"{min(missing)} for one"
             )
-        await in_thread(self._write_manifest, generation)
+        await in_thread(self._settle)
+        await in_thread(self._manifests.write, generation)
 
     async def generations(self, unreadable: Told | None = None) -> list[Generation]:
         """Every generation kept, by target and number.
@@ -292,27 +261,11 @@ class CacheDirectory:
             DestinationError: a manifest cannot be read, and there is no ``unreadable`` to be told.
 
         """
-        return await asyncio.to_thread(self._read_manifests, unreadable)
+        return await asyncio.to_thread(self._manifests.read, unreadable)
 
     async def forget(self, generation: Generation) -> None:
         """Remove the generation's manifest; its paths stay."""
-        await in_thread(self._remove_manifest, generation)
-
-    async def record(self, receipt: Receipt) -> None:
-        """Write a receipt; it takes no lock."""
-        await in_thread(self._receipts.write, receipt)
-
-    async def receipts(self, unreadable: Told | None = None) -> list[Receipt]:
-        """The receipt of each target that was rehearsed."""
-        return await asyncio.to_thread(self._receipts.read, unreadable)
-
-    async def record_run(self, record: RunRecord) -> None:
-        """Write a run record; it takes no lock."""
-        await in_thread(self._runs.write, record)
-
-    async def run_records(self, unreadable: Told | None = None) -> list[RunRecord]:
-        """The run record of each target that was synced, or was to be."""
-        return await asyncio.to_thread(self._runs.read, unreadable)
+        await in_thread(self._manifests.remove, generation)
 
     def _prepare(self) -> None:
         with files.explained(self.path):
@@ -321,166 +274,31 @@ class CacheDirectory:
             for left in self._staging.parent.glob(f"{TEMPORARY_PREFIX}*"):
                 left.unlink(missing_ok=True)
             # First of all that is not hidden: without it, what is here is taken for another's.
-            about = self.path / cache_info.FILE_NAME
+            about = self.path / CACHE_INFO
             if not about.exists():
                 self.mending.write_cache_info()
                 files.sync_directory(self.path)
-            for directory in (self.path / "nar", self._generations):
+            for directory in (self.path / NARS, self.path / GENERATIONS):
                 files.make_directory(directory)
             # So that also a server that may not write here can lock it.
             files.make_file(self.path / SERVING)
         if self._signing_key is not None:
             self.signatures.record_key(self._signing_key.public)
 
-    def _look_up(
-        self, paths: Collection[StorePath], *, reads: bool
-    ) -> tuple[dict[StorePath, Found], dict[StorePath, Unread]]:
-        """What there is of ``paths``, and those of them whose NARs have to be read first."""
-        is_much = len(paths) > _MANY
-        found: dict[StorePath, Found] = {}
-        unread: dict[StorePath, Unread] = {}
-        with (
-            files.explained(self.path),
-            without_collections() if is_much else contextlib.nullcontext(),
-        ):
-            if is_much:
-                # Most of a graph may well be absent, which the directory's listing says at once.
-                names = set(os.listdir(self.path)) if self.path.is_dir() else frozenset()  # noqa: PTH208 - as below
-                paths = [path for path in paths if f"{path.hash_part}.narinfo" in names]
-            self._inspection.refresh()
-            for path in paths:
-                looked = self._inspection.look(path, reads=reads)
-                if isinstance(looked, Unread):
-                    unread[path] = looked
-                elif looked is not None:
-                    found[path] = looked
-        self._known.update(whole(found))
-        return found, unread
+    def _settle(self) -> None:
+        """Make lasting all that was published so far."""
+        with files.explained(self.path):
+            for directory in (self.path / NARS, self.path):
+                files.sync_directory(directory)
+            self._checksums.record()
 
     def _keys(self) -> TrustedKeys:
         """The keys that count here: those of who asks, of this cache, and that vouched for it."""
         own: list[PublicKey] = []
         with contextlib.suppress(DestinationError):  # `verify` says what is wrong with it
             own = read_public_keys(self.path)
-        return TrustedKeys([*own, *recorded_keys(self._read_manifests(_nobody)), *self._trusted])
-
-    def _missing(self, paths: Iterable[StorePath]) -> set[StorePath]:
-        unknown = set(paths) - self._known
-        found, unread = self._look_up(unknown, reads=False)
-        there = whole(found).keys() | unread.keys()
-        if self._to_mend:
-            # What refers to something that stays damaged is mended all the same.
-            there |= {path for path, each in found.items() if each.info is not None}
-        return unknown - there
-
-    def _publish(self, staged: StagedNar) -> None:
-        """Give a NAR and then its narinfo their names. The order is the promise: see above."""
-        entry = staged.entry
-        path = entry.info.path
-        missing = self._missing(other for other in entry.info.references if other != path)
-        if missing:
-            raise DestinationError(f"{path} refers to {min(missing)}, which is not there yet")
-        if staged.made_here and self._signing_key is not None and not entry.info.signatures:
-            # Recorded already, in _prepare: whose a signature is can always be told.
-            signature = self._signing_key.sign(fingerprint(entry.info))
-            entry = replace(entry, info=replace(entry.info, signatures=(signature,)))
-        with files.explained(self.path):
-            is_private = path in self._private
-            if is_private and self._restricting.is_given(entry.url):
-                staged.temporary.chmod(files.FILE_MODE)
-            staged.temporary.replace(self.path / entry.url)
-            if entry.file_hash is not None:
-                self._contents.note(entry.url.rpartition("/")[2], entry.file_hash.digest.hex())
-            name, data = f"{path.hash_part}.narinfo", print_narinfo(entry)
-            self._checksums.announce([(name, data)])
-            mode = files.PRIVATE_MODE if is_private else files.FILE_MODE
-            files.replace_file(self.path / name, data, temporaries=self._staging, mode=mode)
-        self._known.add(path)
-
-    def _manifest_path(self, generation: Generation) -> Path:
-        directory = self._generations / documents.file_name(generation.target)
-        return directory / f"{generation.number}.json"
-
-    def _write_manifest(self, generation: Generation) -> None:
-        path = self._manifest_path(generation)
-        with files.explained(path):
-            for directory in (self.path / "nar", self.path):
-                files.sync_directory(directory)
-            self._checksums.record()
-            files.make_directory(path.parent)
-            files.replace_file(path, MANIFEST.render(generation), temporaries=self._staging)
-            files.sync_directory(path.parent)
-
-    def _read_manifests(self, unreadable: Told | None) -> list[Generation]:
-        hint = "remove the file, and sync again: that makes a new generation"
-        found = [
-            generation
-            for directory in documents.entries(self._generations, unreadable)
-            if directory.is_dir()
-            for generation in documents.read_all(directory, MANIFEST, unreadable, hint=hint)
-        ]
-        return sorted(found, key=lambda generation: (generation.target, generation.number))
-
-    def _remove_manifest(self, generation: Generation) -> None:
-        path = self._manifest_path(generation)
-        with files.explained(path):
-            path.unlink(missing_ok=True)
-            if path.parent.is_dir():
-                files.sync_directory(path.parent)
-                with contextlib.suppress(OSError):  # the target has other generations
-                    path.parent.rmdir()
+        return TrustedKeys([*own, *recorded_keys(self._manifests.read(_nobody)), *self._trusted])
 
 
 def _nobody(error: DestinationError) -> None:
     """Tell nobody of a manifest that cannot be read: a repair does."""
-
-
-def refuse_other_directories(path: Path) -> None:
-    """Keep a slip of the finger from filling someone's home directory with narinfo files.
-
-    One that has a record of checksums is a cache, also where its ``nix-cache-info`` was lost.
-
-    Raises:
-        DestinationError: there is something that is no cache, or it cannot be looked at.
-
-    """
-    with files.explained(path):
-        try:
-            path.stat()
-        except FileNotFoundError:
-            return  # whatever else keeps it from being looked at keeps it from being made
-        except NotADirectoryError as error:
-            file = next(each for each in path.parents if each.exists())
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(file)) from error
-        about = path / cache_info.FILE_NAME
-        if about.is_file():
-            try:
-                parse_cache_info(files.read_plain_file(about))
-            except FormatError as error:
-                raise DestinationError(
-                    f"{about}: {error.message}",
-                    hint="if this is a cache of yours: `prefetch verify --repair` writes it again",
-                ) from error
-        elif not (path / CHECKSUMS).is_file() and any(
-            not entry.name.startswith(".") for entry in path.iterdir()
-        ):
-            raise DestinationError(
-                f"{path} is not empty, and not a binary cache",
-                hint="name a directory that is empty, or that does not exist yet",
-            )
-
-
-def _refuse_links(path: Path) -> None:
-    """Keep a run, which removes whatever is staged, from what is elsewhere.
-
-    Raises:
-        DestinationError: where runs stage is a link.
-
-    """
-    with files.explained(path):
-        for directory in (path / ".prefetch", path / ".prefetch/staging"):
-            if directory.is_symlink():
-                raise DestinationError(
-                    f"{directory} is a link, and what is in it is removed by every run",
-                    hint="remove the link: a directory is made in its place",
-                )

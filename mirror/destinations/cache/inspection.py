@@ -17,14 +17,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from mirror.destinations import files
-from mirror.destinations.cache.checksums import CHECKSUMS, Recorded, read_checksums
+from mirror.destinations.cache.checksums import Recorded, read_checksums
+from mirror.destinations.cache.layout import CHECKSUMS, NARS, nar_name, narinfo_name
 from mirror.errors import FormatError
 from mirror.formats.compression import decompressor
 from mirror.formats.hashes import Hash
 from mirror.formats.narinfo import has_malformed_signature, parse_narinfo
 from mirror.formats.verifier import matching_content_address
 from mirror.planning.presence import Flaw, Found
-from mirror.system.plain_files import open_plain_file
+from mirror.system.plain_files import open_plain_file, open_to_read
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -116,7 +117,7 @@ class Inspection:
             PermissionError: a file may not be read.
 
         """
-        file = f"{path.hash_part}.narinfo"
+        file = narinfo_name(path)
         narinfo = self._narinfo(path, file)
         if narinfo is None:
             return None
@@ -136,7 +137,7 @@ class Inspection:
         try:
             if known is not None and known.state == _state(os.stat(file)):  # noqa: PTH116
                 return known
-            descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            descriptor = open_to_read(file)
             try:
                 status = os.fstat(descriptor)
                 found = self._parse(name, descriptor, status)
@@ -193,7 +194,7 @@ class Inspection:
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else "no file can be called so"
             return _flawed(entry.url, f"it cannot be read: {why}", is_fatal=True, info=entry.info)
-        name = entry.url.removeprefix("nar/")
+        name = entry.url.removeprefix(f"{NARS}/")
         if not is_altered and entry.file_size in {None, status.st_size}:
             if self._has_its_content(entry, name, status, reads=reads):
                 return Found(info=entry.info)
@@ -213,8 +214,7 @@ class Inspection:
 
         """
         status = os.stat(f"{self._directory}/{url}")  # noqa: PTH116 - as above
-        directory, _, name = url.rpartition("/")
-        if directory != "nar" or not name.strip(".") or not stat.S_ISREG(status.st_mode):
+        if nar_name(url) is None or not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "not a regular file of nar/")
         return status
 

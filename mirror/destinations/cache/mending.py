@@ -11,9 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from mirror.destinations import files
-from mirror.destinations.cache.at_rest.damage import DAMAGED
 from mirror.destinations.cache.at_rest.small_files import names
-from mirror.formats import cache_info
+from mirror.destinations.cache.layout import CACHE_INFO, DAMAGED, NARINFO_SUFFIX, NARS
 from mirror.formats.cache_info import CacheInfo, print_cache_info
 
 if TYPE_CHECKING:
@@ -43,8 +42,8 @@ class Mending:
 
         """
         data = print_cache_info(_CACHE_INFO)
-        self._checksums.announce([(cache_info.FILE_NAME, data)])
-        file = self._directory / cache_info.FILE_NAME
+        self._checksums.announce([(CACHE_INFO, data)])
+        file = self._directory / CACHE_INFO
         files.replace_file(file, data, temporaries=self._temporaries)
 
     def remove(self, file: str) -> None:
@@ -89,11 +88,11 @@ class Mending:
 
         """
         # First where things were taken to, so that none is lost between two directories.
-        for directory in (self._directory / DAMAGED, self._directory / "nar", self._directory):
+        for directory in (self._directory / DAMAGED, self._directory / NARS, self._directory):
             if directory.is_dir():
                 files.sync_directory(directory)
         self._checksums.record()
         for name in names(self._directory / DAMAGED):
-            place = "" if name.endswith(".narinfo") else "nar"
+            place = "" if name.endswith(NARINFO_SUFFIX) else NARS
             if (self._directory / place / name).exists():
                 (self._directory / DAMAGED / name).unlink()

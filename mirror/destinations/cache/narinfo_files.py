@@ -9,23 +9,22 @@ import contextlib
 import graphlib
 import os
 import posixpath
-import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from mirror.destinations import files
+from mirror.destinations.cache.layout import NARINFO
 from mirror.errors import DestinationError, FormatError
 from mirror.formats.narinfo import parse_narinfo
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from mirror.formats.narinfo import NarInfo
     from mirror.formats.store_path import StorePath
-
-NARINFO: Final = re.compile(r"[0-9abcdfghijklmnpqrsvwxyz]{32}\.narinfo")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

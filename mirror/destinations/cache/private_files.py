@@ -12,9 +12,10 @@ import contextlib
 import os
 import stat
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from mirror.destinations import files
+from mirror.destinations.cache.layout import nar_file, narinfo_name
 from mirror.destinations.cache.narinfo_files import narinfo_files
 from mirror.errors import FormatError
 from mirror.formats.narinfo import parse_narinfo
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mirror.formats.store_path import StorePath
-
-_NARS: Final = "nar/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +76,13 @@ class Restricting:
         return frozenset(path for path in there if not _may_read(self._narinfo(path)))
 
     def _narinfo(self, path: StorePath) -> Path:
-        return self.directory / f"{path.hash_part}.narinfo"
+        return self.directory / narinfo_name(path)
 
     def _is_readable(self, path: StorePath) -> bool | None:
         """Whether everybody may read the path's narinfo; None if there is none."""
         try:
             # As text: of a large system there are thousands.
-            mode = os.stat(f"{self.directory}/{path.hash_part}.narinfo").st_mode  # noqa: PTH116
+            mode = os.stat(f"{self.directory}/{narinfo_name(path)}").st_mode  # noqa: PTH116
         except FileNotFoundError:
             return None
         return bool(mode & stat.S_IROTH)
@@ -97,11 +96,11 @@ class Restricting:
     def _nar(self, path: StorePath) -> Path | None:
         """The file of a path's NAR, if it is there."""
         try:
-            url = parse_narinfo(files.read_plain_file(self._narinfo(path))).url
+            narinfo = parse_narinfo(files.read_plain_file(self._narinfo(path)))
+            nar = self.directory / nar_file(narinfo)
         except (FileNotFoundError, FormatError):
             return None  # what is damaged, a repair has again
-        nar = self.directory / url
-        return nar if url.startswith(_NARS) and ".." not in url and nar.is_file() else None
+        return nar if nar.is_file() else None
 
     def _close(self, nars: Iterable[Path]) -> None:
         """Keep NARs from others that no narinfo names which they may read."""

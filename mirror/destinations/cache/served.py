@@ -1,9 +1,9 @@
 """Whether a cache directory is served: the lock that servers hold, and when one was last seen.
 
-A server locks :data:`SERVING` for as long as it runs. Whoever prunes cannot tell by the lock alone:
-a server may just be starting anew, its disk may have been away, or it may not be able to lock what
-came back. So :data:`SERVED` says by its time of modification when a server was last there. A server
-that may write here sets it, and so does a prune that finds the lock held.
+A server locks ``.prefetch/serving`` for as long as it runs. Whoever prunes cannot tell by the lock
+alone: a server may just be starting anew, its disk may have been away, or it may not be able to
+lock what came back. So ``.prefetch/served`` says by its time of modification when a server was last
+there. A server that may write here sets it, and so does a prune that finds the lock held.
 
 Blocking, for use off the event loop.
 """
@@ -16,15 +16,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from mirror.destinations import files
+from mirror.destinations.cache.layout import SERVED
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-SERVING: Final = ".prefetch/serving"
-"""What every server of the directory locks (``flock``, shared) for as long as it runs."""
-
-SERVED: Final = ".prefetch/served"
-"""An empty file, changed when a server was last seen; missing where none ever was."""
 
 SERVED_LATELY: Final = timedelta(days=30)
 """For how long after a server was seen a directory counts as one that has clients."""

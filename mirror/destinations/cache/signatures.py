@@ -16,9 +16,10 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from mirror.destinations import files
+from mirror.destinations.cache.layout import PUBLIC_KEYS, narinfo_name
 from mirror.destinations.cache.narinfo_files import narinfo_files
 from mirror.errors import DestinationError, FormatError
 from mirror.formats.narinfo import parse_narinfo, print_narinfo
@@ -33,9 +34,6 @@ if TYPE_CHECKING:
     from mirror.formats.path_info import PathInfo
     from mirror.formats.signing import SecretKey
     from mirror.formats.store_path import StorePath
-
-PUBLIC_KEYS: Final = "public-keys"
-"""The file of the mirror's keys, in a cache directory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,7 +172,7 @@ class Signatures:
         """
         rewritten = {}
         for path in paths:
-            file = self._directory / f"{path.hash_part}.narinfo"
+            file = self._directory / narinfo_name(path)
             with files.explained(file):
                 data = files.read_plain_file(file)
             try:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, Literal
 
 from mirror.destinations import files
+from mirror.destinations.cache.layout import NARS
 from mirror.formats.compression import ZstdCompressor
 from mirror.formats.hashes import Hash
 from mirror.formats.narinfo import NarInfo
@@ -116,7 +117,7 @@ class CacheStaging:
             files.make_durable(self._file, mode=self._mode)
             if self._compressor is not None:
                 file_size = self._file.tell()
-        url = f"nar/{file_hash.base32}.nar{_EXTENSIONS[compression]}"
+        url = f"{NARS}/{file_hash.base32}.nar{_EXTENSIONS[compression]}"
         self._publish(
             StagedNar(
                 temporary=self._temporary,

@@ -22,7 +22,6 @@ Files whose names are not those of a cache are left alone. Blocking, for use off
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import re
 from dataclasses import dataclass, replace
@@ -30,6 +29,16 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from mirror.destinations import files
+from mirror.destinations.cache.layout import (
+    GENERATIONS,
+    NAR,
+    NARS,
+    RECEIPTS,
+    RETIRED,
+    RUNS,
+    SERVING,
+    TEMPORARY,
+)
 from mirror.destinations.cache.narinfo_files import (
     closure,
     linked_nars,
@@ -39,8 +48,9 @@ from mirror.destinations.cache.narinfo_files import (
     referrers_first,
     size_of,
 )
-from mirror.destinations.cache.served import SERVING, note_served, was_served_lately
+from mirror.destinations.cache.served import note_served, was_served_lately
 from mirror.destinations.records import documents
+from mirror.system.locks import take_lock
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -50,13 +60,8 @@ if TYPE_CHECKING:
     from mirror.destinations.cache.narinfo_files import NarinfoFile
     from mirror.formats.store_path import StorePath
 
-RETIRED: Final = ".prefetch/retired"
-"""Where narinfos are that only a server still answers."""
-
-NAR: Final = re.compile(r"[0-9abcdfghijklmnpqrsvwxyz]{52}\.nar(\.(xz|zst|bz2|gz|br))?")
 _RECORD: Final = re.compile(r".*\.json")
-TEMPORARY: Final = re.compile(r"tmp[a-z0-9_]{8}")
-_RECORDS: Final = ("receipts", "runs")
+_RECORDS: Final = (RECEIPTS, RUNS)
 _TEMPORARY_LIFE: Final = timedelta(hours=1)
 """Records are written without the lock; a temporary file this old is no writer's any more."""
 
@@ -207,7 +212,7 @@ class Sweep:
                 {part: each for part, each in published.items() if part not in live}
             ),
             nars={
-                f"nar/{each.name}": size_of(each) for each in plain_files(self._path / "nar", NAR)
+                f"{NARS}/{each.name}": size_of(each) for each in plain_files(self._path / NARS, NAR)
             },
             strays={} if self._live is None else self._strays(),
             linked=linked_nars(self._path),
@@ -227,7 +232,7 @@ class Sweep:
 
     def _remove_empty_directories(self) -> None:
         """Remove what a run that was killed left of a target without any manifest."""
-        for directory in (self._path / "generations").glob("*/"):
+        for directory in (self._path / GENERATIONS).glob("*/"):
             with contextlib.suppress(OSError):  # it has manifests
                 directory.rmdir()
 
@@ -294,11 +299,6 @@ def _unless_served(lock: Path) -> Iterator[bool]:
     # For writing: NFS has no exclusive lock without.
     descriptor = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
+        yield take_lock(descriptor)
     finally:
         os.close(descriptor)

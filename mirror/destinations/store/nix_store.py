@@ -17,48 +17,37 @@ import asyncio
 import contextlib
 import hashlib
 import os
-import re
 import tempfile
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final, Literal, Self
+from typing import TYPE_CHECKING, Final, Literal, Self
 
 from mirror.destinations import files
 from mirror.destinations.free_space import Room, room_at
-from mirror.destinations.records.generation import MANIFEST
-from mirror.destinations.records.receipt import receipts_in
-from mirror.destinations.records.run_record import run_records_in
+from mirror.destinations.records.record_files import RecordFiles
 from mirror.destinations.store.generation_links import GenerationLinks
-from mirror.errors import DestinationError, FullError
-from mirror.formats import nar
-from mirror.formats.content_address import text_path
-from mirror.formats.hashes import Hash
-from mirror.formats.path_info import PathInfo
+from mirror.destinations.store.manifest_object import manifest_object
+from mirror.destinations.store.staging import IN_MEMORY, StoreStaging, once, refusals
+from mirror.errors import DestinationError
 from mirror.nix.protocol import daemon
 from mirror.planning.presence import Flaw, Found, whole
 from mirror.system.threads import in_thread
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Iterator, Mapping
+    from collections.abc import AsyncIterator, Collection, Mapping
 
-    from mirror.destinations.records.documents import Documents, Told
+    from mirror.destinations.records.documents import Told
     from mirror.destinations.records.generation import Generation
-    from mirror.destinations.records.receipt import Receipt
-    from mirror.destinations.records.run_record import RunRecord
+    from mirror.formats.path_info import PathInfo
     from mirror.formats.signing import PublicKey
     from mirror.formats.store_path import StorePath
-    from mirror.formats.verifier import Claim, VerifiedPath
+    from mirror.formats.verifier import Claim
     from mirror.nix.command import Nix
     from mirror.nix.stores import StoreLocation
 
-_IN_MEMORY: Final = 1 << 20
-_CHUNK: Final = 1 << 20
-_FULL: Final = re.compile(r"No space left|[Qq]uota exceeded|disk is full")
-_LONGEST_TARGET: Final = 150
-_NOT_IN_A_NAME: Final = re.compile(r"[^A-Za-z0-9+\-._?=]")
 _MACHINE_STORES: Final = {"auto", "daemon", "local"}
 
 
-class NixStore:
+class NixStore(RecordFiles):
     """A Nix store; :meth:`open` makes one."""
 
     keeps: Literal["compressed", "nar"] = "nar"
@@ -70,17 +59,16 @@ class NixStore:
         connection: daemon.Connection,
         store: StoreLocation,
         links: GenerationLinks,
-        receipts: Documents[Receipt],
-        runs: Documents[RunRecord],
+        receipts: Path,
+        runs: Path,
         temporary: Path,
         to_mend: bool = False,
     ) -> None:
+        super().__init__(receipts=receipts, runs=runs)
         self._connection = connection
         self._to_mend = to_mend
         self._store = store
         self._links = links
-        self._receipts = receipts
-        self._runs = runs
         self._temporary = temporary
         self._lost: set[StorePath] = set()
         """What the database has and the disk has not."""
@@ -118,8 +106,8 @@ class NixStore:
                 connection=await stack.enter_async_context(daemon.connect(nix, store)),
                 store=store,
                 links=GenerationLinks(store=store, indirect=roots),
-                receipts=receipts_in(state / "receipts" / name),
-                runs=run_records_in(state / "runs" / name),
+                receipts=state / "receipts" / name,
+                runs=state / "runs" / name,
                 temporary=temporary,
                 to_mend=to_mend,
             )
@@ -198,7 +186,7 @@ class NixStore:
     @contextlib.asynccontextmanager
     async def stage(self, claim: Claim) -> AsyncIterator[StoreStaging]:
         """Make room for a path's uncompressed NAR."""
-        file = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY, dir=str(self._temporary))  # noqa: SIM115 - closed below
+        file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY, dir=str(self._temporary))  # noqa: SIM115 - closed below
         try:
             # What is valid already, Nix takes again only to repair it.
             repair = self._to_mend or claim.info.path in self._lost
@@ -221,10 +209,10 @@ class NixStore:
                 f"{len(missing)} paths of {generation.target} are not in the store "
                 f"{self.name}, {min(missing)} for one"
             )
-        info, data = await asyncio.to_thread(_manifest_object, generation)
+        info, data = await asyncio.to_thread(manifest_object, generation)
         await self.protect([info.path])
-        with _refusals(info.path):
-            await self._connection.add_to_store_nar(info, _once(data), check_signatures=False)
+        with refusals(info.path):
+            await self._connection.add_to_store_nar(info, once(data), check_signatures=False)
         link = await in_thread(self._links.add, generation, info.path)
         if link is not None:
             await self._connection.add_indirect_root(str(link))
@@ -236,117 +224,3 @@ class NixStore:
     async def forget(self, generation: Generation) -> None:
         """Remove the generation's root; Nix collects what no other root protects."""
         await asyncio.to_thread(self._links.remove, generation)
-
-    async def record(self, receipt: Receipt) -> None:
-        """Write a receipt to the user's own state directory; it takes no lock."""
-        await in_thread(self._receipts.write, receipt)
-
-    async def receipts(self, unreadable: Told | None = None) -> list[Receipt]:
-        """The receipt of each target that this user rehearsed."""
-        return await asyncio.to_thread(self._receipts.read, unreadable)
-
-    async def record_run(self, record: RunRecord) -> None:
-        """Write a run record to the user's own state directory; it takes no lock."""
-        await in_thread(self._runs.write, record)
-
-    async def forget_records(self, target: str) -> None:
-        """Remove the receipt and the run record of a target.
-
-        Raises:
-            DestinationError: they cannot be removed.
-
-        """
-        for documents in (self._receipts, self._runs):
-            await in_thread(documents.remove, target)
-
-    async def run_records(self, unreadable: Told | None = None) -> list[RunRecord]:
-        """The run record of each target that this user synced, or would have."""
-        return await asyncio.to_thread(self._runs.read, unreadable)
-
-
-class StoreStaging:
-    """A path's uncompressed NAR, in memory or in a nameless temporary file."""
-
-    keeps: Literal["compressed", "nar"] = "nar"
-
-    def __init__(
-        self, connection: daemon.Connection, file: IO[bytes], temporary: Path, *, repair: bool
-    ) -> None:
-        self._connection = connection
-        self._repair = repair
-        self._file = file
-        self._temporary = temporary
-
-    def write(self, data: bytes) -> None:
-        """Add bytes of the NAR."""
-        with files.explained(self._temporary):
-            self._file.write(data)
-
-    async def commit(self, verified: VerifiedPath) -> None:
-        """Import the path; its references are valid already.
-
-        Raises:
-            DestinationError: Nix refused it, in Nix's words.
-
-        """
-        if verified.info.nar_size <= _IN_MEMORY:
-            self._file.seek(0)
-            chunks = _once(self._file.read())
-        else:
-            # This writes what is still buffered: before the request, which cannot be taken back.
-            with files.explained(self._temporary):
-                await in_thread(self._file.seek, 0)
-            chunks = self._chunks()
-        with _refusals(verified.info.path):
-            # Verified here already. Nix heeds this for users that it trusts only.
-            await self._connection.add_to_store_nar(
-                verified.info, chunks, check_signatures=False, repair=self._repair
-            )
-
-    async def _chunks(self) -> AsyncIterator[bytes]:
-        with files.explained(self._temporary):
-            while data := await in_thread(self._file.read, _CHUNK):
-                yield data
-
-
-def _manifest_object(generation: Generation) -> tuple[PathInfo, bytes]:
-    """The manifest object of a generation, and its NAR."""
-    content = MANIFEST.render(generation)
-    digest = Hash.of(content)
-    target = _NOT_IN_A_NAME.sub("_", generation.target)[:_LONGEST_TARGET]
-    references = tuple(sorted(set(generation.paths)))
-    data = b"".join(nar.serialize(nar.Regular.of(content)))
-    info = PathInfo(
-        path=text_path(
-            f"prefetch-{target}-{generation.number}.json", hash=digest, references=references
-        ),
-        nar_hash=Hash.of(data),
-        nar_size=len(data),
-        references=references,
-        content_address=f"text:{digest.nix32}",
-    )
-    return info, data
-
-
-async def _once(data: bytes) -> AsyncIterator[bytes]:
-    yield data
-
-
-@contextlib.contextmanager
-def _refusals(path: StorePath) -> Iterator[None]:
-    """Say what is to be done where Nix refuses a path."""
-    try:
-        yield
-    except daemon.DaemonError as error:
-        hint = error.hint
-        kind = DestinationError
-        if "signature" in error.message:
-            hint = (
-                "the Nix daemon does not trust you to add paths without a signature by a key of "
-                "its `trusted-public-keys`: add the key there, add yourself to `trusted-users`, "
-                "or run as root"
-            )
-        elif _FULL.search(error.message):
-            kind = FullError
-            hint = "make room on the store's file system; then run again: it goes on"
-        raise kind(f"Nix refused {path}: {error.message}", hint=hint) from error

@@ -28,6 +28,7 @@ from mirror.serve.http.answers import (
     matches,
     part,
 )
+from mirror.system.plain_files import open_to_read
 from mirror.system.threads import in_thread
 
 if TYPE_CHECKING:
@@ -190,9 +191,7 @@ def _open(wanted: InFile) -> tuple[IO[bytes], int] | Refusal:
     On the event loop, as narinfos are: nothing of it is read yet.
     """
     try:
-        descriptor = os.open(
-            wanted.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-        )
+        descriptor = open_to_read(wanted.path, follows_links=False)
     except FileNotFoundError:
         return MISSING
     except OSError as error:

@@ -16,9 +16,18 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from mirror.destinations import files
-from mirror.destinations.cache.directory import refuse_other_directories
+from mirror.destinations.cache.layout import (
+    GENERATIONS,
+    NARINFO_SUFFIX,
+    NARS,
+    RECEIPTS,
+    RETIRED,
+    RUNS,
+    nar_file,
+    narinfo_name,
+)
+from mirror.destinations.cache.opening import refuse_other_directories
 from mirror.destinations.cache.signatures import read_public_keys
-from mirror.destinations.cache.sweep import RETIRED
 from mirror.errors import FormatError
 from mirror.formats.compression import decompressor
 from mirror.formats.narinfo import parse_narinfo
@@ -26,7 +35,6 @@ from mirror.serve.http.answers import MISSING, Answer, InFile, Refusal
 from mirror.serve.library.given import Given
 from mirror.serve.library.leases import LEASE_SECONDS
 from mirror.serve.library.narinfos import (
-    SUFFIX,
     Narinfos,
     named_file,
     narinfo_answer,
@@ -60,7 +68,7 @@ class CacheLibrary:
     def __init__(self, directory: CacheDirectory, retired: Retired, presence: Presence) -> None:
         self.destination = directory
         self._path = directory.path
-        self._nars = f"{directory.path}/nar"
+        self._nars = f"{directory.path}/{NARS}"
         self._narinfos = Narinfos(directory.path)
         self._given = Given(directory, self.watched, is_eager=False)
         self._files = _NarFiles((self._path, self._path / RETIRED))
@@ -95,11 +103,11 @@ class CacheLibrary:
 
     def watched(self) -> tuple[Path, ...]:
         """The directories of manifests, receipts and records."""
-        generations = self._path / "generations"
+        generations = self._path / GENERATIONS
         of_targets: tuple[Path, ...] = ()
         with contextlib.suppress(OSError):  # whoever reads it says so
             of_targets = tuple(generations.iterdir())
-        return (self._path / "receipts", self._path / "runs", generations, *of_targets)
+        return (self._path / RECEIPTS, self._path / RUNS, generations, *of_targets)
 
     async def file_bytes(self) -> int:
         """The size of all NARs, as they are compressed."""
@@ -144,7 +152,7 @@ class CacheLibrary:
             await self._scan()
         if name not in self._files.sizes:
             return MISSING
-        body = InFile(self._path / "nar" / name, self._files.sizes[name])
+        body = InFile(self._path / NARS / name, self._files.sizes[name])
         return Answer(body=body, content_type=NAR_TYPE, tag=name, is_lasting=True)
 
     async def _scan(self) -> None:
@@ -155,7 +163,7 @@ class CacheLibrary:
     def _infos(self, paths: Collection[StorePath]) -> list[PathInfo]:
         found = []
         for path in paths:
-            data = read_narinfo(f"{self._path}/{path.hash_part}{SUFFIX}")
+            data = read_narinfo(f"{self._path}/{narinfo_name(path)}")
             with contextlib.suppress(FormatError):
                 if data is not None and (info := parse_narinfo(data).info).path == path:
                     found.append(info)
@@ -175,7 +183,7 @@ class CacheLibrary:
         """What decompresses the path's NAR."""
         if await self._given.is_private(path.hash_part):
             return None
-        data = read_narinfo(f"{self._path}/{path.hash_part}{SUFFIX}")
+        data = read_narinfo(f"{self._path}/{narinfo_name(path)}")
         try:
             entry = parse_narinfo(data) if data is not None else None
         except FormatError:
@@ -213,7 +221,7 @@ class _NarFiles:
             missing = contextlib.suppress(FileNotFoundError)
             with files.explained(directory), missing, os.scandir(directory) as entries:
                 for entry in entries:
-                    if entry.name.endswith(SUFFIX):
+                    if entry.name.endswith(NARINFO_SUFFIX):
                         with contextlib.suppress(OSError, FormatError):
                             self._add(entry, named, sizes)
         self._named = named
@@ -238,16 +246,8 @@ def _identity(status: os.stat_result) -> int:
     return ((status.st_dev << 64) | status.st_ino) << 64 | status.st_mtime_ns
 
 
-def _nar_name(narinfo: NarInfo) -> str:
-    """What the URL has after ``nar/``; a file elsewhere is not for anybody to see."""
-    directory, _, name = narinfo.url.rpartition("/")
-    if directory != "nar" or not name.strip("."):
-        raise FormatError(f"{narinfo.info.path} is not in a file of nar/: {narinfo.url!r}")
-    return name
-
-
 def _unpack(directory: Path, entry: NarInfo) -> Iterator[bytes]:
-    file = directory / "nar" / _nar_name(entry)
+    file = directory / nar_file(entry)
     if not stat.S_ISREG(file.lstat().st_mode):
         raise FormatError(f"{file} is not a plain file")
     stream = decompressor(entry.compression)

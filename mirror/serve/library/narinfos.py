@@ -12,10 +12,11 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from mirror.destinations.cache.layout import CACHE_INFO, NARINFO_SUFFIX, NARS, nar_name
 from mirror.errors import FormatError
-from mirror.formats.cache_info import FILE_NAME as CACHE_INFO
 from mirror.serve.http.answers import Answer, text_answer
 from mirror.serve.library.watching import has_settled
+from mirror.system.plain_files import open_to_read
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     _State = tuple[int, int, int]
 
 NARINFO_TYPE: Final = "text/x-nix-narinfo"
-SUFFIX: Final = ".narinfo"
 
 _LARGEST: Final = 1 << 20
 _USUAL: Final = 1 << 13
@@ -32,7 +32,7 @@ _USUAL: Final = 1 << 13
 _KEPT_BYTES: Final = 1 << 23
 """Of text that is kept: some 12,000 narinfos, which take about twice as much in memory."""
 
-_URL: Final = re.compile(rb"^URL: nar/([^/\n]+)$", re.MULTILINE)
+_URL: Final = re.compile(rb"^URL: (.+)$", re.MULTILINE)
 _FILE_SIZE: Final = re.compile(rb"^FileSize: ([0-9]+)$", re.MULTILINE)
 
 
@@ -61,7 +61,7 @@ class Narinfos:
 
     def find(self, hash_part: str) -> GivenNarinfo | None:
         """The narinfo of a path, if it is there now."""
-        file = f"{self._directory}/{hash_part}{SUFFIX}"
+        file = f"{self._directory}/{hash_part}{NARINFO_SUFFIX}"
         if (kept := self._kept.get(hash_part)) is not None:
             state, given = kept
             try:
@@ -105,12 +105,14 @@ def named_file(narinfo: bytes) -> tuple[str, int | None]:
 
     """
     url, size = _URL.search(narinfo), _FILE_SIZE.search(narinfo)
-    if url is None or not url[1].strip(b"."):
-        raise FormatError("its URL is no file of nar/")
     try:
-        return url[1].decode(), None if size is None else int(size[1])
+        name = None if url is None else nar_name(url[1].decode())
+        file_size = None if size is None else int(size[1])
     except ValueError as error:
         raise FormatError(f"its file cannot be: {error}") from error
+    if name is None:
+        raise FormatError(f"its URL is no file of {NARS}/")
+    return name, file_size
 
 
 def _given(data: bytes) -> GivenNarinfo:
@@ -122,7 +124,7 @@ def _given(data: bytes) -> GivenNarinfo:
 
 def _read(file: str) -> tuple[bytes, _State] | None:
     try:
-        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        descriptor = open_to_read(file, follows_links=False)
     except OSError:
         return None
     try:

@@ -21,12 +21,12 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from mirror.destinations.cache.sweep import RETIRED
+from mirror.destinations.cache.layout import NARINFO_SUFFIX, RETIRED
 from mirror.errors import FormatError
 from mirror.formats.aterm import parse_derivation
 from mirror.formats.narinfo import parse_narinfo
 from mirror.serve.library.leases import Leases
-from mirror.serve.library.narinfos import SUFFIX, read_narinfo
+from mirror.serve.library.narinfos import read_narinfo
 from mirror.serve.library.watching import state_of
 from mirror.sync.offline.kept_derivations import content_of
 from mirror.system.threads import in_thread
@@ -59,7 +59,7 @@ class Retired:
 
     async def find(self, hash_part: str) -> bytes | None:
         """The narinfo of a path that was retired, if it may still be given."""
-        file = f"{self._directory}/{hash_part}{SUFFIX}"
+        file = f"{self._directory}/{hash_part}{NARINFO_SUFFIX}"
         try:
             changed = os.stat(file, follow_symlinks=False).st_mtime_ns  # noqa: PTH116 - often
         except OSError:
@@ -79,7 +79,7 @@ class Retired:
         with contextlib.suppress(OSError), os.scandir(self._directory) as entries:
             for entry in entries:
                 with contextlib.suppress(OSError):
-                    hash_part = entry.name.removesuffix(SUFFIX)
+                    hash_part = entry.name.removesuffix(NARINFO_SUFFIX)
                     self._retired_at(hash_part, entry.stat(follow_symlinks=False).st_mtime_ns)
                     there.add(hash_part)
         for gone in self._since.keys() - there:
@@ -106,7 +106,7 @@ class Retired:
 
     def _read(self) -> Mapping[str, Collection[str]]:
         found: dict[str, set[str]] = {}
-        for file in self._directory.glob(f"*{SUFFIX}"):
+        for file in self._directory.glob(f"*{NARINFO_SUFFIX}"):
             with contextlib.suppress(FormatError, OSError):
                 entry = parse_narinfo(read_narinfo(str(file)) or b"")
                 for led_to in self._leads_to(entry):

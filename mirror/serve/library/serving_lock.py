@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from mirror.destinations.cache.served import SERVING, note_served
+from mirror.destinations.cache.layout import SERVING
+from mirror.destinations.cache.served import note_served
+from mirror.system.locks import take_lock
+from mirror.system.plain_files import open_to_read
 from mirror.system.threads import in_thread
 
 if TYPE_CHECKING:
@@ -66,7 +68,7 @@ class Presence:
         """Why nothing can be answered now, None if all can; the lock is taken if it can be had."""
         if self._is_locked() or self._take() or self._identity is None:
             return None
-        return f"{self._directory} is away, or cannot be locked (.prefetch/serving)"
+        return f"{self._directory} is away, or cannot be locked ({SERVING})"
 
     async def _watch(self, meanwhile: Callable[[], Coroutine[Any, Any, None]]) -> None:
         pauses = 0
@@ -90,13 +92,15 @@ class Presence:
     def _take(self) -> bool:
         """Take a shared lock, and keep its file open, if both can be done now."""
         try:
-            descriptor = os.open(self._lock, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            descriptor = open_to_read(self._lock)
         except OSError:
             return False
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            is_taken = take_lock(descriptor, is_shared=True)
             status = os.fstat(descriptor)
         except OSError:
+            is_taken = False
+        if not is_taken:
             os.close(descriptor)
             return False
         self._release()

@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from mirror.destinations import CacheDirectory
+from mirror.destinations.cache.layout import nar_file, narinfo_name
 from mirror.destinations.files import read_plain_file
 from mirror.errors import FormatError
 from mirror.formats.aterm import parse_derivation
@@ -49,9 +50,7 @@ def reader(destination: CacheDirectory | NixStore) -> Callable[[StorePath], byte
 
 
 def _read_from_cache(directory: Path, path: StorePath) -> bytes:
-    return content_of(
-        directory, parse_narinfo(read_plain_file(directory / f"{path.hash_part}.narinfo"))
-    )
+    return content_of(directory, parse_narinfo(read_plain_file(directory / narinfo_name(path))))
 
 
 def content_of(directory: Path, entry: NarInfo) -> bytes:
@@ -59,13 +58,13 @@ def content_of(directory: Path, entry: NarInfo) -> bytes:
 
     Raises:
         OSError: its NAR is not there, or cannot be read.
-        FormatError: it is damaged.
+        FormatError: it is damaged, or elsewhere.
 
     """
     content = _Content()
     parser = NarParser(content)
     stream = decompressor(entry.compression)
-    for piece in stream.feed(read_plain_file(directory / entry.url)):
+    for piece in stream.feed(read_plain_file(directory / nar_file(entry))):
         parser.feed(piece)
     stream.finish()
     parser.finish()

@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, Final
 
 from mirror.destinations import files
 from mirror.destinations.cache.at_rest.path import READ_SIZE
+from mirror.destinations.cache.layout import nar_name, narinfo_name
 from mirror.errors import FormatError, IntegrityError, NotAvailableError
 from mirror.formats.narinfo import parse_narinfo
 from mirror.formats.verifier import Claim, matching_content_address
@@ -90,7 +91,7 @@ class FromItsNar:
             NotAvailableError: there is none, or nothing vouches for what its narinfo says.
 
         """
-        file = self.directory / f"{wanted.path.hash_part}.narinfo"
+        file = self.directory / narinfo_name(wanted.path)
         try:
             entry = parse_narinfo(await in_thread(files.read_plain_file, file))
         except OSError as error:
@@ -99,7 +100,7 @@ class FromItsNar:
         except FormatError as error:
             raise NotAvailableError(f"its narinfo cannot be read: {error.message}") from error
         info = self._vouched_for(entry.info)
-        if info is None or info.path != wanted.path or entry.url.rpartition("/")[0] != "nar":
+        if info is None or info.path != wanted.path or nar_name(entry.url) is None:
             raise NotAvailableError("nothing vouches for what its narinfo says")
         # Nobody vouches for what it says of the file, which the NAR's own hash proves.
         claim = Claim(info=info, compression=entry.compression)

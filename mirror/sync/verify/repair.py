@@ -19,13 +19,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from mirror.destinations import CacheDirectory, files
-from mirror.destinations.cache.checksums import CHECKSUMS
-from mirror.destinations.cache.contents import CONTENTS
-from mirror.destinations.cache.served import SERVING
-from mirror.destinations.cache.sweep import RETIRED
+from mirror.destinations.cache.layout import (
+    CACHE_INFO,
+    CHECKSUMS,
+    CONTENTS,
+    NARS,
+    RETIRED,
+    SERVING,
+    narinfo_name,
+)
 from mirror.destinations.closures import known
 from mirror.errors import FormatError
-from mirror.formats import cache_info
 from mirror.formats.narinfo import parse_narinfo
 from mirror.planning.fetchers.fixed_output_index import FixedOutputs
 from mirror.planning.graph import in_order
@@ -205,7 +209,7 @@ def _is_retired(damage: Damage) -> bool:
 
 
 def _is_needless(damage: Damage) -> bool:
-    is_unnamed = damage.path is None and damage.file.startswith("nar/")
+    is_unnamed = damage.path is None and damage.file.startswith(f"{NARS}/")
     return is_unnamed or _is_retired(damage)
 
 
@@ -214,13 +218,11 @@ def _whole_narinfos(
 ) -> dict[StorePath, NarInfo]:
     """What the narinfos say of which only the NAR is damaged."""
     damaged = {each.file for each in verified.damages}
-    return _narinfos(
-        directory, [path for path in wanted if f"{path.hash_part}.narinfo" not in damaged]
-    )
+    return _narinfos(directory, [path for path in wanted if narinfo_name(path) not in damaged])
 
 
 def _narinfos(directory: CacheDirectory, paths: Iterable[StorePath]) -> dict[StorePath, NarInfo]:
-    files_of = {path: directory.path / f"{path.hash_part}.narinfo" for path in paths}
+    files_of = {path: directory.path / narinfo_name(path) for path in paths}
     return {path: parse_narinfo(files.read_plain_file(file)) for path, file in files_of.items()}
 
 
@@ -230,7 +232,7 @@ def _begin(directory: CacheDirectory, verified: Verified) -> None:
     for each in verified.damages:
         if _is_retired(each):
             directory.mending.remove(each.narinfo or "")
-        if each.file.startswith("nar/") and each.file not in live:
+        if each.file.startswith(f"{NARS}/") and each.file not in live:
             directory.mending.remove(each.file)
 
 
@@ -243,7 +245,11 @@ def _finish(
     mended = [_mend(directory, each, outcomes, named) for each in verified.damages]
     for each in mended:
         # Had from somebody who compresses it otherwise: it is in another file now.
-        if each.is_mended and each.damage.file.startswith("nar/") and each.damage.file not in named:
+        if (
+            each.is_mended
+            and each.damage.file.startswith(f"{NARS}/")
+            and each.damage.file not in named
+        ):
             directory.mending.remove(each.damage.file)
     directory.mending.settle()
     return mended
@@ -255,7 +261,7 @@ def _mend(
     outcomes: Mapping[StorePath, Outcome],
     named: Collection[str],
 ) -> Mended:
-    if damage.file == cache_info.FILE_NAME:
+    if damage.file == CACHE_INFO:
         directory.mending.write_cache_info()
     elif damage.file == SERVING:
         directory.mending.empty(damage.file)

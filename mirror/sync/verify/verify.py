@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from mirror.destinations import CacheDirectory
 from mirror.destinations.cache.at_rest.inventory import AtRest
-from mirror.destinations.cache.sweep import NAR, RETIRED
+from mirror.destinations.cache.layout import NAR, NARS, RETIRED
 from mirror.sync.verify.reading import check_all
 from mirror.sync.verify.store_paths import verify_store
 from mirror.sync.verify.verified import Verified
@@ -113,7 +113,7 @@ async def verify_cache(
             *(
                 file
                 for name in survey.nars
-                if (file := f"nar/{name}") not in found.nars and not NAR.fullmatch(name)
+                if (file := f"{NARS}/{name}") not in found.nars and not NAR.fullmatch(name)
             ),
         ),
     )
@@ -125,7 +125,7 @@ async def _read(at_rest: AtRest, survey: Survey, progress: Progress, *, jobs: in
     checks = map(at_rest.path, survey.narinfos)
     found.bytes = await check_all(checks, found.add, progress, jobs=jobs)
     for name, size in survey.nars.items():
-        if f"nar/{name}" not in found.nars:
+        if f"{NARS}/{name}" not in found.nars:
             found.damages += await in_thread(at_rest.unnamed, name)
             found.bytes += size
             progress.read(size)

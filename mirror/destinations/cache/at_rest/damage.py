@@ -1,15 +1,12 @@
-"""What is found to be wrong with a file of a cache directory, and where that is put."""
+"""What is found to be wrong with a file of a cache directory."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mirror.formats.store_path import StorePath
-
-DAMAGED: Final = ".prefetch/damaged"
-"""Where files are that could not be mended, and that readers are better off without."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,8 +32,7 @@ from mirror.destinations.cache.at_rest.damage import Damage
 from mirror.destinations.cache.at_rest.path import READ_SIZE, PathAtRest
 from mirror.destinations.cache.at_rest.small_files import SmallFiles, names
 from mirror.destinations.cache.checksums import read_checksums
-from mirror.destinations.cache.narinfo_files import NARINFO
-from mirror.destinations.cache.sweep import NAR, RETIRED
+from mirror.destinations.cache.layout import NAR, NARINFO, NARS, RETIRED, narinfo_name
 from mirror.formats import hashes
 from mirror.formats.hashes import Hash
 from mirror.system.plain_files import open_plain_file
@@ -86,7 +85,7 @@ class AtRest:
                 for name in names(self._directory / RETIRED)
                 if NARINFO.fullmatch(name)
             ]
-            nars = _sizes(self._directory / "nar")
+            nars = _sizes(self._directory / NARS)
             small.check()
         return Survey(
             narinfos=(*narinfos, *retired),
@@ -107,7 +106,7 @@ class AtRest:
         """What is needed by a file and has no narinfo, be it among those known to be ``there``."""
         damages = []
         for path, because in needed.items():
-            name = f"{path.hash_part}.narinfo"
+            name = narinfo_name(path)
             if name not in there and not self._is_there(name) and self._is_there(because):
                 problem = f"it is missing, and {because} needs {path}"
                 damages.append(
@@ -117,7 +116,7 @@ class AtRest:
 
     def unnamed(self, name: str) -> list[Damage]:
         """Compare a file of ``nar`` that no narinfo names with the hash in its name."""
-        file = f"nar/{name}"
+        file = f"{NARS}/{name}"
         if not NAR.fullmatch(name):
             return []
         digest = hashes.new("sha256")
@@ -152,8 +151,8 @@ class AtRest:
             return path.damages
         if damage.path is not None and damage.because is not None:
             return self.missing({damage.path: damage.because}, ())
-        if damage.file.startswith("nar/"):
-            return self.unnamed(damage.file.removeprefix("nar/"))
+        if damage.file.startswith(f"{NARS}/"):
+            return self.unnamed(damage.file.removeprefix(f"{NARS}/"))
         small = SmallFiles(self._directory, self._recorded)
         with files.explained(self._directory):
             small.check()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from mirror.destinations import files
 from mirror.destinations.cache.at_rest.damage import Damage
+from mirror.destinations.cache.layout import nar_file, narinfo_name
 from mirror.errors import FormatError, IntegrityError
 from mirror.formats.narinfo import parse_narinfo
 from mirror.formats.verifier import Claim, NarVerifier
@@ -83,12 +84,9 @@ class PathAtRest:
             self._damage(self.file, objection, is_unfit=is_unfit)
 
     def _look_at(self, entry: NarInfo, name: str) -> None:
-        if f"{entry.info.path.hash_part}.narinfo" != name:
+        if narinfo_name(entry.info.path) != name:
             raise FormatError(f"it is about {entry.info.path}")
-        directory, _, nar = entry.url.rpartition("/")
-        if directory != "nar" or not nar.strip("."):
-            raise FormatError(f"its NAR is said to be at {entry.url!r}, which is not in nar/")
-        self.nar = entry.url
+        self.nar = nar_file(entry)
 
     def _check_nar(self, entry: NarInfo) -> Iterator[int]:
         try:

@@ -10,19 +10,33 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from mirror.destinations import files
-from mirror.destinations.cache.at_rest.damage import DAMAGED, Damage
-from mirror.destinations.cache.checksums import CHECKSUMS
-from mirror.destinations.cache.contents import CONTENTS, TEMPORARY_PREFIX, is_sealed
-from mirror.destinations.cache.narinfo_files import NARINFO
-from mirror.destinations.cache.served import SERVED, SERVING
-from mirror.destinations.cache.signatures import PUBLIC_KEYS, parse_public_keys
-from mirror.destinations.cache.sweep import RETIRED, TEMPORARY
+from mirror.destinations.cache.at_rest.damage import Damage
+from mirror.destinations.cache.contents import TEMPORARY_PREFIX, is_sealed
+from mirror.destinations.cache.layout import (
+    CACHE_INFO,
+    CHECKSUMS,
+    CONTENTS,
+    DAMAGED,
+    GENERATIONS,
+    HIDDEN,
+    LOCK,
+    NARINFO,
+    NARS,
+    PUBLIC_KEYS,
+    RECEIPTS,
+    RETIRED,
+    RUNS,
+    SERVED,
+    SERVING,
+    STAGING,
+    TEMPORARY,
+)
+from mirror.destinations.cache.signatures import parse_public_keys
 from mirror.destinations.records.documents import file_name
 from mirror.destinations.records.generation import MANIFEST
 from mirror.destinations.records.receipt import RECEIPT
 from mirror.destinations.records.run_record import RUN_RECORD
 from mirror.errors import FormatError
-from mirror.formats import cache_info
 from mirror.formats.cache_info import parse_cache_info
 
 if TYPE_CHECKING:
@@ -33,12 +47,9 @@ if TYPE_CHECKING:
     from mirror.destinations.records.documents import Kind
     from mirror.formats.store_path import StorePath
 
-_LOCK: Final = ".prefetch/lock"
 _HOLDER: Final = re.compile(rb"(process [0-9]+ on \S+ since \S+ \S+\n)?")
-_DIRECTORIES: Final = frozenset({".prefetch", "nar", "generations", "receipts", "runs"})
-_HIDDEN: Final = frozenset(
-    {_LOCK, SERVING, SERVED, CHECKSUMS, CONTENTS, RETIRED, DAMAGED, ".prefetch/staging"}
-)
+_DIRECTORIES: Final = frozenset({HIDDEN, NARS, GENERATIONS, RECEIPTS, RUNS})
+_HIDDEN: Final = frozenset({LOCK, SERVING, SERVED, CHECKSUMS, CONTENTS, RETIRED, DAMAGED, STAGING})
 _CACHE_INFO_HINT: Final = (
     "`prefetch verify --repair` writes it as `prefetch sync` does; if you changed it yourself, "
     f"remove {CHECKSUMS}, and the next generation kept records it as it is"
@@ -54,7 +65,7 @@ _LOST_HINT: Final = (
 _NUMBERED: Final = re.compile(r"[0-9]+\.json")
 _RECEIPT_HINT: Final = "it says what a rehearsal came to: remove it, and rehearse again"
 _RECORD_HINT: Final = "it says what the last sync came to: remove it, and sync again"
-_REPAIRED: Final = frozenset({cache_info.FILE_NAME, CHECKSUMS, CONTENTS, SERVING, _LOCK})
+_REPAIRED: Final = frozenset({CACHE_INFO, CHECKSUMS, CONTENTS, SERVING, LOCK})
 """What a repair writes anew; the others are nobody else's."""
 
 
@@ -85,19 +96,19 @@ class SmallFiles:
             OSError: a directory cannot be listed, or a file may not be read.
 
         """
-        self._check_recorded(cache_info.FILE_NAME, parse_cache_info, _CACHE_INFO_HINT)
+        self._check_recorded(CACHE_INFO, parse_cache_info, _CACHE_INFO_HINT)
         self._check_recorded(PUBLIC_KEYS, parse_public_keys, _KEYS_HINT)
         self._check_own_files()
-        for target in names(self._directory / "generations"):
-            directory = f"generations/{target}"
+        for target in names(self._directory / GENERATIONS):
+            directory = f"{GENERATIONS}/{target}"
             if (self._directory / directory).is_dir():
                 self._check_documents(directory, MANIFEST, _MANIFEST_HINT)
             else:
                 self.strays.append(directory)
-        self._check_documents("receipts", RECEIPT, _RECEIPT_HINT)
-        self._check_documents("runs", RUN_RECORD, _RECORD_HINT)
+        self._check_documents(RECEIPTS, RECEIPT, _RECEIPT_HINT)
+        self._check_documents(RUNS, RUN_RECORD, _RECORD_HINT)
         self._check_newest()
-        known = {cache_info.FILE_NAME, PUBLIC_KEYS, *_DIRECTORIES}
+        known = {CACHE_INFO, PUBLIC_KEYS, *_DIRECTORIES}
         self.strays += [
             name
             for name in names(self._directory)
@@ -151,16 +162,15 @@ class SmallFiles:
             self._damage(
                 CONTENTS, "it is not what was written: its own checksum is another", harmless
             )
-        held = self._content(_LOCK, harmless)
+        held = self._content(LOCK, harmless)
         if held is not None and not _HOLDER.fullmatch(held):
-            self._damage(_LOCK, "it is not what a run writes there", harmless)
+            self._damage(LOCK, "it is not what a run writes there", harmless)
         if self._content(SERVING, harmless):
             self._damage(SERVING, "it has content, and is only locked", harmless)
         self.strays += [
             file
-            for name in names(self._directory / ".prefetch")
-            if (file := f".prefetch/{name}") not in _HIDDEN
-            and not name.startswith(TEMPORARY_PREFIX)
+            for name in names(self._directory / HIDDEN)
+            if (file := f"{HIDDEN}/{name}") not in _HIDDEN and not name.startswith(TEMPORARY_PREFIX)
         ]
         self.strays += [
             f"{RETIRED}/{name}"
@@ -194,7 +204,7 @@ class SmallFiles:
     def _check_newest(self) -> None:
         """See that no target lost its newest generation, which no prune takes."""
         for target, (number, record) in self._newest.items():
-            directory = f"generations/{file_name(target)}"
+            directory = f"{GENERATIONS}/{file_name(target)}"
             there = [
                 int(name.removesuffix(".json"))
                 for name in names(self._directory / directory)
