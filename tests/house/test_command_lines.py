@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ from typer.core import TyperGroup
 from mirror.cli.app import app
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rig.nixos import Module
 
 PROGRAM = "/usr/local/bin/prefetch"
@@ -47,9 +50,13 @@ def parse(line: str) -> None:
     """Read a command line as the program does, and run nothing."""
     program, name, *words = shlex.split(line)
     assert program == PROGRAM
-    group = typer.main.get_command(app)
-    assert isinstance(group, TyperGroup)
-    group.commands[name].make_context(name, words)
+    command = typer.main.get_command(app)
+    assert isinstance(command, TyperGroup)
+    command = command.commands[name]
+    if isinstance(command, TyperGroup):
+        name, *words = words
+        command = command.commands[name]
+    command.make_context(name, words)
 
 
 @pytest.mark.parametrize("name", ["prefetch-sync", "prefetch-prune", "prefetch-serve"])
@@ -73,13 +80,28 @@ def test_each_setting_of_the_module_is_an_option_of_prefetch(
         parse(service["serviceConfig"]["ExecStart"])
 
 
-def test_the_documentation_calls_prefetch_as_it_can_be_called() -> None:
-    text = (PROJECT / "docs/deployment.md").read_text()
-    lines = [
-        line[line.index("prefetch ") :]
-        for line in text.splitlines()
-        if line.startswith(("prefetch ", "30 "))
+def called(page: Path) -> list[str]:
+    """The command lines of a page's examples, typed at a prompt, in a script or in a crontab."""
+    examples = re.findall(r"^```\w*\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+    lines = (line.removeprefix("$ ") for example in examples for line in example.splitlines())
+    return [
+        line[line.index("prefetch ") :] for line in lines if line.startswith(("prefetch ", "30 "))
     ]
-    assert len(lines) == 5
+
+
+@pytest.mark.parametrize(
+    ("page", "count"),
+    [
+        ("README.md", 6),
+        ("docs/lists.md", 3),
+        ("docs/offline-proof.md", 3),
+        ("docs/lan-mirror.md", 4),
+        ("docs/unattended.md", 7),
+    ],
+)
+def test_the_documentation_calls_prefetch_as_it_can_be_called(page: str, count: int) -> None:
+    lines = called(PROJECT / page)
+    assert len(lines) == count
     for line in lines:
-        parse(line.replace("prefetch ", f"{PROGRAM} ", 1))
+        command, _, _ = line.partition("  #")
+        parse(command.replace("prefetch ", f"{PROGRAM} ", 1))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rig.nixos import Module
 
 UNITS = PROJECT / "docs/systemd"
-DEPLOYMENT = PROJECT / "docs/deployment.md"
+UNATTENDED = PROJECT / "docs/unattended.md"
 PROGRAM = "/usr/local/bin/prefetch"
 NAMES = {
     *("prefetch-prune.service", "prefetch-prune.timer", "prefetch-serve.service"),
@@ -153,7 +153,7 @@ def settings(text: str) -> dict[tuple[str, str], list[str]]:
 def quoted_exposures() -> dict[str, float]:
     """What the documentation says."""
     row = re.compile(r"^\| `(prefetch-\w+\.service)` \| ([0-9.]+) ", re.MULTILINE)
-    found = row.findall(DEPLOYMENT.read_text())
+    found = row.findall(UNATTENDED.read_text())
     return {name: float(level) for name, level in found}
 
 
