@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from mirror.formats.path_info import PathInfo
     from mirror.formats.store_path import StorePath
     from mirror.formats.verifier import Claim, VerifiedPath
+    from mirror.planning.availability import Offer
     from mirror.sources import Nar, Source, Wanted
     from mirror.sync.report import Observer
 
@@ -70,12 +71,17 @@ _HARMLESS_BYTES: Final = 64 << 20
 class Item:
     """A path to obtain, and its sources in the order in which they are to be tried.
 
-    ``nar_size`` is what a cache says of its NAR, in bytes; 0 where none has it.
+    ``offer`` is what the plan knows of it, where a cache has it.
     """
 
     wanted: Wanted
     sources: Sequence[Source]
-    nar_size: int = 0
+    offer: Offer | None = None
+
+    @property
+    def is_large(self) -> bool:
+        """Whether much memory may be needed to decompress it, as far as a cache says."""
+        return self.offer is not None and self.offer.info.nar_size > _LARGE_BYTES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,8 +206,7 @@ class _Engine:
             self._busy += 1
             try:
                 item = self._items[path]
-                is_large = item.nar_size > _LARGE_BYTES
-                async with self._large if is_large else contextlib.nullcontext():
+                async with self._large if item.is_large else contextlib.nullcontext():
                     staged = await self._obtain(item)
                 if staged is not None:
                     await self._stage(path, staged)

@@ -333,11 +333,12 @@ def _with_damage(
 
 def _items(plan: Plan, evaluated: EvaluatedTargets, workshop: Workshop) -> list[Item]:
     items = []
-    sizes = {each.path: each.offer.info.nar_size for each in plan.substitute}
+    offers = {each.path: each.offer for each in plan.substitute}
     for path in plan.in_reference_order():
         wanted = Wanted(path=path, fixed_output=evaluated.fixed_outputs.get(path))
-        sources = [workshop.local] if path in plan.copy else workshop.sources(wanted)
-        items.append(Item(wanted=wanted, sources=sources, nar_size=sizes.get(path, 0)))
+        offer = offers.get(path)
+        sources = [workshop.local] if path in plan.copy else workshop.sources(wanted, offer)
+        items.append(Item(wanted=wanted, sources=sources, offer=offer))
     return items
 
 

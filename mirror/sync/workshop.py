@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from mirror.nix.evaluation.places import Credentials, Place
     from mirror.nix.settings import NixSettings
     from mirror.nix.stores import StoreLocation
+    from mirror.planning.availability import Offer
     from mirror.planning.fetchers.fixed_outputs import FixedOutput
     from mirror.sources import Source, Wanted
     from mirror.sources.http.client import HttpClient
@@ -102,18 +103,22 @@ class Workshop:
     _builder: Builder
     allow_refused: bool = False
 
-    def sources(self, wanted: Wanted) -> Sequence[Source]:
-        """Where a path may be had from, in the order in which it is tried."""
+    def sources(self, wanted: Wanted, offer: Offer | None = None) -> Sequence[Source]:
+        """Where a path may be had from, in the order in which it is tried.
+
+        The cache that made an ``offer`` of it comes first: those before it were asked for that.
+        """
         fixed_output = wanted.fixed_output
+        caches = self.caches.in_turn(offer)
         if fixed_output is None:
-            return self.caches.all
+            return caches
         if fixed_output.mode == "nar":
             # What is asked for by hash is a plain file: mirrors and archives have no trees.
-            return (*self.caches.all, self._origins, self._builder)
+            return (*caches, self._origins, self._builder)
         upstream = [self._origins, self._hashed_mirrors]
         if fixed_output.hashed_mirrors_first:
             upstream.reverse()
-        return (*self.caches.all, *upstream, *self._archives, self._builder)
+        return (*caches, *upstream, *self._archives, self._builder)
 
     def fetchable(self, places: Mapping[StorePath, frozenset[Place]]) -> frozenset[StorePath]:
         """The paths that come from places which anybody can ask, without credentials."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
+from rig.bench import Recorder
 from rig.servers import Reply, Server
 
 from mirror.formats.hashes import Hash
@@ -235,3 +236,83 @@ async def test_a_signature_that_was_taken_from_another_path_is_refused(
     )
     assert made.path not in {each.path for each in synced.plan.substitute}
     assert made.hash_part not in published(cache)
+
+
+class AtTransfer(Recorder):
+    """It takes down what a server was asked before the downloads began."""
+
+    def __init__(self, server: Server) -> None:
+        super().__init__()
+        self.server = server
+        self.planned_with: list[str] = []
+
+    def transfer_begins(self, paths: int, download_bytes: int) -> None:
+        assert paths
+        assert download_bytes
+        self.planned_with = [each.path for each in self.server.requests]
+
+
+async def test_what_the_second_cache_offers_is_not_asked_of_the_first_one_again(
+    bench: Bench, nix_stable: Nix
+) -> None:
+    failing = {
+        "libio-2.0": Reply(body=b"<html>"),
+        "gettext-0.21": Reply(status=503),
+        "compiler-3.1": Reply(status=404),
+    }
+    files = bench.upstream.cache_directory
+    async with Server(files) as first, Server(files) as second:
+        looked_up = {path for name in failing for path in narinfos(bench, name)}
+        for name, reply in failing.items():
+            for path in narinfos(bench, name):
+                first.on(path, reply)
+        recorder = bench.recorder = AtTransfer(first)
+        synced = await bench.sync(
+            nix_stable,
+            "DEMO#laptop",
+            bench.directory / "cache",
+            substituters=(f"{first.url}?priority=1", f"{second.url}?priority=2"),
+        )
+        assert synced.is_complete
+        before = [path for path in recorder.planned_with if path in looked_up]
+        assert len(set(before)) == len(failing)
+        assert [each.path for each in first.requests if each.path in looked_up] == before
+        outcomes = {each.path.name: each for each in synced.outcomes}
+        for name in failing:
+            outcome = outcomes.pop(name)
+            assert (outcome.source or "").startswith(second.url)
+            assert not outcome.attempts
+        # The first one is still asked for all else that it has.
+        others = [each.source or "" for each in outcomes.values()]
+        assert any(each.startswith(first.url) for each in others)
+        assert not any(each.startswith(second.url) for each in others)
+
+
+async def test_where_the_cache_that_offered_a_path_fails_the_others_are_asked_in_their_order(
+    bench: Bench, nix_stable: Nix
+) -> None:
+    files = bench.upstream.cache_directory
+    async with Server(files) as first, Server(files) as second, Server(files) as third:
+        for path, nar in (offered := narinfos(bench, "libio-2.0")).items():
+            first.on(path, Reply(status=404))
+            second.on(f"/{nar}", Reply(body=b"nonsense"))
+        caches = enumerate((first, second, third))
+        synced = await bench.sync(
+            nix_stable,
+            "DEMO#laptop",
+            bench.directory / "cache",
+            substituters=tuple(f"{each.url}?priority={n}" for n, each in caches),
+        )
+        assert synced.is_complete
+        assert not synced.refused
+        (outcome,) = [each for each in synced.outcomes if each.path.name == "libio-2.0"]
+        assert [each.source for each in outcome.attempts] == [second.url, first.url]
+        assert [each.is_refusal for each in outcome.attempts] == [True, False]
+        assert outcome.source in {f"{third.url}/{nar}" for nar in offered.values()}
+
+
+def narinfos(bench: Bench, name: str) -> dict[str, str]:
+    """Where the demo's cache has what is called so, for each system, with the URL of the NAR."""
+    files = bench.upstream.cache_directory.glob("*.narinfo")
+    every = {f"/{each.name}": parse_narinfo(each.read_bytes()) for each in files}
+    return {path: each.url for path, each in every.items() if each.info.path.name == name}

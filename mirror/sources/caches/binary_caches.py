@@ -40,6 +40,12 @@ class Caches:
         """Their URLs as they were given, for Nix: not to be told, they may have passwords."""
         return tuple(cache.url for cache in self.all)
 
+    def in_turn(self, offer: Offer | None = None) -> tuple[BinaryCache, ...]:
+        """All of them, first asked first: before the others the one that made an ``offer``."""
+        if offer is None:
+            return self.all
+        return tuple(sorted(self.all, key=lambda cache: cache.name != offer.source))
+
     async def offer(self, path: StorePath, *, is_fixed_output: bool) -> Offer | None:
         """What the first cache that has ``path`` says of it, None if none has it.
 
