@@ -16,7 +16,8 @@ from mirror.nix.closure import closure
 from mirror.nix.realise import realise
 from mirror.planning.graph import in_order
 from mirror.sources import Wanted
-from mirror.sync.engine import Item, obtain
+from mirror.sync.asking import Item
+from mirror.sync.engine import obtain
 from mirror.sync.report import Outcome
 
 if TYPE_CHECKING:

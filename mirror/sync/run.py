@@ -19,8 +19,9 @@ from mirror.errors import Attempt, DestinationError, FullError
 from mirror.planning.refusals import failing
 from mirror.planning.vouching import vouching
 from mirror.sources import Wanted
+from mirror.sync.asking import Item
 from mirror.sync.build import build_targets
-from mirror.sync.engine import Item, obtain
+from mirror.sync.engine import obtain
 from mirror.sync.kept.listing import Unlisted
 from mirror.sync.kept.only_copies import ask_upstream, only_copies
 from mirror.sync.planner import make_plan

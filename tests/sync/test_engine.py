@@ -16,7 +16,8 @@ from mirror.formats.compression import ZstdCompressor
 from mirror.formats.verifier import Claim
 from mirror.sources import Nar, Source, Wanted
 from mirror.sync import engine
-from mirror.sync.engine import Item, obtain
+from mirror.sync.asking import Item
+from mirror.sync.engine import obtain
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping

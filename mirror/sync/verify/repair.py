@@ -34,7 +34,8 @@ from mirror.formats.narinfo import parse_narinfo
 from mirror.planning.fetchers.fixed_output_index import FixedOutputs
 from mirror.planning.graph import in_order
 from mirror.sources import Wanted
-from mirror.sync.engine import Item, obtain
+from mirror.sync.asking import Item
+from mirror.sync.engine import obtain
 from mirror.sync.offline.kept_derivations import read_graph, reader
 from mirror.sync.verify.at_hand import FromItsNar, OfThisMachine
 from mirror.sync.verify.verified import Mended
