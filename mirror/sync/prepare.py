@@ -1,9 +1,15 @@
-"""From targets to what they are made of: evaluate them, read their build graph."""
+"""From targets to what they are made of: evaluate them, read their build graph.
+
+Every command that asks what targets are made of starts here. :func:`evaluate_targets` also finds
+out what a plan needs beside the graph, and may use the network. :func:`evaluate_offline` and
+:func:`evaluate_isolated` are for those that say what there is without one: Nix then evaluates where
+no interface is up, and is told of no cache.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from mirror.errors import EvaluationError
@@ -11,24 +17,87 @@ from mirror.nix.closure import closure
 from mirror.nix.derivations import read_closure
 from mirror.nix.evaluation.evaluate import Evaluated, evaluate_all
 from mirror.nix.evaluation.needs import EvaluationNeeds, evaluation_needs
+from mirror.nix.settings import read_settings
+from mirror.nix.stores import locate
 from mirror.planning.fetchers.fixed_output_index import FixedOutputs
 from mirror.planning.graph import Graph
 from mirror.planning.lists.targets import Level
 from mirror.planning.sharing import ALL, SELF, unknown_names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from mirror.formats.path_info import PathInfo
     from mirror.formats.store_path import StorePath
+    from mirror.nix.command import Nix
+    from mirror.nix.settings import NixSettings
+    from mirror.nix.stores import StoreLocation
     from mirror.planning.lists.targets import Target
     from mirror.sync.report import Observer
     from mirror.sync.workshop import Workshop
 
-_EVALUATIONS: Final = 2
+_AT_ONCE: Final = 2
+"""How many processes of Nix evaluate at once."""
+
+_NO_CACHES: Final = "substituters =\nextra-substituters ="
+
+Results = tuple[tuple["Target", Evaluated | EvaluationError], ...]
+"""Targets with what each is evaluated to, or with why it could not be."""
 
 References = dict["StorePath", tuple["StorePath", ...]]
 """Paths with what each refers to."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """Targets as they were evaluated without a network, and their common build graph.
+
+    ``nix``, which has no network and the ``settings``, evaluated them into ``store``.
+    """
+
+    results: Results
+    graph: Graph
+    nix: Nix
+    store: StoreLocation
+    settings: NixSettings
+
+
+async def evaluate_offline(
+    targets: Sequence[Target], nix: Nix, observer: Observer, *, store: str | None
+) -> Evaluation:
+    """Take the network from Nix, and evaluate the targets into the store that a URL means.
+
+    Raises:
+        ToolError: Nix cannot be used, or its network cannot be taken away.
+
+    """
+    configuration = f"{nix.environment.get('NIX_CONFIG', '')}\n{_NO_CACHES}"
+    isolated = replace(
+        await nix.isolated(), environment={**nix.environment, "NIX_CONFIG": configuration}
+    )
+    return await evaluate_isolated(targets, isolated, observer, store=await locate(isolated, store))
+
+
+async def evaluate_isolated(
+    targets: Sequence[Target], nix: Nix, observer: Observer, *, store: StoreLocation
+) -> Evaluation:
+    """Evaluate the targets with a Nix that has no network; one that fails stops no other.
+
+    Raises:
+        ToolError: Nix cannot be used.
+
+    """
+    observer.step(f"evaluating {_named(targets)} without a network")
+    settings = await read_settings(nix)
+    results = await _evaluate(targets, nix, store, settings)
+    roots = [root for _, each in results if isinstance(each, Evaluated) for root in each.roots]
+    return Evaluation(
+        results=results,
+        graph=await build_graph(store, roots),
+        nix=nix,
+        store=store,
+        settings=settings,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,20 +126,10 @@ async def evaluate_targets(
         ToolError: Nix cannot be used.
 
     """
-    observer.step(f"evaluating {', '.join(target.name for target in targets)}")
-    results = await evaluate_all(
-        workshop.nix,
-        targets,
-        store=workshop.store,
-        system=workshop.settings.system,
-        limit=_EVALUATIONS,
-    )
-    evaluated = [result for result in results if isinstance(result, Evaluated)]
-    failures = [
-        (target, result)
-        for target, result in zip(targets, results, strict=True)
-        if not isinstance(result, Evaluated)
-    ]
+    observer.step(f"evaluating {_named(targets)}")
+    results = await _evaluate(targets, workshop.nix, workshop.store, workshop.settings)
+    evaluated = [result for _, result in results if isinstance(result, Evaluated)]
+    failures = [(target, result) for target, result in results if not isinstance(result, Evaluated)]
     failures += [
         (
             each.target,
@@ -103,7 +162,7 @@ async def evaluate_targets(
     needs = {name: each for name, each in needs.items() if name not in misnamed}
     roots = [root for each in evaluated for root in each.roots]
     roots += [path for each in needs.values() for path in each.derivations]
-    graph = Graph(await asyncio.to_thread(read_closure, workshop.store, roots))
+    graph = await build_graph(workshop.store, roots)
     return EvaluatedTargets(
         evaluated=tuple(evaluated),
         failures=tuple(failures),
@@ -114,6 +173,22 @@ async def evaluate_targets(
             graph, overrides=workshop.nix.environment, system=workshop.settings.system
         ),
     )
+
+
+async def build_graph(store: StoreLocation, roots: Iterable[StorePath]) -> Graph:
+    """The derivations that ``roots``, which are in the store, are made of."""
+    return Graph(await asyncio.to_thread(read_closure, store, list(roots)))
+
+
+async def _evaluate(
+    targets: Sequence[Target], nix: Nix, store: StoreLocation, settings: NixSettings
+) -> Results:
+    results = await evaluate_all(nix, targets, store=store, system=settings.system, limit=_AT_ONCE)
+    return tuple(zip(targets, results, strict=True))
+
+
+def _named(targets: Iterable[Target]) -> str:
+    return ", ".join(target.name for target in targets)
 
 
 def _misnamed(target: Target, needs: EvaluationNeeds) -> Iterator[tuple[str, str]]:

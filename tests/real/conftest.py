@@ -31,6 +31,5 @@ def evaluated(nix_newest: Nix, tmp_path_factory: pytest.TempPathFactory) -> Iter
 @pytest.fixture
 def real(evaluated: RealNixos, monkeypatch: pytest.MonkeyPatch) -> RealNixos:
     """The same, and no test evaluates any of it again, which takes seconds for each edit."""
-    for module in ("prepare", "offline.evaluation"):
-        monkeypatch.setattr(f"mirror.sync.{module}.evaluate_all", evaluated.evaluate_again)
+    monkeypatch.setattr("mirror.sync.prepare.evaluate_all", evaluated.evaluate_again)
     return evaluated

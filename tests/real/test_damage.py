@@ -21,7 +21,7 @@ from rig.running import dry_run
 
 from mirror.destinations import CacheDirectory
 from mirror.sync.offline.check import judge
-from mirror.sync.offline.evaluation import evaluate_offline
+from mirror.sync.prepare import evaluate_offline
 from mirror.sync.run import sync
 from mirror.sync.workshop import open_workshop
 

@@ -29,7 +29,7 @@ from rig.running import ScratchStore
 
 from mirror.destinations import CacheDirectory
 from mirror.sync.offline.check import judge
-from mirror.sync.offline.evaluation import evaluate_offline
+from mirror.sync.prepare import evaluate_offline
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from mirror.demo.upstream import Upstream
     from mirror.nix.command import Nix
     from mirror.sync.offline.check import Checked
-    from mirror.sync.offline.evaluation import Evaluation
+    from mirror.sync.prepare import Evaluation
 
 PAIRS: Final = int(os.environ.get("PREFETCH_TRUTH", "300"))
 """In all; each Nix is asked about half of them."""

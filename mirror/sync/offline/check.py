@@ -18,7 +18,7 @@ from mirror.nix.evaluation.package_names import attribute_names
 from mirror.planning.lists.targets import Level
 from mirror.planning.names import candidates
 from mirror.planning.readiness import Offline
-from mirror.sync.offline.evaluation import evaluate_offline
+from mirror.sync.prepare import evaluate_offline
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from mirror.planning.lists.targets import Target
     from mirror.planning.readiness import Readiness
     from mirror.planning.refusals import Refusal
-    from mirror.sync.offline.evaluation import Evaluation
+    from mirror.sync.prepare import Evaluation
     from mirror.sync.report import Observer
 
 _BUILDS_ABOVE_WHAT_IS_LACKING: Final = (2, 30, 0)
@@ -175,7 +175,7 @@ async def _offline(
         return Offline(graph=graph, valid=valid, damaged=found, local=local)
     if isinstance(destination, CacheDirectory):
         destination.look_as(
-            trusted_keys=evaluation.trusted_keys,
+            trusted_keys=evaluation.settings.trusted_public_keys,
             detects_compression=evaluation.nix.version < _GOES_BY_THE_NARINFO,
         )
     roots = [
@@ -200,7 +200,11 @@ async def _named(checked: Sequence[Checked], evaluation: Evaluation) -> list[Che
         wanted = candidates(evaluation.graph, missing)
         if wanted and isinstance(result, Evaluated):
             names = await attribute_names(
-                evaluation.nix, result, wanted, store=evaluation.store, system=evaluation.system
+                evaluation.nix,
+                result,
+                wanted,
+                store=evaluation.store,
+                system=evaluation.settings.system,
             )
             of_target = [
                 replace(each, readiness=each.readiness.with_names(names))

@@ -9,7 +9,6 @@ it is recorded at the destination as a receipt. The scratch store is removed how
 from __future__ import annotations
 
 import asyncio
-import shlex
 import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,24 +22,21 @@ from mirror.errors import (
     DestinationError,
     EvaluationError,
     IncompleteError,
-    IntegrityError,
     PrefetchError,
     SourceError,
 )
-from mirror.nix.derivations import read_closure
 from mirror.nix.evaluation.dev_shell import enter
-from mirror.nix.evaluation.evaluate import Evaluated, evaluate_all
+from mirror.nix.evaluation.evaluate import Evaluated
 from mirror.nix.origin_of_path import derivation_of
 from mirror.nix.protocol import daemon
 from mirror.nix.realise import realise
 from mirror.nix.settings import read_settings
-from mirror.nix.stores import StoreLocation, locate, open_store
-from mirror.planning.graph import Graph, in_order
+from mirror.nix.stores import StoreLocation, locate
 from mirror.planning.lists.targets import FlakeInstallable, PathInstallable
-from mirror.sources import Wanted
-from mirror.sync.engine import Item, obtain
 from mirror.sync.kept.freshness import lock_file, lock_hash
-from mirror.sync.offline.alone import expect_room, kept, newcomer, refusal, scratch_directory
+from mirror.sync.offline.alone import expect_room, newcomer, refusal, scratch_directory
+from mirror.sync.offline.scratch_store import fill
+from mirror.sync.prepare import build_graph, evaluate_isolated
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
@@ -49,12 +45,10 @@ if TYPE_CHECKING:
     from mirror.formats.store_path import StorePath
     from mirror.nix.command import Nix
     from mirror.nix.settings import NixSettings
+    from mirror.planning.graph import Graph
     from mirror.planning.lists.targets import Target
     from mirror.sync.report import Observer
 
-_EVALUATIONS: Final = 2
-_JOBS: Final = 8
-_SHOWN: Final = 8
 _NO_SUBSTITUTES: Final = {"substitute": "false"}
 
 
@@ -170,9 +164,14 @@ class _Rehearsal:
     async def run(self, destination: CacheDirectory | NixStore) -> list[Rehearsed]:
         """Rehearse the target, and then each edit; the target itself comes first."""
         try:
-            await self._feed(destination)
-            await self._collect_garbage()
-            evaluated = await self._evaluated()
+            await fill(
+                self._store,
+                self._generation,
+                destination,
+                nix=self._nix,
+                observer=self._observer,
+            )
+            evaluated, graph = await self._evaluated()
         except (SourceError, EvaluationError) as error:
             return [Rehearsed(target=self._target, problem=error)]
         self.root = evaluated.root
@@ -181,7 +180,6 @@ class _Rehearsal:
                 f"{self._target.name} has changed since generation {self._generation.number} was "
                 "kept: what is rehearsed is what it is now"
             )
-        graph = Graph(await asyncio.to_thread(read_closure, self._store, evaluated.roots))
         if evaluated.is_dev_shell:
             return [await self._try(None, graph, self._enter(evaluated))]
         parts = [await self._try(None, graph, self._build(None, evaluated.root))]
@@ -200,69 +198,16 @@ class _Rehearsal:
             )
         return parts
 
-    async def _feed(self, destination: CacheDirectory | NixStore) -> None:
-        """Copy the generation to the scratch store, and root it there."""
-        paths = self._generation.paths
-        self._observer.step(f"copying {len(paths)} kept paths of {self._target.name}")
-        found = await destination.look_up(paths)
-        if damaged := [
-            f"{path}\n    {each.flaw.file}: {each.flaw.problem}"
-            for path, each in sorted(found.items())
-            if each.flaw is not None
-        ]:
-            raise _damage(destination, damaged)
-        if lost := [path for path in paths if path not in found]:
-            raise IntegrityError(
-                f"{destination.name} does not have what it keeps:\n{_listed(lost)}",
-                hint="sync it again: what is lost is fetched anew",
-            )
-        references = {
-            path: each.info.references for path, each in found.items() if each.info is not None
-        }
-        await open_store(self._nix, self._store)
-        async with (
-            kept(destination, self._nix) as source,
-            NixStore.open(self._nix, self._store) as scratch,
-        ):
-            outcomes = await obtain(
-                [
-                    Item(wanted=Wanted(path=path), sources=[source])
-                    for path in in_order(paths, references.__getitem__)
-                ],
-                scratch,
-                self._observer,
-                present=(),
-                download_bytes=self._generation.nar_bytes,
-                jobs=_JOBS,
-                keep_going=True,
-            )
-            damaged = [
-                f"{path}\n    {attempt.error}"
-                for path, outcome in outcomes.items()
-                if outcome.result == "failed"
-                for attempt in outcome.attempts
-                if attempt.source == source.name
-            ]
-            if damaged:
-                raise _damage(destination, damaged)
-            await scratch.keep(self._generation)
-
-    async def _collect_garbage(self) -> None:
-        self._observer.step("collecting garbage")
-        # No connection is open, so that nothing but the generation's root protects anything.
-        collected = await self._nix.run(["nix-store", "--gc", "--store", self._store.url])
-        if collected.returncode != 0:
-            raise SourceError(f"Nix could not collect garbage:\n{collected.last_words}")
-        paths = self._generation.paths
-        async with daemon.connect(self._nix, self._store) as connection:
-            valid = await connection.query_valid_paths(paths)
-        if lost := [path for path in paths if path not in valid]:
-            raise SourceError(f"these were kept, and collected all the same:\n{_listed(lost)}")
-
-    async def _evaluated(self) -> Evaluated:
+    async def _evaluated(self) -> tuple[Evaluated, Graph]:
         installable = self._target.installable
         if not isinstance(installable, PathInstallable):
-            return await self._evaluate()
+            evaluation = await evaluate_isolated(
+                [self._target], self._nix, self._observer, store=self._store
+            )
+            ((_, result),) = evaluation.results
+            if not isinstance(result, Evaluated):
+                raise result
+            return result, evaluation.graph
         place = await locate(self._user, self._user_store)
         root = await derivation_of(self._user, self._target.name, installable.path, place)
         if root not in self._generation.paths:
@@ -270,21 +215,8 @@ class _Rehearsal:
                 f"{installable.path} is made by {root}, which is not kept",
                 hint="it has changed since: sync it again",
             )
-        return Evaluated(target=self._target, root=root)
-
-    async def _evaluate(self) -> Evaluated:
-        self._observer.step(f"evaluating {self._target.name} without a network")
-        settings = await read_settings(self._nix)
-        (result,) = await evaluate_all(
-            self._nix,
-            [self._target],
-            store=self._store,
-            system=settings.system,
-            limit=_EVALUATIONS,
-        )
-        if not isinstance(result, Evaluated):
-            raise result
-        return result
+        evaluated = Evaluated(target=self._target, root=root)
+        return evaluated, await build_graph(self._store, evaluated.roots)
 
     async def _build(self, edit: str | None, root: StorePath) -> None:
         name = self._target.name + (f" with {edit}" if edit else "")
@@ -333,21 +265,7 @@ def _obstacle(
     return refusal(generation, destination, settings)
 
 
-def _damage(destination: CacheDirectory | NixStore, damaged: Sequence[str]) -> IntegrityError:
-    named = [] if destination.name == "auto" else [destination.name]
-    command = shlex.join(["prefetch", "verify", *named, "--repair"])
-    return IntegrityError(
-        f"what {destination.name} keeps is damaged:\n{_listed(damaged)}",
-        hint=f"{command} has it again, from whoever still has it",
-    )
-
-
 def _text(part: Rehearsed) -> str | None:
     if part.problem is None:
         return None
     return f"{'' if part.is_applicable else DOES_NOT_APPLY}{part.problem.message}"
-
-
-def _listed(lines: Sequence[str]) -> str:
-    more = [f"and {len(lines) - _SHOWN:,} more"] if len(lines) > _SHOWN else []
-    return "\n".join(f"  {line}" for line in [*lines[:_SHOWN], *more])

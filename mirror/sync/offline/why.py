@@ -16,7 +16,7 @@ from mirror.nix.evaluation.needs import evaluation_needs
 from mirror.nix.protocol import daemon
 from mirror.planning.chains import Chains, Step, raised_by
 from mirror.planning.lists.targets import Level
-from mirror.sync.offline.evaluation import evaluate_offline
+from mirror.sync.prepare import evaluate_offline
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mirror.nix.command import Nix
     from mirror.planning.graph import Graph
     from mirror.planning.lists.targets import Target
-    from mirror.sync.offline.evaluation import Evaluation
+    from mirror.sync.prepare import Evaluation
     from mirror.sync.report import Observer
 
 _AT_RUN_TIME: Final = {"makes", "refers to"}
