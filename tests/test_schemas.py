@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import re
 from pathlib import Path
@@ -13,7 +12,7 @@ from jsonschema import Draft202012Validator
 from rig.compared.sitecustomize import compared
 
 from mirror import schemas
-from mirror.cli.app import app
+from mirror.cli.app import leaves
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -105,10 +104,9 @@ def test_the_page_lists_each() -> None:
 def test_each_command_that_reports_has_a_document() -> None:
     silent: set[str] = set()
     reporting: set[str] = set()
-    for command in app.registered_commands:
-        assert command.callback is not None
-        options = inspect.signature(command.callback).parameters
-        (reporting if "json" in options else silent).add(command.callback.__name__)
+    for words, command in leaves():
+        options = {each.name for each in command.params}
+        (reporting if "json" in options else silent).add(words[0])
     assert silent == {"serve", "demo", "schema"}
     assert reporting <= {*schemas.names()}
 

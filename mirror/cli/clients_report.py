@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from mirror.planning.vouching import Vouching
 
 
-def refused_lines(vouching: Mapping[str, Vouching], destination: str) -> Iterator[str]:
+def refused_by_clients_lines(vouching: Mapping[str, Vouching], destination: str) -> Iterator[str]:
     """One line a target of which clients would refuse something; then what mends it."""
     problems = {target: problem for target, each in vouching.items() if (problem := each.problem)}
     for target, problem in problems.items():

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Final, Never
 
-from mirror.cli.render import retried_lines
+from mirror.cli.failures import retried_lines
 from mirror.cli.running import write_error
 from mirror.masking import without_secrets
 from mirror.quantities import number, size

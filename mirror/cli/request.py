@@ -1,45 +1,31 @@
-"""What a command was asked, as it was typed, and what it means: targets, destinations, options."""
+"""What a command was asked, as it was typed, and what it means: targets, options."""
 
 from __future__ import annotations
 
-import contextlib
 import re
 import shlex
-import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from mirror.destinations import CacheDirectory, NixStore
-from mirror.destinations.cache.opening import is_cache
-from mirror.errors import DestinationError, ListError, RequestError, printable
-from mirror.formats.store_path import StorePath, is_store_path
-from mirror.nix.command import Nix
-from mirror.nix.stores import locate
+from mirror.errors import ListError, RequestError, printable
 from mirror.planning.lists.list_file import decode_list, parse_list
 from mirror.planning.lists.targets import FileInstallable, Level
 from mirror.shipped import shipped_edits
 from mirror.system.plain_files import (
-    LARGEST_TEXT,
-    given_pieces,
     read_given_file,
     reason,
     why_unreadable,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator
+    from collections.abc import Iterable
 
-    from mirror.formats.signing import SecretKey
     from mirror.planning.lists.targets import Target
     from mirror.sync.workshop import WorkshopOptions
 
-_NIX_STORE: Final = re.compile(r"(auto|daemon|local)(\?.*)?|(unix|local)://.*")
-_OTHER_URL: Final = re.compile(r"[a-z][a-z0-9+.-]*://.*")
 _RATE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([kKmMgG]?)(?:i?[bB])?(?:/s)?")
 _FACTORS: Final = {"": 1, "k": 1000, "m": 1000_000, "g": 1000_000_000}
-_LARGEST_DUMP: Final = 1 << 30
-_DEFAULT_DIRECTORY: Final = Path("prefetch-cache")
 _STANDARD_INPUT: Final = Path("/dev/stdin")
 
 
@@ -185,92 +171,6 @@ def _see_files(targets: Iterable[Target], file: str) -> None:
                 )
 
 
-@contextlib.asynccontextmanager
-async def open_destination(
-    to: str | None,
-    *,
-    exclusive: bool = True,
-    signing_key: SecretKey | None = None,
-    to_mend: bool = False,
-    reads_contents: bool = False,
-    remembers: bool = False,
-) -> AsyncIterator[CacheDirectory | NixStore]:
-    """Open what ``--to`` names; without it, this machine's store if it has Nix.
-
-    The options are those of :meth:`.CacheDirectory.open`.
-
-    Raises:
-        RequestError: nothing that can be a destination is named so.
-        DestinationError: it cannot be used.
-
-    """
-    directory = _directory(to)
-    if directory is None:
-        nix = await Nix.find()
-        store = await locate(nix, to)
-        opened_store = NixStore.open(nix, store, exclusive=exclusive, to_mend=to_mend)
-        async with opened_store as nix_store:
-            yield nix_store
-    else:
-        opened = CacheDirectory.open(
-            directory,
-            exclusive=exclusive,
-            signing_key=signing_key,
-            to_mend=to_mend,
-            reads_contents=reads_contents,
-            remembers=remembers,
-        )
-        async with opened as cache_directory:
-            yield cache_directory
-
-
-@contextlib.asynccontextmanager
-async def open_existing(
-    to: str | None,
-    *,
-    exclusive: bool,
-    signing_key: SecretKey | None = None,
-    to_mend: bool = False,
-) -> AsyncIterator[CacheDirectory | NixStore]:
-    """Open a destination that is there already: a slip of the pen makes no new one.
-
-    ``to_mend``: it may be damaged, and what is had for it takes the place of what there is.
-
-    Raises:
-        RequestError: nothing that can be a destination is named so.
-        DestinationError: there is none, or it cannot be used.
-
-    """
-    directory = _directory(to)
-    if directory is not None and not is_cache(directory):
-        raise DestinationError(
-            f"there is no binary cache in {directory.absolute()}",
-            hint="`prefetch sync LIST --to DIRECTORY` makes one",
-        )
-    opened = open_destination(to, exclusive=exclusive, signing_key=signing_key, to_mend=to_mend)
-    async with opened as destination:
-        yield destination
-
-
-def _directory(to: str | None) -> Path | None:
-    """The directory that ``--to`` names, None if that is a Nix store.
-
-    Raises:
-        RequestError: it is neither.
-
-    """
-    if to is None:
-        return _DEFAULT_DIRECTORY if shutil.which("nix") is None else None
-    if _NIX_STORE.fullmatch(to):
-        return None
-    if not to or (_OTHER_URL.fullmatch(to) and not to.startswith("file://")):
-        raise RequestError(
-            f"not a destination: {to or 'an empty name'}",
-            hint="give a directory for a binary cache, or a Nix store: daemon, local?root=DIR",
-        )
-    return Path(to.removeprefix("file://"))
-
-
 async def _read_list(path: Path) -> bytes:
     try:
         return await read_given_file(_STANDARD_INPUT if _is_standard_input(path) else path)
@@ -284,42 +184,6 @@ async def _read_list(path: Path) -> bytes:
 def _is_standard_input(path: Path) -> bool:
     """Whether a list is to be read from standard input; a file called - is named in full."""
     return str(path) == "-"
-
-
-async def read_valid_paths(file: Path) -> frozenset[StorePath]:
-    """Read store paths, one a line; other lines of a database dump are no paths, and skipped.
-
-    Raises:
-        RequestError: the file cannot be read, or has none.
-
-    """
-    paths: set[StorePath] = set()
-    rest = b""
-    try:
-        async with contextlib.aclosing(given_pieces(file, at_most=_LARGEST_DUMP)) as pieces:
-            async for piece in pieces:
-                *lines, rest = (rest + piece).split(b"\n")
-                if len(rest) > LARGEST_TEXT:
-                    break
-                paths |= set(_store_paths(lines))
-    except (OSError, ValueError) as error:
-        raise RequestError(f"{file} cannot be read: {reason(error)}") from error
-    if len(rest) > LARGEST_TEXT:
-        raise RequestError(f"{file} cannot be read: a line has more than {LARGEST_TEXT:,} bytes")
-    paths |= set(_store_paths([rest]))
-    if not paths:
-        raise RequestError(
-            f"{file} has no store path",
-            hint="write it with: nix path-info --all, or nix-store --dump-db",
-        )
-    return frozenset(paths)
-
-
-def _store_paths(lines: Iterable[bytes]) -> Iterator[StorePath]:
-    for line in lines:
-        text = line.decode(errors="replace").strip()
-        if is_store_path(text):
-            yield StorePath.parse(text)
 
 
 def _read_level(text: str) -> Level:

@@ -32,9 +32,9 @@ def test_help_names_every_command_and_the_version_is_told(shell: Shell) -> None:
 
 def test_what_is_imported_at_once_is_left_out_of_the_search_for_garbage(shell: Shell) -> None:
     launcher = (
-        "import gc, mirror.cli; from mirror.cli import commands\n"
-        "async def roots(to, json): return 0 if gc.isenabled() and gc.get_freeze_count() else 1\n"
-        "commands.roots = roots; mirror.cli.main()"
+        "import gc, mirror.cli; from mirror.cli.commands import roots\n"
+        "async def execute(to, json): return 0 if gc.isenabled() and gc.get_freeze_count() else 1\n"
+        "roots.execute = execute; mirror.cli.main()"
     )
     shell.run([sys.executable, "-c", launcher, "roots"])
 

@@ -14,13 +14,12 @@ import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import pytest
-import typer
 from rig.forked import Ended, Forking, somebody
 
-from mirror.cli.app import app
+from mirror.cli.app import leaves
 from mirror.formats.signing import SecretKey
 
 if TYPE_CHECKING:
@@ -105,18 +104,9 @@ NEEDED: Final[Mapping[tuple[str, ...], Mapping[str, str]]] = {
 """What is given to each command unless it is what is tried."""
 
 
-def leaves(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """The commands of a tree, each with the words that call it."""
-    if not hasattr(command, "commands"):
-        yield words, command
-        return
-    for name, each in sorted(command.commands.items()):
-        yield from leaves(each, (*words, name))
-
-
 def inputs() -> Iterator[Input]:
     """Every option and argument with a value that is no number."""
-    for words, command in leaves(typer.main.get_command(app)):
+    for words, command in leaves():
         name = f"prefetch {' '.join(words)}"
         assert words in NEEDED, f"say in NEEDED what `{name}` needs"
         for parameter in command.params:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mirror.cli.serving import serve
+from mirror.cli.commands import serve
 from mirror.destinations import CacheDirectory
 from mirror.errors import DestinationError, PrefetchError, RequestError, ToolError
 
@@ -67,5 +67,5 @@ async def test_what_cannot_be_served_is_said(
     async with CacheDirectory.open(tmp_path / "cache"):
         pass
     with pytest.raises(error, match=said):
-        await serve(served, store=False, listen_at=[address], priority=30, signing_key=None)
+        await serve.execute(served, store=False, listen_at=[address], priority=30, signing_key=None)
     assert {each.name for each in tmp_path.iterdir()} == {"cache", "file"}

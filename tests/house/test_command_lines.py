@@ -7,11 +7,9 @@ import shlex
 from typing import TYPE_CHECKING
 
 import pytest
-import typer.main
 from rig.nixes import PROJECT
-from typer.core import TyperGroup
 
-from mirror.cli.app import app
+from mirror.cli.app import leaves
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,6 +17,7 @@ if TYPE_CHECKING:
     from rig.nixos import Module
 
 PROGRAM = "/usr/local/bin/prefetch"
+COMMANDS = dict(leaves())
 EVERY_SETTING = """
 {
   services.prefetch = {
@@ -48,15 +47,10 @@ OF_A_STORE = EVERY_SETTING.replace("enable = true;", "enable = true; destination
 
 def parse(line: str) -> None:
     """Read a command line as the program does, and run nothing."""
-    program, name, *words = shlex.split(line)
+    program, *words = shlex.split(line)
     assert program == PROGRAM
-    command = typer.main.get_command(app)
-    assert isinstance(command, TyperGroup)
-    command = command.commands[name]
-    if isinstance(command, TyperGroup):
-        name, *words = words
-        command = command.commands[name]
-    command.make_context(name, words)
+    name = next(each for each in COMMANDS if each == tuple(words[: len(each)]))
+    COMMANDS[name].make_context(" ".join(name), words[len(name) :])
 
 
 @pytest.mark.parametrize("name", ["prefetch-sync", "prefetch-prune", "prefetch-serve"])

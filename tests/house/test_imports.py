@@ -32,9 +32,31 @@ def test_each_module_can_be_imported_first() -> None:
 
 
 def test_a_command_that_asks_nobody_does_not_wait_for_what_asks() -> None:
-    loaded = "import mirror.cli.commands, sys; print(*sys.modules)"
-    modules = subprocess.run(
-        [sys.executable, "-c", loaded], cwd=PROJECT, capture_output=True, text=True, check=True
-    ).stdout.split()
+    modules = modules_after("import mirror.cli.commands.sync")
     assert "mirror.sync.workshop" in modules
-    assert not {"httpx", "pycurl", "rich", "pygments"} & set(modules)
+    assert not {"httpx", "pycurl", "rich", "pygments"} & modules
+
+
+def test_help_waits_for_no_command() -> None:
+    modules = modules_after(
+        "import sys, mirror.cli\n"
+        "sys.argv = ['prefetch', '--help']\n"
+        "try: mirror.cli.main()\n"
+        "except SystemExit as ended: assert not ended.code"
+    )
+    assert "mirror.cli.commands" in modules
+    assert not {each for each in modules if each.startswith("mirror.cli.commands.")}
+    assert not {"mirror.nix", "mirror.sync", "mirror.formats", "mirror.planning"} & modules
+
+
+def modules_after(program: str) -> set[str]:
+    """The modules that Python has loaded once it has run the program."""
+    said = f"{program}\nprint('loaded', *sys.modules)"
+    ran = subprocess.run(
+        [sys.executable, "-c", f"import sys\n{said}"],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(ran.stdout.rpartition("loaded ")[2].split())

@@ -13,7 +13,7 @@ from rig.dev_shells import shell_flake
 from rig.evaluated_again import lock, nix_for_builds
 from rig.running import ScratchStore, run
 
-from mirror.cli.render import rehearsal_lines
+from mirror.cli.commands.rehearse import lines as rehearsal_lines
 from mirror.destinations import CacheDirectory, NixStore
 from mirror.errors import DestinationError, IntegrityError
 from mirror.formats.narinfo import parse_narinfo

@@ -1,21 +1,54 @@
-"""Keys: making one, showing its public half, reading one that an option names."""
+"""``prefetch key``: keys that sign what is made here."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Annotated
 
-from mirror.cli.running import print_document, write_lines
+import typer
+
+from mirror.cli.options import Json
+from mirror.cli.running import print_document, run, write_lines
+from mirror.cli.signing_keys import read_key
 from mirror.errors import DestinationError, FormatError, RequestError
 from mirror.formats.signing import SecretKey
-from mirror.system.plain_files import LARGEST_SECRET, read_given_file, reason
 
-if TYPE_CHECKING:
-    from pathlib import Path
+command = typer.Typer(
+    help="Make keys that sign what is made here, and show them.",
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 
 
-async def key_generate(name: str, file: Path, *, json: bool = False) -> int:
-    """``prefetch key generate``."""
+@command.command("generate")
+def generate(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="The key's name, by custom HOST-1 or DOMAIN-1.")
+    ],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Where to write the secret key; must not exist.")
+    ],
+    *,
+    json: Json = False,
+) -> None:
+    """Make a key pair: the secret to FILE, the public one is printed."""
+    run(execute_generate(name, file, json=json), json=json)
+
+
+@command.command("show")
+def show(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A secret key.")],
+    *,
+    json: Json = False,
+) -> None:
+    """Print the public key of a secret one."""
+    run(execute_show(file, json=json), json=json)
+
+
+async def execute_generate(name: str, file: Path, *, json: bool = False) -> int:
+    """Make a key pair, and show its public half."""
     if "#" in name:
         raise RequestError(
             f"a key cannot be called {name!r}: nix.conf takes what follows a # for a comment",
@@ -30,8 +63,8 @@ async def key_generate(name: str, file: Path, *, json: bool = False) -> int:
     return 0
 
 
-async def key_show(file: Path, *, json: bool = False) -> int:
-    """``prefetch key show``."""
+async def execute_show(file: Path, *, json: bool = False) -> int:
+    """Show the public half of a key pair."""
     _show(await read_key(file), json=json)
     return 0
 
@@ -41,23 +74,6 @@ def _show(key: SecretKey, *, json: bool) -> None:
         print_document("key", {"name": key.public.name, "public_key": str(key.public)})
     else:
         write_lines([str(key.public)])
-
-
-async def read_key(file: Path) -> SecretKey:
-    """Read a secret key; it may come by a pipe.
-
-    Raises:
-        RequestError: it cannot be read, or is none.
-
-    """
-    try:
-        data = await read_given_file(file, at_most=LARGEST_SECRET)
-        return SecretKey.parse(data.decode().strip())
-    except (OSError, ValueError) as error:
-        raise RequestError(
-            f"the signing key {file} cannot be used: {reason(error)}",
-            hint=f"`prefetch key generate NAME {file}` makes one",
-        ) from error
 
 
 def _write_key(file: Path, key: SecretKey) -> None:

@@ -6,11 +6,14 @@ import asyncio
 import contextlib
 import os
 import signal
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
 
-from mirror.cli.keys import read_key
-from mirror.cli.request import open_existing
-from mirror.cli.running import write_error
+import typer
+
+from mirror.cli.named_destination import open_existing
+from mirror.cli.running import run, write_error
+from mirror.cli.signing_keys import read_key
 from mirror.destinations import CacheDirectory
 from mirror.errors import RequestError
 from mirror.nix.command import Nix
@@ -23,7 +26,6 @@ from mirror.serve.status.metrics import Counters
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
-    from pathlib import Path
 
     from mirror.formats.signing import SecretKey
     from mirror.serve.library.library import Library
@@ -31,7 +33,60 @@ if TYPE_CHECKING:
 _LOOPBACK: Final = Address("127.0.0.1", DEFAULT_PORT)
 
 
-async def serve(
+def command(
+    directory: Annotated[
+        str | None,
+        typer.Argument(metavar="DIR", help="A cache directory, or a Nix store by its URL."),
+    ] = None,
+    *,
+    store: Annotated[
+        bool, typer.Option("--store", help="Serve this machine's Nix store instead.")
+    ] = False,
+    listen_at: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--listen",
+            metavar="HOST:PORT",
+            help="Where to listen, instead of 127.0.0.1:8080; can be repeated. :8080 is every "
+            "interface.",
+        ),
+    ] = None,
+    priority: Annotated[
+        int,
+        typer.Option(
+            "--priority",
+            min=0,
+            help="Its place among a client's caches: the lowest is asked first.",
+        ),
+    ] = 30,
+    signing_key: Annotated[
+        Path | None,
+        typer.Option(
+            "--signing-key", metavar="FILE", help="Sign what a served Nix store has with this key."
+        ),
+    ] = None,
+    all_paths: Annotated[
+        bool,
+        typer.Option(
+            "--all-paths",
+            help="Give any path of a served Nix store to whoever asks, not only what is kept.",
+        ),
+    ] = False,
+) -> None:
+    """Serve a cache to the network: narinfos and NARs, sources by hash, flake inputs, a page."""
+    run(
+        execute(
+            directory,
+            store=store,
+            listen_at=listen_at or (),
+            priority=priority,
+            signing_key=signing_key,
+            all_paths=all_paths,
+        )
+    )
+
+
+async def execute(
     served: str | None,
     *,
     store: bool,
@@ -40,7 +95,7 @@ async def serve(
     signing_key: Path | None,
     all_paths: bool = False,
 ) -> int:
-    """``prefetch serve``."""
+    """Serve until told to stop."""
     if store == (served is not None):
         raise RequestError(
             "serve either a directory (or a store by its URL) or, with --store, this machine's "

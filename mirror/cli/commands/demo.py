@@ -1,0 +1,49 @@
+"""``prefetch demo``: the whole job, shown on a distribution of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mirror.cli.commands import check, plan, sync
+from mirror.cli.progress import observer
+from mirror.cli.running import run, write_lines
+from mirror.demo.story import tell
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mirror.sync.offline.check import Checked
+    from mirror.sync.run import Planned, Synced
+
+
+def command(
+    *,
+    keep: Annotated[
+        Path | None,
+        typer.Option("--keep", metavar="DIR", help="Leave the demo's files in this directory."),
+    ] = None,
+) -> None:
+    """Show the whole job on this machine, without the internet."""
+    run(execute(keep))
+
+
+async def execute(keep: Path | None) -> int:
+    """Tell the story."""
+    await tell(keep, observer(), lambda text: write_lines([text]), _Show())
+    return 0
+
+
+class _Show:
+    """Results as a person reads them: data on standard output, failures on standard error."""
+
+    def plan(self, planned: Planned) -> None:
+        write_lines(plan.lines(planned.plan, planned.need))
+
+    def checked(self, checked: Sequence[Checked], mending: str | None) -> None:
+        write_lines(check.lines(checked, mending))
+
+    def synced(self, synced: Synced, destination: str) -> None:
+        sync.show(synced, destination)

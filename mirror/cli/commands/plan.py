@@ -1,0 +1,181 @@
+"""``prefetch plan``: what would be fetched, from where and how large it is."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any, Final
+
+from mirror.cli.failures import explain_failures, refused_lines
+from mirror.cli.members import plan_members
+from mirror.cli.named_destination import open_destination
+from mirror.cli.options import (
+    AllowRefused,
+    Json,
+    Level,
+    Lists,
+    NoArchives,
+    NoBuilder,
+    Store,
+    Substituters,
+    To,
+    TrustedKeys,
+    given,
+)
+from mirror.cli.progress import Noting, observer
+from mirror.cli.request import Request, read_lists
+from mirror.cli.running import print_document, run, write_lines
+from mirror.cli.text import edit_lines, shown, table
+from mirror.nix.command import Nix
+from mirror.planning.refusals import failing
+from mirror.quantities import number, size
+from mirror.sync.run import plan as make_plan
+from mirror.sync.workshop import open_workshop
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mirror.planning.plan import Plan
+    from mirror.sync.space import Need
+
+_LARGEST: Final = 5
+
+
+def command(
+    lists: Lists,
+    *,
+    to: To = None,
+    level: Level = None,
+    store: Store = None,
+    substituter: Substituters = None,
+    trusted_key: TrustedKeys = None,
+    no_builder: NoBuilder = False,
+    no_archives: NoArchives = False,
+    allow_refused: AllowRefused = False,
+    json: Json = False,
+) -> None:
+    """Say what would be fetched, from where and how big; write nothing."""
+    request = Request(
+        lists=tuple(lists),
+        to=to,
+        level=level,
+        store=store,
+        substituters=given(substituter),
+        trusted_keys=given(trusted_key),
+        builder=not no_builder,
+        archives=not no_archives,
+        allow_refused=allow_refused,
+    )
+    run(execute(request, json=json), json=json)
+
+
+async def execute(request: Request, *, json: bool) -> int:
+    """Plan, and show the plan; 1 if it is not whole."""
+    targets = await read_lists(request)
+    options = request.options()
+    noting = Noting(observer())
+    async with (
+        open_destination(request.to, exclusive=False, reads_contents=True) as destination,
+        open_workshop(await Nix.find(), options, noting) as workshop,
+    ):
+        planned = await make_plan(targets, workshop, destination, noting)
+    if json:
+        members = plan_members(planned.plan, planned.failures, noting, destination.name)
+        print_document("plan", {**members, "room": _room(planned.need)})
+    else:
+        write_lines(lines(planned.plan, planned.need))
+    explain_failures(planned.failures)
+    plan = planned.plan
+    return 1 if planned.failures or plan.unobtainable or failing(plan.refused) else 0
+
+
+def lines(plan: Plan, need: Need) -> Iterator[str]:
+    """The plan as a person reads it: targets, what comes from where, what is needed and largest."""
+    if not plan.targets:
+        return  # none could be evaluated: the errors say so
+    for each in plan.targets:
+        yield f"{each.target.name}: {each.target.installable_text}, level {each.level.word}"
+        if each.root != each.target.installable_text:
+            yield f"  {each.root}"
+        for notice in each.notices:
+            yield f"  note: {notice}"
+        yield from (f"  {line}" for line in edit_lines(each))
+    yield ""
+    yield from _where_from(plan)
+    if need.paths:
+        yield need.text("this")
+    largest = sorted(plan.substitute, key=lambda each: -(each.offer.nar_bytes or 0))[:_LARGEST]
+    if largest:
+        yield ""
+        yield "largest:"
+        yield from table(
+            [("  " + size(each.offer.nar_bytes or 0), each.path.name) for each in largest],
+            right=frozenset({0}),
+        )
+    yield from _without_sources(plan)
+
+
+def _without_sources(plan: Plan) -> Iterator[str]:
+    """What no cache gives: what is built instead, what was refused, what cannot be had."""
+    if plan.build:
+        yield ""
+        built = number(len(plan.build), "derivation")
+        edits = ", with all edits" if any(each.edits for each in plan.targets) else ""
+        yield f"would be built on the machine itself: {built}{edits}"
+        yield from shown([path.name.removesuffix(".drv") for path in plan.build])
+    if plan.refused:
+        yield ""
+        yield from refused_lines(plan)
+    if plan.unobtainable:
+        yield ""
+        yield f"cannot be had: {number(len(plan.unobtainable), 'path')}"
+        for missing in plan.unobtainable:
+            yield f"  {missing.path}"
+            if missing.derivation:
+                yield f"    made by {missing.derivation}"
+            yield f"    {missing.reason}"
+
+
+def _where_from(plan: Plan) -> Iterator[str]:
+    sources: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
+    for each in plan.substitute:
+        row = sources[each.offer.source]
+        row[0] += 1
+        row[1] += each.offer.download_bytes or 0
+        row[2] += each.offer.nar_bytes or 0
+    rows = [("from", "paths", "download", "unpacked")]
+    rows += [
+        (source, f"{paths:,}", size(download), size(unpacked))
+        for source, (paths, download, unpacked) in sorted(sources.items())
+    ]
+    methods: defaultdict[str, int] = defaultdict(int)
+    for fixed in plan.fetch:
+        methods[fixed.origin.method] += 1
+    rows += [
+        (f"origins ({method})", f"{count:,}", "?", "?") for method, count in sorted(methods.items())
+    ]
+    if plan.copy:
+        rows.append(("this machine (evaluation)", f"{len(plan.copy):,}", "-", "-"))
+    if len(rows) > 1:
+        yield from table(rows, right=frozenset({1, 2, 3}))
+    if plan.incomplete:
+        lacking = number(len(plan.incomplete), "path")
+        yield f"kept, but lacking something that they refer to: {lacking}"
+    there = number(len(plan.present), "path")
+    if plan.missing == 0:
+        yield f"nothing to fetch: all {there} are there"
+    elif plan.present:
+        yield f"already there: {there}"
+
+
+def _room(need: Need) -> dict[str, Any]:
+    """What a plan needs of the room that there is."""
+    return {
+        "place": str(need.room.place),
+        "free_bytes": need.room.bytes,
+        "free_files": need.room.files,
+        "needed_bytes": need.bytes,
+        "unknown_sizes": need.unknown,
+        "more_bytes": need.more_bytes,
+        "more_files": need.more_files,
+        "fits": need.fits,
+    }

@@ -1,0 +1,79 @@
+"""``prefetch rehearse``: build targets from what was kept alone, without a network."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mirror.cli.named_destination import open_destination
+from mirror.cli.options import Json, Lists, Store, To
+from mirror.cli.progress import Noting, observer
+from mirror.cli.request import Request, read_lists
+from mirror.cli.running import explain, print_document, run, write_lines
+from mirror.cli.text import with_edit
+from mirror.nix.command import Nix
+from mirror.quantities import number
+from mirror.sync.offline.rehearse import rehearse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from mirror.sync.offline.rehearse import Rehearsed
+
+
+def command(lists: Lists, *, to: To = None, store: Store = None, json: Json = False) -> None:
+    """Evaluate and build each target from what was kept alone, with real Nix and no network."""
+    run(execute(Request(lists=tuple(lists), to=to, store=store), json=json), json=json)
+
+
+async def execute(request: Request, *, json: bool) -> int:
+    """Rehearse the targets; 1 if one fails."""
+    targets = await read_lists(request)
+    nix = await Nix.find()
+    shown = Noting(observer())
+    async with open_destination(request.to, exclusive=False) as destination:
+        rehearsed = await rehearse(targets, nix, shown, destination, store=request.store)
+    if json:
+        members = _document(rehearsed, shown, destination.name)
+        print_document("rehearse", members)
+    else:
+        write_lines(lines(rehearsed))
+    for each in rehearsed:
+        if not each.has_passed and each.problem is not None:
+            explain(each.problem, about=with_edit(each.target, each.edit))
+    return 0 if all(each.has_passed for each in rehearsed) else 1
+
+
+def lines(rehearsed: Iterable[Rehearsed]) -> Iterator[str]:
+    """One line for a target and for each edit."""
+    for each in rehearsed:
+        name = with_edit(each.target, each.edit)
+        if each.problem is None:
+            built = number(each.built, "derivation")
+            yield f"{name}: rehearsed, builds without a network ({built} built)"
+        elif not each.is_possible:
+            yield f"{name}: cannot be rehearsed here"
+        elif each.is_applicable:
+            yield f"{name}: rehearsal failed"
+        else:
+            yield f"{name}: does not apply, {each.problem.message}"
+
+
+def _document(rehearsed: Iterable[Rehearsed], noting: Noting, destination: str) -> dict[str, Any]:
+    """``rehearse --json``."""
+    return {
+        "destination": destination,
+        "notices": noting.notices,
+        "targets": [
+            {
+                "name": each.target.name,
+                "edit": each.edit,
+                "passed": each.has_passed,
+                "applies": each.is_applicable,
+                "possible": each.is_possible,
+                "built": each.built,
+                "problem": each.problem.message if each.problem else None,
+                "hint": each.problem.hint if each.problem else None,
+            }
+            for each in rehearsed
+        ],
+    }

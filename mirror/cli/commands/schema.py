@@ -1,0 +1,39 @@
+"""``prefetch schema``: the JSON Schemas of documents."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from mirror import schemas
+from mirror.cli.running import run, write_as_is, write_lines
+from mirror.errors import RequestError
+
+
+def command(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="NAME", help="A document; without it, all are listed.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Print the JSON Schema of a document that --json, or a server, gives."""
+    run(execute(name))
+
+
+async def execute(name: str | None) -> int:
+    """Print a schema, or the names of all."""
+    if name is None:
+        write_lines(schemas.names())
+        return 0
+    try:
+        text = schemas.schema_text(name)
+    except KeyError:
+        raise RequestError(
+            f"no document is called {name}", hint=f"one of {', '.join(schemas.names())}"
+        ) from None
+    # A pattern may look like the query of a URL.
+    write_as_is(text.splitlines())
+    return 0

@@ -1,0 +1,332 @@
+"""``prefetch sync``: fetch what targets need, verify it and keep it."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mirror.cli.clients_report import clients_document, refused_by_clients_lines
+from mirror.cli.commands import plan
+from mirror.cli.failures import explain_failures, failure_lines, refused_lines
+from mirror.cli.members import attempts, generation, plan_members
+from mirror.cli.named_destination import open_destination
+from mirror.cli.on_change import OnChange, run_on_change
+from mirror.cli.options import (
+    AllowRefused,
+    Json,
+    Level,
+    Lists,
+    NoArchives,
+    NoBuilder,
+    Store,
+    Substituters,
+    To,
+    TrustedKeys,
+    given,
+)
+from mirror.cli.progress import Noting, QuietObserver, observer
+from mirror.cli.request import Request, list_name, read_lists
+from mirror.cli.running import print_document, run, write_error, write_lines
+from mirror.cli.signing_keys import read_key
+from mirror.cli.text import edit_lines, kept_state
+from mirror.errors import LockedError, PrefetchError
+from mirror.nix.command import Nix
+from mirror.planning.refusals import as_members
+from mirror.planning.sharing import exposed_lines
+from mirror.quantities import number, size
+from mirror.sync.kept.listing import mark_unlisted, unlisted
+from mirror.sync.records import failures_recorded
+from mirror.sync.refresh.refresh import refreshed
+from mirror.sync.refresh.unsettled import put_back_interrupted
+from mirror.sync.run import sync as make_ready
+from mirror.sync.workshop import open_workshop
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from mirror.planning.lists.targets import Target
+    from mirror.sync.report import Observer
+    from mirror.sync.run import Synced
+
+
+def command(
+    lists: Lists,
+    *,
+    to: To = None,
+    level: Level = None,
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", min=1, max=512, help="Paths obtained at once.")
+    ] = 16,
+    limit_rate: Annotated[
+        str | None,
+        typer.Option("--limit-rate", metavar="RATE", help="Bytes a second at most: 500k, 2M."),
+    ] = None,
+    build: Annotated[
+        bool, typer.Option("--build", help="Also build what no cache has, and keep the outputs.")
+    ] = False,
+    signing_key: Annotated[
+        Path | None,
+        typer.Option(
+            "--signing-key",
+            metavar="FILE",
+            help="Sign what is made here with this secret key (see: prefetch key generate).",
+        ),
+    ] = None,
+    keep_going: Annotated[
+        bool, typer.Option("--keep-going", help="Go on after a path that cannot be obtained.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Plan only, as `prefetch plan` does.")
+    ] = False,
+    refresh: Annotated[
+        bool,
+        typer.Option(
+            "--refresh",
+            help="First update the lock files of flakes in directories, the channels, and what "
+            "Nix has of other places; put back where that cannot be made ready.",
+        ),
+    ] = False,
+    ask_upstream: Annotated[
+        bool,
+        typer.Option(
+            "--ask-upstream",
+            help="Ask caches and origins whether they still have what is kept, and say once "
+            "of what this is the only copy.",
+        ),
+    ] = False,
+    quiet: Annotated[
+        bool,
+        typer.Option(
+            "--quiet", "-q", help="Print nothing at all if nothing is new and all is there."
+        ),
+    ] = False,
+    skip_if_running: Annotated[
+        bool,
+        typer.Option(
+            "--skip-if-running",
+            help="If another run holds the destination, say so and exit with 0.",
+        ),
+    ] = False,
+    on_change: Annotated[
+        str | None,
+        typer.Option(
+            "--on-change",
+            metavar="COMMAND",
+            help="Run this by the shell if something new was kept, with PREFETCH_DESTINATION, "
+            "PREFETCH_TARGETS and PREFETCH_RESULT (complete or incomplete) set. It may take as "
+            "long as it likes: `timeout 5m …` bounds it.",
+        ),
+    ] = None,
+    store: Store = None,
+    substituter: Substituters = None,
+    trusted_key: TrustedKeys = None,
+    no_builder: NoBuilder = False,
+    no_archives: NoArchives = False,
+    allow_refused: AllowRefused = False,
+    json: Json = False,
+) -> None:
+    """Fetch what the targets of the lists need, verify it and keep it."""
+    request = Request(
+        lists=tuple(lists),
+        to=to,
+        level=level,
+        store=store,
+        substituters=given(substituter),
+        trusted_keys=given(trusted_key),
+        builder=not no_builder,
+        archives=not no_archives,
+        limit_rate=limit_rate,
+        signing_key=signing_key,
+        allow_refused=allow_refused,
+    )
+    if dry_run:
+        run(plan.execute(request, json=json), json=json)
+    manner = SyncManner(
+        jobs=jobs,
+        keep_going=keep_going,
+        build=build,
+        refresh=refresh,
+        ask_upstream=ask_upstream,
+        json=json,
+        quiet=quiet,
+        skip_if_running=skip_if_running,
+        on_change=on_change,
+    )
+    run(execute(request, manner), json=json)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncManner:
+    """How ``sync`` is to go about it, and what it is to say."""
+
+    jobs: int
+    keep_going: bool
+    build: bool
+    refresh: bool
+    ask_upstream: bool
+    json: bool
+    quiet: bool
+    skip_if_running: bool
+    on_change: str | None
+
+
+async def execute(request: Request, manner: SyncManner) -> int:
+    """Sync, tell of it, run the user's own command; 1 if not all is there."""
+    targets = await read_lists(request)
+    quiet = QuietObserver() if manner.quiet else None
+    shown = Noting(quiet or observer())
+    try:
+        synced, destination, is_for_others = await _sync(targets, request, manner, shown)
+    except LockedError as error:
+        if not manner.skip_if_running:
+            raise
+        if manner.json:
+            print_document("skipped", {"skipped": error.message})
+        write_error(f"skipped: {error.message}")
+        return 0
+    except PrefetchError:
+        if quiet:
+            quiet.release()
+        raise
+    if quiet and not synced.is_news:
+        return 0
+    if quiet:
+        quiet.release()
+    refused = refused_by_clients_lines(synced.vouching, destination) if is_for_others else ()
+    return await _tell_of_sync(synced, destination, manner, shown, refused)
+
+
+async def _tell_of_sync(
+    synced: Synced,
+    destination: str,
+    manner: SyncManner,
+    shown: Noting,
+    refused: Iterable[str],
+) -> int:
+    """Say what was synced and what clients refuse, run the user's own command; the exit code."""
+    if not manner.json:
+        show(synced, destination)
+        write_lines(refused)
+    explain_failures(synced.failures)
+    ran = OnChange()
+    try:
+        if manner.on_change:
+            await run_on_change(manner.on_change, synced, destination, ran)
+    finally:
+        # What came of the command is in the document, also if it failed or was interrupted.
+        if manner.json:
+            members = _document(synced, shown, destination)
+            print_document("sync", {**members, "on_change": ran.document()})
+    return 0 if synced.is_complete else 1
+
+
+async def _sync(
+    targets: Sequence[Target], request: Request, manner: SyncManner, shown: Observer
+) -> tuple[Synced, str, bool]:
+    """Sync, and give up the destination; what was done, its name, and whether it is for others."""
+    options = request.options()
+    signing_key = await read_key(request.signing_key) if request.signing_key else None
+    async with (
+        open_destination(request.to, signing_key=signing_key, reads_contents=True) as destination,
+        failures_recorded(targets, destination),
+        contextlib.AsyncExitStack() as stack,
+    ):
+        # What follows may fail of a network; the lists were read, and are right all the same.
+        lists = [name for each in request.lists if (name := list_name(each)) is not None]
+        newly = await mark_unlisted(targets, lists, destination)
+        workshop = await stack.enter_async_context(open_workshop(await Nix.find(), options, shown))
+        await put_back_interrupted(targets, workshop.nix, shown)
+        anew = refreshed(targets, workshop, shown) if manner.refresh else None
+        synced = await make_ready(
+            targets,
+            workshop,
+            destination,
+            shown,
+            jobs=manner.jobs,
+            keep_going=manner.keep_going,
+            build=manner.build,
+            refreshed=await stack.enter_async_context(anew) if anew else None,
+            ask=manner.ask_upstream,
+        )
+        return (
+            replace(synced, unlisted=await unlisted(destination, newly)),
+            destination.name,
+            destination.is_for_others,
+        )
+
+
+def show(synced: Synced, destination: str) -> None:
+    """Show a sync to a person: data on standard output, failures on standard error."""
+    write_lines(_lines(synced, destination))
+    for line in failure_lines(synced.outcomes, synced.plan):
+        write_error(line)
+    for line in refused_lines(synced.plan, synced.refused):
+        write_error(line)
+
+
+def _lines(synced: Synced, destination: str) -> Iterator[str]:
+    """What a sync ended with: one line a generation, one line if nothing was new."""
+    plans = {each.target.name: each for each in synced.plan.targets}
+    for each in synced.kept:
+        state = kept_state(each) or "complete"
+        yield (
+            f"{each.target}: generation {each.number} kept at {destination}, "
+            f"{number(len(each.paths), 'path')}, {size(each.nar_bytes)}, {state}"
+        )
+        if each.target in plans:
+            yield from (f"  {line}" for line in edit_lines(plans[each.target]))
+            yield from (f"  {line}" for line in exposed_lines(plans[each.target].exposed))
+    if synced.unchanged:
+        names = ", ".join(f"{each.target} ({each.number})" for each in synced.unchanged)
+        state = ", still incomplete" if any(each.missing for each in synced.unchanged) else ""
+        yield f"nothing new at {destination}: {names}{state}"
+    if synced.unlisted.removal is not None:
+        yield f"on no list any more: {', '.join(synced.unlisted.names)}"
+        yield f"  to remove what is kept of it: {synced.unlisted.removal}"
+    for path, reason in synced.only_copies.items():
+        yield f"you hold the only copy of {path}"
+        yield f"  {reason}"
+
+
+def _document(synced: Synced, noting: Noting, destination: str) -> dict[str, Any]:
+    """``sync --json`` but for what became of the command that it ran."""
+    unchanged = {(each.target, each.number) for each in synced.unchanged}
+    return {
+        **plan_members(synced.plan, synced.failures, noting, destination),
+        "refused": as_members(synced.refused),
+        "complete": synced.is_complete,
+        "generations": [
+            {
+                **generation(each),
+                "missing": list(each.missing),
+                "unchanged": (each.target, each.number) in unchanged,
+            }
+            for each in sorted(
+                (*synced.kept, *synced.unchanged), key=lambda each: (each.target, each.number)
+            )
+        ],
+        "received_bytes": noting.received_bytes,
+        "refreshed": [
+            {"what": each.what, "changes": list(each.changes), "put_back": each.put_back}
+            for each in synced.refreshed
+        ],
+        "outcomes": [
+            {
+                "path": each.path,
+                "result": each.result,
+                "source": each.source,
+                "attempts": attempts(each.attempts),
+            }
+            for each in synced.outcomes
+        ],
+        "only_copies": [
+            {"path": path, "reason": reason} for path, reason in synced.only_copies.items()
+        ],
+        "unlisted": list(synced.unlisted.names),
+        "removal": synced.unlisted.removal,
+        "clients": clients_document(synced.vouching),
+    }
