@@ -140,7 +140,7 @@ class Transfer:
         assert self._end is not None
         code, words = self._end
         if self._is_blocked:
-            words = " from the open internet into a private network"
+            words = " from the public internet into a private network"
             raise CurlError(NOT_FOLLOWED, words, self.url)
         if code:
             raise CurlError(code, words, self.url)

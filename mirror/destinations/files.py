@@ -36,19 +36,19 @@ _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 _NOT_PERMITTED: Final = "run as a user who may read and write there, or choose another destination"
 _HINTS: Final = {
-    errno.ENOSPC: "make room there, or choose another destination; then run again: it goes on",
-    errno.EDQUOT: "your quota there is used up: make room, then run again: it goes on",
+    errno.ENOSPC: "make room there, or choose another destination; then run again to continue",
+    errno.EDQUOT: "your quota there is used up: make room, then run again to continue",
     errno.EACCES: _NOT_PERMITTED,
     errno.EPERM: _NOT_PERMITTED,
     errno.EROFS: "the file system is mounted read-only: remount it, or choose another destination",
     errno.ENOTDIR: "a file is where a directory should be: choose another destination",
     errno.EEXIST: "a file is where a directory should be: choose another destination",
     errno.EISDIR: "a directory is where a file should be: remove it, then run again",
-    errno.EXDEV: "all of a destination has to be on one file system, also what is linked into it",
+    errno.EXDEV: "a destination, with all that is linked into it, has to be on one file system",
     errno.EMFILE: "raise the limit of open files (ulimit -n), or lower --jobs",
     errno.ENFILE: "the whole system has too many open files: close some, then run again",
     errno.EFBIG: "raise the limit of file sizes (ulimit -f), or choose another destination",
-    errno.ENOLCK: "there are no locks: mount the file system with them, or choose another place",
+    errno.ENOLCK: "its file system has no locks: mount it with them, or choose another place",
     errno.EIO: "the disk reports an error: look at the kernel's log",
 }
 
@@ -190,7 +190,7 @@ def locked(lock: Path, thing: str) -> Iterator[None]:
             if not take_lock(descriptor):
                 holder = os.pread(descriptor, 500, 0).decode(errors="replace").strip()
                 raise LockedError(
-                    f"{thing} is in use by another run ({holder or 'it does not say which'})",
+                    f"{thing} is in use by another run ({holder or 'an unknown process'})",
                     hint="wait until it has ended; a run that was killed holds no lock",
                 )
             with _modes_may_be_fixed(descriptor, FILE_MODE):

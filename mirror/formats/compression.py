@@ -234,7 +234,7 @@ class _Streams:
                 self._stream = None
                 self._streams_ended += 1
         except (lzma.LZMAError, zstd.ZstdError, zlib.error, OSError, EOFError) as error:
-            what = f"what follows {self._method} stream {self._streams_ended} is not another"
+            what = f"what follows {self._method} stream {self._streams_ended} is not another stream"
             if not self._streams_ended:
                 what = f"malformed {self._method} data"
             raise FormatError(f"{what}: {error}") from error

@@ -50,7 +50,7 @@ class OutputPaths:
 
         Raises:
             FormatError: an output's path is known only after a build (content-addressed, impure or
-                deferred outputs), or the input derivations go in a circle.
+                deferred outputs), or the input derivations form a cycle.
 
         """
         name = derivation.path.name.removesuffix(".drv")
@@ -79,7 +79,7 @@ class OutputPaths:
                 continue
             if found is None:
                 if path in entered:
-                    raise FormatError(f"the input derivations of {path} go in a circle")
+                    raise FormatError(f"the input derivations of {path} form a cycle")
                 found = self._lookup(path)
                 fixed = _fixed_output(found)
                 if fixed is not None:
@@ -97,7 +97,7 @@ class OutputPaths:
     def _replaced(self, derivation: Derivation, *, mask_outputs: bool) -> bytes:
         if any(output.path is None for output in derivation.outputs.values()):
             # Deferred outputs are input-addressed too, but by inputs that must be built first.
-            raise FormatError(f"{derivation.path} has outputs whose path only a build can tell")
+            raise FormatError(f"{derivation.path} has outputs whose paths only a build can tell")
         inputs: dict[str, set[str]] = {}
         for path, names in derivation.input_derivations.items():
             inputs.setdefault(self._meanings[path], set()).update(names)
@@ -115,7 +115,9 @@ def _fixed_output(derivation: Derivation) -> Output | None:
     if not derivation.is_fixed:
         return None
     if list(derivation.outputs) != ["out"]:
-        raise FormatError(f"{derivation.path} has a fixed output and is not one alone, `out`")
+        raise FormatError(
+            f"{derivation.path} has a fixed output, but not exactly one output, `out`"
+        )
     return derivation.outputs["out"]
 
 

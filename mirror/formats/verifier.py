@@ -120,7 +120,7 @@ class NarVerifier:
         nar_size = self._claim.info.nar_size
         self._file_size += len(chunk)
         if self._file_size > self._file_limit:
-            raise self._wrong(f"more than {self._file_limit} bytes came")
+            raise self._wrong(f"more than {self._file_limit} bytes were received")
         if not self._is_plain:
             self._file_hash.update(chunk)
         if self._file_watch is not None:

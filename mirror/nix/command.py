@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 INSTALL_HINT: Final = (
     "install Nix (https://nixos.org/download, or on Debian: apt-get install nix-bin) "
-    "and see that `nix --version` works"
+    "and check that `nix --version` works"
 )
 FILES_HINT: Final = "raise the limit of open files (ulimit -n)"
 _START_HINTS: Final = {
@@ -34,7 +34,7 @@ _START_HINTS: Final = {
     errno.ENFILE: FILES_HINT,
     errno.ENOENT: INSTALL_HINT,
     errno.EAGAIN: "raise the limit of processes (ulimit -u), or end some",
-    errno.ENOMEM: "the system has no memory left: end something, or add swap",
+    errno.ENOMEM: "the system has no memory left: end some programs, or add swap",
 }
 _SHOWN: Final = 100
 OLDEST: Final = (2, 8, 0)
@@ -97,7 +97,7 @@ class Nix:
         if completed.returncode != 0 or found is None:
             raise ToolError(
                 f"`nix --version` failed: {completed.last_words}",
-                hint="see that it works by itself: nix.conf or NIX_CONFIG may not be valid",
+                hint="check that it works by itself: nix.conf or NIX_CONFIG may not be valid",
             )
         major, minor, patch = (int(group or 0) for group in found.groups())
         nix = cls(program=program, version=(major, minor, patch), environment=environment)
@@ -152,7 +152,7 @@ class Nix:
         completed = await isolated.run(["nix", "--version"])
         if completed.returncode != 0:
             raise ToolError(
-                f"a process cannot be cut off from the network here: {completed.last_words}",
+                f"a process cannot be run without a network here: {completed.last_words}",
                 hint="run it as root, or let ordinary users make user namespaces "
                 "(sysctl kernel.unprivileged_userns_clone=1, user.max_user_namespaces=10000)",
             )
@@ -230,7 +230,7 @@ def _not_started(path: str, arguments: Sequence[str], error: OSError) -> Prefetc
             f"Nix cannot be given {shown!r} ({len(longest)} characters): {reason}",
             hint="one argument of a program has room for 131071 bytes on Linux",
         )
-    hint = _START_HINTS.get(error.errno or 0, "see that it can be run by this user")
+    hint = _START_HINTS.get(error.errno or 0, "check that this user can run it")
     return ToolError(f"{path} cannot be started: {reason}", hint=hint)
 
 

@@ -48,7 +48,7 @@ def read_closure(store: StoreLocation, roots: Collection[StorePath]) -> dict[Sto
                     f"the derivation {path}{why} cannot be read in the store {store.url}: "
                     f"{error.strerror}",
                     hint="it may have been garbage collected meanwhile: evaluate again; if it is "
-                    "missing still, `nix-store --verify --repair` gets it back",
+                    "still missing, `nix-store --verify --repair` restores it",
                 ) from error
             derivation = closure[path] = read(path, data)
             for input_path in derivation.input_derivations:

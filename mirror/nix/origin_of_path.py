@@ -38,7 +38,7 @@ async def derivation_of(nix: Nix, name: str, path: Path, store: StoreLocation) -
     if store_path is None:
         raise EvaluationError(
             f"{name}: {path} is not a store path or a link to one",
-            hint="for a flake say what is meant in it: FLAKE#NAME",
+            hint="for a flake, name the attribute: FLAKE#NAME",
         )
     if store_path.is_derivation:
         if not await _is_valid(nix, store_path, store) and not await _import(

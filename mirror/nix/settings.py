@@ -65,7 +65,7 @@ async def read_settings(nix: Nix) -> NixSettings:
     completed = await nix.run(["nix", *show, "--json"])
     try:
         if completed.returncode != 0:
-            raise ToolError(f"Nix does not tell its settings: {completed.error_text}")
+            raise ToolError(f"Nix does not report its settings: {completed.error_text}")
         settings: dict[str, Any] = json.loads(completed.stdout)
         return NixSettings(
             substituters=tuple(settings["substituters"]["value"]),
@@ -86,7 +86,7 @@ async def read_settings(nix: Nix) -> NixSettings:
         )
     except (ValueError, KeyError, TypeError) as error:
         raise ToolError(
-            f"`nix {' '.join(show)} --json` of Nix {nix.version_text} tells something unknown:"
+            f"`nix {' '.join(show)} --json` of Nix {nix.version_text} prints something unexpected:"
             f" {type(error).__name__} {error}"
         ) from error
 

@@ -60,7 +60,7 @@ class StoreLocation:
         if moved := {"real", "state", "store"} & parameters.keys():
             raise RequestError(
                 f"a Nix store with {min(moved)}= cannot be used here: {url}",
-                hint="one with its store in /nix/store below a root: local?root=/some/directory",
+                hint="use one with the store /nix/store below a root: local?root=/some/directory",
             )
         root = Path("/")
         if "root" in parameters:

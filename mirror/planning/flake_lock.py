@@ -78,7 +78,7 @@ def _inputs(nodes: Mapping[str, Any], root: str) -> Iterator[tuple[str, Mapping[
             found += 1
             inner = (*path, name)
             if found > _MOST_INPUTS or len(inner) > len(nodes):
-                raise ValueError("not a lock file: its inputs are without an end")
+                raise ValueError("not a lock file: its inputs never end")
             if "locked" in nodes[target]:
                 locked = nodes[target]["locked"]
                 if not isinstance(locked, dict):

@@ -103,7 +103,7 @@ def in_order(
                     stack.append((predecessor, iter(sorted(before(predecessor)))))
                     break
                 if not finished and predecessor != path:
-                    raise FormatError(f"{path} and {predecessor} each need the other")
+                    raise FormatError(f"{path} and {predecessor} need each other")
             else:
                 stack.pop()
                 done[path] = True

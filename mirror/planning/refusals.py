@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _NAMED: Final = 3
 
-WRONG: Final = "it gives something wrong: tell its owner, or leave it out with --substituter"
+WRONG: Final = "it serves wrong data: tell its owner, or leave it out with --substituter"
 """What to do about a cache whose answer is not what it should be."""
 
 

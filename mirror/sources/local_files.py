@@ -76,7 +76,7 @@ def path_of(url: str) -> Path:
         MissingError: it names none of this machine's.
 
     """
-    nowhere = MissingError(f"{url}: a file:// URL names a file of this machine")
+    nowhere = MissingError(f"{url}: a file:// URL must name a file of this machine")
     try:
         parts = urlsplit(url)
     except ValueError as error:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mirror.planning.plan import Plan
     from mirror.sync.report import Observer, Outcome
 
-_HINT: Final = "make room there, or choose another destination; then run again: it goes on"
+_HINT: Final = "make room there, or choose another destination; then run again to continue"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -167,7 +167,7 @@ async def open_workshop(
     Raises:
         RequestError: a key or a URL cannot be read.
         TransientError: there are caches, and none of them can be asked.
-        ToolError: Nix does not tell its settings, or its store cannot be opened.
+        ToolError: Nix does not report its settings, or its store cannot be opened.
 
     """
     from mirror.sources.http.client import HttpClient  # noqa: PLC0415 - start-up time
@@ -288,7 +288,9 @@ async def _connect(
             raise answer
     if urls and not caches:
         otherwise = "run it again when there is a network; what is kept stays as it is"
-        raise TransientError("none of the caches can be asked", hint="; ".join(hints) or otherwise)
+        raise TransientError(
+            "none of the caches can be reached", hint="; ".join(hints) or otherwise
+        )
     return Caches(caches, is_whole=len(caches) == len(set(urls)))
 
 

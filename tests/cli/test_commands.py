@@ -375,7 +375,7 @@ def test_without_any_cache_nothing_is_planned_and_nothing_kept_is_replaced(shell
     away = shell.arguments("sync", "hosts.txt", "--to", "cache", cache="http://127.0.0.1:9")
     failed = shell.run(away, expect=1)
     assert "127.0.0.1:9" in failed.stderr
-    assert "none of the caches can be asked" in failed.stderr
+    assert "none of the caches can be reached" in failed.stderr
     after = shell.json(roots)
     assert after["generations"] == before["generations"]
     assert [each["complete"] for each in before["runs"]] == [True]
@@ -384,4 +384,4 @@ def test_without_any_cache_nothing_is_planned_and_nothing_kept_is_replaced(shell
     assert not run_record["complete"]
     told = shell.run(roots[:-1]).stdout
     assert "laptop: the last run" in told
-    assert "none of the caches can be asked" in told
+    assert "none of the caches can be reached" in told

@@ -143,5 +143,5 @@ def test_where_user_namespaces_are_forbidden_it_is_said_what_to_do(
     chroot = ["unshare", "--mount", "sh", "-c", IN_A_CHROOT, str(user.directory / "root")]
     inside = [*at_home(user), *become, *command(user, name)]
     refused = user.run([*chroot, *inside], expect=3)
-    assert "cannot be cut off from the network here" in refused.stderr
+    assert "cannot be run without a network here" in refused.stderr
     assert "run it as root, or let ordinary users make user namespaces" in refused.stderr

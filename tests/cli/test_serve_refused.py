@@ -22,7 +22,11 @@ ASK_FOR_SOCKETS = "import os, mirror.serve.http.systemd as s; s.inherited_socket
 
 @pytest.mark.parametrize(
     ("handed", "said"),
-    [("3</dev/null", "no socket"), ("3<&-", "no socket"), ("3<&0", "takes no connections")],
+    [
+        ("3</dev/null", "not a socket"),
+        ("3<&-", "not a socket"),
+        ("3<&0", "does not accept connections"),
+    ],
 )
 def test_what_systemd_cannot_have_meant_is_said(handed: str, said: str) -> None:
     ours, theirs = socket.socketpair()
@@ -43,10 +47,10 @@ def test_what_systemd_cannot_have_meant_is_said(handed: str, said: str) -> None:
 @pytest.mark.parametrize(
     ("served", "address", "error", "said"),
     [
-        ("cache", f"{'a' * 70}:80", ToolError, "cannot listen at a"),
-        ("cache", "..:80", ToolError, r"cannot listen at \.\."),
-        ("cache", f":{'9' * 5000}", RequestError, "not an address to listen at"),
-        ("cache", "192.0.2.1:0", ToolError, "cannot listen at 192.0.2.1:0"),
+        ("cache", f"{'a' * 70}:80", ToolError, "cannot listen on a"),
+        ("cache", "..:80", ToolError, r"cannot listen on \.\."),
+        ("cache", f":{'9' * 5000}", RequestError, "not an address to listen on"),
+        ("cache", "192.0.2.1:0", ToolError, "cannot listen on 192.0.2.1:0"),
         ("", ":0", RequestError, "not a destination: an empty name"),
         ("file", ":0", DestinationError, "there is no binary cache in .*/file"),
         (".", ":0", DestinationError, "there is no binary cache in"),

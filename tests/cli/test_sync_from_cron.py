@@ -40,7 +40,7 @@ def test_quiet_says_nothing_until_there_is_something_to_say(shell: Shell) -> Non
     assert "no-such" in failed.stderr
     assert "not used: file:///no/cache" in failed.stderr
     away = shell.run(sync(shell, "--quiet", cache="file:///no/cache"), expect=1)
-    assert "none of the caches can be asked" in away.stderr
+    assert "none of the caches can be reached" in away.stderr
     assert "not used" in away.stderr
 
 

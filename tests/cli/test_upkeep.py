@@ -176,7 +176,7 @@ def test_signing_in_a_store_is_nixs_own_work(shell: Shell) -> None:
         (["prune", "no-such-list", "--to", "cache"], 2, "no-such-list"),
         (["sign", "--to", "cache"], 2, "--signing-key"),
         (["serve", "no-such-cache"], 3, "there is no binary cache in"),
-        (["serve", "cache", "--listen", ""], 2, "not an address to listen at: ''"),
+        (["serve", "cache", "--listen", ""], 2, "not an address to listen on: ''"),
         (["sign", "--to", "cache", "--signing-key", "none"], 2, "the signing key none"),
         (["key", "show", "none"], 2, "none"),
     ],

@@ -178,7 +178,7 @@ def test_what_cannot_be_found_is_an_error_of_the_request(synced: Shell) -> None:
     assert "hosts.txt has no target called desktop" in other.stderr
     assert "it has: laptop" in other.stderr
     unlisted = synced.run(why(synced, "laptop", TOOL), expect=2)
-    assert "'laptop' is no installable" in unlisted.stderr
+    assert "'laptop' is not an installable" in unlisted.stderr
     assert "--list LIST" in unlisted.stderr
     two = why(synced, "/one.nix\nb = /two.nix", "nothing")
     assert "not one target" in synced.run(two, expect=2).stderr

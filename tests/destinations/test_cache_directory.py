@@ -64,7 +64,7 @@ def test_a_file_system_without_locks_is_explained(
     with pytest.raises(DestinationError) as raised, files.locked(tmp_path / "lock", "it"):
         pass
     assert str(raised.value) == f"{tmp_path}/lock: {os.strerror(errno.ENOLCK)}"
-    assert "there are no locks" in str(raised.value.hint)
+    assert "has no locks" in str(raised.value.hint)
 
 
 def test_a_part_on_another_file_system_is_explained(tmp_path: Path) -> None:

@@ -152,7 +152,7 @@ def test_input_derivations_in_a_circle_are_an_error() -> None:
         SOME: derivation(SOME, input_derivations={other: ("out",)}),
         other: derivation(other, input_derivations={SOME: ("out",)}),
     }
-    with pytest.raises(FormatError, match="circle"):
+    with pytest.raises(FormatError, match="cycle"):
         OutputPaths(graph.__getitem__).of(graph[SOME])
 
 

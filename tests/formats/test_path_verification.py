@@ -95,10 +95,10 @@ def test_how_the_bytes_are_cut_makes_no_difference(sizes: list[int], compression
     ("changes", "problem"),
     [
         ({"nar_hash": Hash.of(b"")}, "the NAR's hash: expected sha256-47DEQ.*, got sha256-"),
-        ({"nar_size": 10}, "bytes came"),
+        ({"nar_size": 10}, "bytes were received"),
         ({"nar_size": 10_000}, "bytes of NAR: expected 10000, got 1"),
         ({"file_hash": Hash.of(b"")}, "the file's hash: expected"),
-        ({"file_size": 10}, "more than 10 bytes came"),
+        ({"file_size": 10}, "more than 10 bytes were received"),
         ({"file_size": 10_000}, "bytes: expected 10000, got 1"),
         ({"compression": "xz"}, "malformed xz"),
         ({"compression": "lz4"}, "unknown compression"),
@@ -143,7 +143,7 @@ def test_reading_stops_as_soon_as_more_comes_than_was_announced() -> None:
     # Bytes that decompress to nothing are counted, too.
     empty_frames = zstd(b"") * 1000
     verifier = NarVerifier(claim(data, compression="zstd"))
-    with pytest.raises(IntegrityError, match="bytes came"):
+    with pytest.raises(IntegrityError, match="bytes were received"):
         deque(itertools.chain.from_iterable(map(verifier.feed, [empty_frames] * 1000)), 0)
 
 

@@ -107,7 +107,7 @@ def test_narinfos_can_be_read_once_written_here(any_nix: Nix, tmp_path: Path) ->
     def read(data: bytes) -> bytes:
         narinfo = parse_narinfo(data)
         if narinfo.info.path != path:
-            raise FormatError("it is about another path")
+            raise FormatError("it is for another path")
         return print_narinfo(narinfo)
 
     accepted, refused = mutated("narinfo", read)

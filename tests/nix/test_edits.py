@@ -213,7 +213,7 @@ async def test_what_is_no_configuration_has_no_edits(
     edit = await one_edit(any_nix, store, hosts, ".#tool edits=hosts")
     assert not edit.is_applicable
     assert edit.problem == (
-        "packages.x86_64-linux.tool is in no configuration that has extendModules"
+        "packages.x86_64-linux.tool is not part of a configuration with extendModules"
     )
 
 
@@ -267,7 +267,7 @@ async def test_an_edit_of_a_function_is_merged_over_its_arguments(
     assert "a function" in (module.problem or "")
     plain = await one_edit(any_nix, store, hosts, "./plain.nix#it edits=./end.nix")
     assert not plain.is_applicable
-    assert "no function" in (plain.problem or "")
+    assert "not a function" in (plain.problem or "")
 
 
 async def test_one_target_can_be_evaluated_without_others(

@@ -168,7 +168,7 @@ async def test_what_a_flake_lacks_or_what_cannot_be_built_is_said(
     assert "'nope'" in missing.message
     assert 'nixosConfigurations."b.example"' in (missing.hint or "")
     number = await failure(any_nix, store, hosts, ".#number")
-    assert number.message == "it (.#number) is no derivation (number): it is a number"
+    assert number.message == "it (.#number) is not a derivation (number): it is a number"
     function = await failure(any_nix, store, hosts, ".#fun")
     assert function.message.endswith("it is a function")
     elsewhere = await failure(any_nix, store, hosts, "./no-such-flake#a")
@@ -221,7 +221,7 @@ async def test_an_attribute_of_a_file_is_evaluated_as_nix_instantiate_does(
     missing = await failure(any_nix, store, directory, "./plain.nix#nope")
     assert "nope" in missing.message
     some = await failure(any_nix, store, directory, "./plain.nix#a")
-    assert some.message.endswith("it is an attribute set that is no derivation")
+    assert some.message.endswith("it is an attribute set that is not a derivation")
     absent = await failure(any_nix, store, directory, "./absent.nix#a")
     assert absent.message.endswith(f"there is no {directory}/absent.nix")
 

@@ -225,7 +225,7 @@ async def test_a_directory_that_was_away_is_served_and_locked_again(
         assert swept.held_back.is_running
         assert await statuses(served, PATHS) == {200}
         assert len(served.log) == 2
-        assert "is away" in served.log[0]
+        assert "is gone" in served.log[0]
         assert served.log[1] == "served again"
 
 

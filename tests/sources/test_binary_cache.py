@@ -257,7 +257,7 @@ async def test_a_narinfo_of_another_path_is_refused(
         cache / f"{made.source.hash_part}.narinfo", cache / f"{made.path.hash_part}.narinfo"
     )
     connected = await BinaryCache.connect(cache.as_uri(), client, keys=made.keys)
-    with pytest.raises(IntegrityError, match="it is about"):
+    with pytest.raises(IntegrityError, match="it is for"):
         await connected.lookup(made.path)
 
 
@@ -350,7 +350,7 @@ async def test_a_fixed_output_with_references_is_not_offered(
     honest = await BinaryCache.connect((made.directory / "none").as_uri(), client)
     caches = Caches([lying])
     assert await caches.offer(made.source, is_fixed_output=True) is None
-    assert "refers to nothing" in caches.failures[lying.name]
+    assert "has no references" in caches.failures[lying.name]
     offer = await Caches([lying, honest]).offer(made.source, is_fixed_output=True)
     assert offer is not None
     assert offer.source == honest.name
@@ -396,7 +396,7 @@ async def test_a_nar_whose_name_no_file_can_have_is_missing(
 ) -> None:
     change(cache, made.path, url="nar/a\0b.nar.xz")
     connected = await BinaryCache.connect(cache.as_uri(), client, keys=made.keys)
-    with pytest.raises(NotAvailableError, match="names a file"):
+    with pytest.raises(NotAvailableError, match="must name a file"):
         await fetch(connected, Wanted(path=made.path))
 
 

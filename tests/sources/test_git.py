@@ -200,7 +200,7 @@ async def test_a_revision_that_is_not_there(
     ],
 )
 async def test_only_the_usual_transports_are_used(empty: Path, url: str) -> None:
-    with pytest.raises(NotAvailableError, match="not a URL that git is asked for"):
+    with pytest.raises(NotAvailableError, match="not a URL for git"):
         await checkout(GitCheckout(url=url, revision="0" * 40), empty)
 
 

@@ -91,7 +91,7 @@ async def test_a_public_server_does_not_lead_inside_by_a_redirect(
         server.on("/r.git/info/refs", Reply(status=302, headers={"Location": to}))
         fetching = fetch(f"{server.url}/r.git", tmp_path / f"work-{number}")
         if base == places.inside:
-            with pytest.raises(NotAvailableError, match="not followed from the open internet"):
+            with pytest.raises(NotAvailableError, match="not followed from the public internet"):
                 await fetching
         else:
             assert isinstance(await fetching, Directory)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 CONTENT = b"upstream's source\n" * 50
 HASH = Hash.of(CONTENT)
-NEVERTHELESS = "taken nevertheless, as its hash is right"
+NEVERTHELESS = "accepted nevertheless, since its hash is right"
 
 
 @pytest.fixture

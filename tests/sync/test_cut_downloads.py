@@ -228,7 +228,7 @@ CASES = [
         CacheCase(
             name=name,
             serve=stays({"etag": '"1"'}),
-            said="a part that was not asked for",
+            said="a part that was not requested",
             arrives=True,
         )
         for name in ("another-part", "no-part-at-all")

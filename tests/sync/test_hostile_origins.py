@@ -183,7 +183,7 @@ TARS: dict[str, tuple[bytes, str]] = {
         tar(member("out", LINK, "/etc"), member("x", HARD, "out/passwd")),
         "out/passwd is below something",
     ),
-    "hard-link-to-itself": (tar(member("x", HARD, "x")), "a link to x, which is no file"),
+    "hard-link-to-itself": (tar(member("x", HARD, "x")), "a link to x, which is not a file"),
     "device": (tar(member("null", tarfile.CHRTYPE)), "null is neither a file"),
     "disk": (tar(member("sda", tarfile.BLKTYPE)), "sda is neither a file"),
     "pipe": (tar(member("pipe", tarfile.FIFOTYPE)), "pipe is neither a file"),

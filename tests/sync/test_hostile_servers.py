@@ -267,7 +267,7 @@ CACHES = [
     CacheCase(
         name="narinfo-of-another",
         serve=says(lambda place: place.narinfo(path=StorePath.from_base_name("0" * 32 + "-other"))),
-        said="it is about /nix/store/0+-other, not /nix/store/",
+        said="it is for /nix/store/0+-other, not /nix/store/",
     ),
     CacheCase(
         name="url-above",
@@ -399,7 +399,7 @@ CACHES = [
         serve=reply(status=503, headers={"Retry-After": "Fri, 01 Jan 2100 00:00:00 GMT"}),
         said="HTTP 503 .* it asks to wait",
     ),
-    CacheCase(name="part-unasked", serve=reply(status=206), said="a part that was not asked for"),
+    CacheCase(name="part-unasked", serve=reply(status=206), said="a part that was not requested"),
     CacheCase(name="unchanged-unasked", serve=serve(Reply(status=304)), said="HTTP 304"),
     CacheCase(
         name="many-headers",
@@ -438,7 +438,7 @@ CACHES = [
         ),
         said="cut short after 3 bytes",
     ),
-    CacheCase(name="http-2", serve=serve(Reply(raw=GOAWAY)), said="Invalid status line|no HTTP"),
+    CacheCase(name="http-2", serve=serve(Reply(raw=GOAWAY)), said="Invalid status line|not HTTP"),
     CacheCase(
         name="upgrade-to-http-2",
         serve=raw("101 Switching Protocols\nConnection: Upgrade\nUpgrade: h2c", GOAWAY),
@@ -494,7 +494,7 @@ UNANSWERED = {
         Reply(status=429, headers={"Retry-After": DAY}),
         "it asks to wait 86400 s, longer than the 120 s that a run waits",
     ),
-    "no-http": (Reply(raw=GOAWAY), "that is no HTTP: "),
+    "no-http": (Reply(raw=GOAWAY), "that is not HTTP: "),
     "hangs-up": (Reply(raw=b""), "the connection was closed without an answer"),
 }
 

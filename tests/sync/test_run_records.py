@@ -89,7 +89,7 @@ async def test_that_no_cache_can_be_asked_is_recorded_for_every_target(
     found = await records(cache)
     assert [found[name].is_complete for name in ("ledger", "laptop")] == [False, False]
     assert [found[name].number for name in ("ledger", "laptop")] == [1, None]
-    assert "none of the caches can be asked" in found["laptop"].problems[0]
+    assert "none of the caches can be reached" in found["laptop"].problems[0]
 
 
 async def test_what_is_complete_stays_when_the_network_goes_until_a_run_completes_the_next(

@@ -55,7 +55,7 @@ async def test_what_may_be_somebody_elses_is_left(
         note.write(b"old", after=after)
     file.write_bytes(b"the user's own")
     (said,) = await said_of(file, bench, nix_stable)
-    assert said.endswith("was interrupted: it is another now than before, and left so")
+    assert said.endswith("was interrupted: it has changed since, and is left as it is")
     assert file.read_bytes() == b"the user's own"
     assert await said_of(file, bench, nix_stable) == []
 

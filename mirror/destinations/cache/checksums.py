@@ -62,9 +62,9 @@ class Recorded:
         """What is to be said against a file's content; None if there is nothing."""
         known = self.knows(name, data)
         if known is False:
-            return "it is not what was recorded when it was written"
+            return "checksum mismatch: it has changed since it was written"
         if known is None and self.problem is not None:
-            return f"what it was when it was written cannot be told: {CHECKSUMS} is damaged"
+            return f"its checksum is not known: {CHECKSUMS} is damaged"
         return None
 
 
@@ -83,7 +83,7 @@ def read_checksums(directory: Path) -> Recorded:
     body = data if header is None else data[header.end() :]
     problem = None
     if header is None or header[1].decode() != digest(body):
-        problem = "it is not what was written: its own checksum is another"
+        problem = "its own checksum does not match"
     lines: dict[str, set[str]] = {}
     for line in body.decode(errors="replace").splitlines():
         found = _LINE.fullmatch(line)

@@ -125,7 +125,7 @@ class Inspection:
         if entry is None:
             return _flawed(file, narinfo.problem or "", is_fatal=True)
         if entry.info.path != path:
-            return _flawed(file, f"it is about {entry.info.path}", is_fatal=False)
+            return _flawed(file, f"it is for {entry.info.path}", is_fatal=False)
         if narinfo.is_altered and (flawed := self._distrusted(file, entry.info)) is not None:
             return flawed
         return self._look_at_nar(entry, file, reads=reads, is_altered=narinfo.is_altered)
@@ -179,7 +179,9 @@ class Inspection:
             if is_signed:
                 # Nix believes the signature, and then finds another content, or crashes.
                 return _flawed(file, error.message, is_fatal=True)
-        return _flawed(file, "it is not what was recorded when it was written", is_fatal=False)
+        return _flawed(
+            file, "checksum mismatch: it has changed since it was written", is_fatal=False
+        )
 
     def _look_at_nar(
         self, entry: NarInfo, narinfo: str, *, reads: bool, is_altered: bool
@@ -192,7 +194,7 @@ class Inspection:
         except PermissionError:
             raise
         except (OSError, ValueError) as error:
-            why = error.strerror if isinstance(error, OSError) else "no file can be called so"
+            why = error.strerror if isinstance(error, OSError) else "that cannot be a file name"
             return _flawed(entry.url, f"it cannot be read: {why}", is_fatal=True, info=entry.info)
         name = entry.url.removeprefix(f"{NARS}/")
         if not is_altered and entry.file_size in {None, status.st_size}:

@@ -91,5 +91,5 @@ def nar_file(narinfo: NarInfo) -> str:
 
     """
     if nar_name(narinfo.url) is None:
-        raise FormatError(f"its NAR is said to be at {narinfo.url!r}, which is not in {NARS}/")
+        raise FormatError(f"its URL is {narinfo.url!r}, which is not in {NARS}/")
     return narinfo.url

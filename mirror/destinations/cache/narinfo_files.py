@@ -107,7 +107,7 @@ def referrers_first(entries: Mapping[str, NarinfoFile]) -> list[NarinfoFile]:
     except graphlib.CycleError as error:
         names = " and ".join(str(entries[part].file) for part in error.args[1][:2])
         raise DestinationError(
-            f"{names} refer to each other", hint="remove them: no path of Nix can be so"
+            f"{names} refer to each other", hint="remove them: store paths cannot form a cycle"
         ) from error
 
 

@@ -53,7 +53,7 @@ def refuse_other_directories(path: Path) -> None:
             except FormatError as error:
                 raise DestinationError(
                     f"{about}: {error.message}",
-                    hint="if this is a cache of yours: `prefetch verify --repair` writes it again",
+                    hint="if this is your cache, `prefetch verify --repair` writes it again",
                 ) from error
         elif not (path / CHECKSUMS).is_file() and any(
             not entry.name.startswith(".") for entry in path.iterdir()
@@ -75,6 +75,6 @@ def refuse_links(path: Path) -> None:
         for directory in (path / HIDDEN, path / STAGING):
             if directory.is_symlink():
                 raise DestinationError(
-                    f"{directory} is a link, and what is in it is removed by every run",
+                    f"{directory} is a link, and every run removes what is in it",
                     hint="remove the link: a directory is made in its place",
                 )

@@ -80,7 +80,7 @@ def read_public_keys(directory: Path) -> list[PublicKey]:
     except FormatError as error:
         raise DestinationError(
             f"{file}: {error.message}",
-            hint="put it right: each line is a key, as `prefetch key show` prints it",
+            hint="correct it: each line is a key, as `prefetch key show` prints it",
         ) from error
 
 

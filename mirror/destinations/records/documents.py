@@ -84,7 +84,7 @@ class Kind(Generic[_Value]):
     def _parse(self, data: bytes, *, as_written: bool) -> _Value:
         told = _DIGEST.search(data)
         if told is not None and data != _with_digest(data[: told.start()] + _END):
-            raise FormatError(f"the {self.noun} is not what was written: its digest is another's")
+            raise FormatError(f"the {self.noun} is damaged: checksum mismatch")
         try:
             document = json.loads(data)
             if document["version"] != _VERSION:
@@ -228,7 +228,7 @@ def moment(value: object) -> datetime:
     if found.tzinfo is None:
         raise ValueError(f"a time without its time zone: {value!r}")
     if found.year not in _YEARS:
-        raise ValueError(f"not a time that can be meant: {value!r}")
+        raise ValueError(f"not a plausible time: {value!r}")
     return found
 
 
@@ -278,7 +278,7 @@ def count(value: object) -> int:
 
     """
     if not isinstance(value, int) or not 0 <= value <= _LARGEST_COUNT:
-        raise ValueError(f"not a number of anything: {str(value)[:_LONGEST_SHOWN]}")
+        raise ValueError(f"not a plausible number: {str(value)[:_LONGEST_SHOWN]}")
     return value
 
 

@@ -111,7 +111,7 @@ def _of_ranges(text: str, paths: Sequence[StorePath]) -> frozenset[StorePath]:
         low, _, high = word.partition("-")
         first, last = int(low), int(high or low)
         if not 0 <= first <= last < len(paths):
-            raise ValueError(f"no places among {len(paths)} paths: {word}")
+            raise ValueError(f"not positions among {len(paths)} paths: {word}")
         found.update(paths[first : last + 1])
     return frozenset(found)
 

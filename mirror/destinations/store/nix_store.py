@@ -161,7 +161,7 @@ class NixStore(RecordFiles):
         }
 
     def _gone(self, path: StorePath) -> Flaw:
-        problem = "it is missing, and the store's database has it"
+        problem = "it is missing, although the store's database has it"
         return Flaw(file=str(self._store.real(path)), problem=problem, is_fatal=True)
 
     def _not_on_disk(self, paths: Collection[StorePath]) -> set[StorePath]:
@@ -207,7 +207,7 @@ class NixStore(RecordFiles):
         if missing:
             raise DestinationError(
                 f"{len(missing)} paths of {generation.target} are not in the store "
-                f"{self.name}, {min(missing)} for one"
+                f"{self.name}, for example {min(missing)}"
             )
         info, data = await asyncio.to_thread(manifest_object, generation)
         await self.protect([info.path])

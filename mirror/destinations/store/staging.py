@@ -90,5 +90,5 @@ def refusals(path: StorePath) -> Iterator[None]:
             )
         elif _FULL.search(error.message):
             kind = FullError
-            hint = "make room on the store's file system; then run again: it goes on"
+            hint = "make room on the store's file system; then run again to continue"
         raise kind(f"Nix refused {path}: {error.message}", hint=hint) from error

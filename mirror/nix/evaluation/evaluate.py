@@ -59,7 +59,7 @@ _TYPES: Final = {
     "list": "a list",
     "null": "null",
     "path": "a path",
-    "set": "an attribute set that is no derivation",
+    "set": "an attribute set that is not a derivation",
     "string": "a string",
 }
 
@@ -131,7 +131,7 @@ async def evaluate(
 
     Raises:
         EvaluationError: Nix cannot evaluate it (its message ends with Nix's own words), or it
-            is no derivation.
+            is not a derivation.
         ToolError: Nix itself cannot be used.
 
     """
@@ -283,13 +283,13 @@ class _Evaluation:
             what = f" ({chosen})" if chosen else ""
             kind = _TYPES.get(value["type"], value["type"])
             raise EvaluationError(
-                f"{self._label} is no derivation{what}: it is {kind}",
+                f"{self._label} is not a derivation{what}: it is {kind}",
                 hint="name an attribute that can be built",
             )
         try:
             return StorePath.parse(value["drvPath"])
         except FormatError as error:
-            raise EvaluationError(f"{self._label} is no derivation: {error.message}") from error
+            raise EvaluationError(f"{self._label} is not a derivation: {error.message}") from error
 
     async def _with_edits(
         self, evaluated: Evaluated, code_of: Callable[[Edit], Awaitable[_Code]]
@@ -313,7 +313,7 @@ class _Evaluation:
             value = json.loads(completed.stdout)
             if "inapplicable" not in value:
                 return EvaluatedEdit(edit=edit, root=self._root(value, chosen))
-            reason: str | None = f"{chosen} is in no configuration that has extendModules"
+            reason: str | None = f"{chosen} is not part of a configuration with extendModules"
         else:
             reason = edits.inapplicable(completed.last_words, to_function=is_call)
         if reason is not None:

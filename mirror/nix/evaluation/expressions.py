@@ -68,7 +68,7 @@ PACKAGES_OF_FILE: Final = (
 )
 """The function that finds the package set of what a file has; one with defaults is called."""
 
-NO_FUNCTION: Final = "the file is no function, so that it has no arguments to change"
+NO_FUNCTION: Final = "the file is not a function, so it has no arguments to change"
 """What evaluation throws where arguments are given to a file that takes none."""
 
 # What was chosen lies in a configuration, which is the first on the way to it that can be extended.

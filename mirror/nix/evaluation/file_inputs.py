@@ -32,7 +32,7 @@ async def file_inputs(
     All of the search path counts, used or not: Nix takes the first entry that fits.
 
     Raises:
-        EvaluationError: Nix does not tell its search path.
+        EvaluationError: Nix does not report its search path.
         ToolError: Nix cannot be used.
 
     """
@@ -52,7 +52,7 @@ async def search_path(nix: Nix) -> list[tuple[str, str]]:
     command = ["nix", "eval", "--impure", "--json", "--expr", "builtins.nixPath"]
     completed = await nix.run(command)
     if completed.returncode != 0:
-        raise EvaluationError(f"Nix does not tell its search path: {completed.error_text}")
+        raise EvaluationError(f"Nix does not report its search path: {completed.error_text}")
     return [(entry["prefix"], entry["path"]) for entry in json.loads(completed.stdout)]
 
 

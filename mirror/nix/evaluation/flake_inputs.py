@@ -109,7 +109,7 @@ async def _ask(nix: Nix, subcommand: str, flake: str, store: StoreLocation) -> d
     completed = await nix.run([*command, "--store", store.url, flake])
     if completed.returncode != 0:
         raise EvaluationError(
-            f"the inputs of the flake {flake} cannot be had:\n{completed.error_text}"
+            f"the inputs of the flake {flake} cannot be fetched:\n{completed.error_text}"
         )
     answer: dict[str, Any] = json.loads(completed.stdout)
     return answer

@@ -96,7 +96,7 @@ class _Needs:
         derivations: frozenset[StorePath] = frozenset()
         if inputs.unlocked:
             notices.append(
-                f"its lock file lacks {', '.join(inputs.unlocked)}, so evaluating it asks the "
+                f"its lock file lacks {', '.join(inputs.unlocked)}, so evaluating it needs the "
                 f"network: `nix flake lock` locks {'it' if len(inputs.unlocked) == 1 else 'them'}"
             )
         chosen = self.evaluated.chosen

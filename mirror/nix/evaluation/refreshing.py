@@ -78,7 +78,7 @@ async def channel_places(nix: Nix) -> dict[str, Path]:
     """Where those entries of Nix's search path lead that go by a profile of channels.
 
     Raises:
-        EvaluationError: Nix does not tell its search path.
+        EvaluationError: Nix does not report its search path.
         ToolError: Nix cannot be used.
 
     """

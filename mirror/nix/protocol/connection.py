@@ -241,13 +241,13 @@ class Connection:
             try:
                 yield
             except ConnectionError as error:
-                refused = "perhaps its setting `allowed-users` leaves you out"
+                refused = "its setting `allowed-users` may exclude you"
                 raise ToolError(
                     "the Nix daemon closed the connection",
                     hint="its log says why" if self.version > (0, 0) else refused,
                 ) from error
             except FormatError as error:
-                raise ToolError(f"the Nix daemon cannot be understood: {error}") from error
+                raise ToolError(f"invalid answer from the Nix daemon: {error}") from error
             self._out_of_step = False
 
 

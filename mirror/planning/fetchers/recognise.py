@@ -62,7 +62,7 @@ def fixed_output(
     """
     output = next((o for o in derivation.outputs.values() if o.is_fixed), None)
     if output is None or output.path is None:
-        raise FormatError(f"{derivation.path} is no fixed-output derivation")
+        raise FormatError(f"{derivation.path} is not a fixed-output derivation")
     prefix, colon, algorithm = output.hash_algorithm.rpartition(":")
     mode = _MODES.get(prefix + colon)
     if mode is None:

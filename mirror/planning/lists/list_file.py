@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
 OPTIONS: Final = tuple(VALUE_WORDS)
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+-]{0,99}")
-_NAME_WORDS: Final = "a name of letters, digits and . _ - + @ (100 at most, the first no sign)"
+_NAME_WORDS: Final = "a name of letters, digits and . _ - + @ (100 at most, the first not a sign)"
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _STORE_FILE: Final = re.compile(r"/nix/store/[0-9a-z]{32}-([^/]+)")
 _INSTALLABLE_WORDS: Final = (
@@ -106,7 +106,7 @@ def parse_list(
             raise place.error(
                 f"the name {target.name!r} is that of line {lines_of_names[target.name]} already",
                 name_word.column,
-                "a name of its own for each target: NAME = INSTALLABLE",
+                "a unique name for each target: NAME = INSTALLABLE",
             )
         lines_of_names[target.name] = number
         targets.append(target)
@@ -179,7 +179,7 @@ class _LineReader:
             place = word.equals_sign
             if place <= 0:
                 raise self.place.error(
-                    f"{word.text!r} is no option",
+                    f"{word.text!r} is not an option",
                     word.column,
                     f"OPTION=VALUE without white space, with one of {known}",
                 )
@@ -285,7 +285,7 @@ class _LineReader:
         if not has_scheme and (text.endswith(".drv") or text.startswith(("/", "./", "../", "~"))):
             return PathInstallable(self._path(word, text))
         raise self.place.error(
-            f"{text!r} is no installable (a flake needs the name of what is meant in it)",
+            f"{text!r} is not an installable (a flake needs an attribute)",
             word.column,
             f"{text}#NAME for a flake, else one of {_INSTALLABLE_WORDS}",
         )

@@ -67,7 +67,7 @@ def read_budget(value: Word, place: Place) -> int:
     found = _AMOUNT.fullmatch(value.text)
     amount = int(Decimal(found[1]) * _UNITS[found[2] or ""]) if found else 0
     if amount <= 0:
-        raise place.error(f"{value.text!r} is no budget", value.column, VALUE_WORDS["budget"])
+        raise place.error(f"{value.text!r} is not a budget", value.column, VALUE_WORDS["budget"])
     return amount
 
 
@@ -96,7 +96,7 @@ def read_edits(
             edit = _shipped_edit(word, place, shipped)
         if edit.name in edits:
             raise place.error(
-                f"two edits are called {edit.name!r}", word.column, "a name of its own for each"
+                f"two edits are called {edit.name!r}", word.column, "a unique name for each"
             )
         edits[edit.name] = edit
     return tuple(edits.values())
@@ -106,7 +106,7 @@ def _own_edit(word: Word, place: Place, own_file: Callable[[Word, str], Path]) -
     stem = Path(word.text).name.removesuffix(".nix")
     if not word.text.endswith(".nix") or not stem:
         raise place.error(
-            f"{word.text!r} is no file of Nix", word.column, "a file whose name ends in .nix"
+            f"{word.text!r} is not a Nix file", word.column, "a file whose name ends in .nix"
         )
     return Edit(stem, own_file(word, word.text))
 

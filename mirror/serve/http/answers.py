@@ -70,7 +70,7 @@ def text_answer(data: bytes, content_type: str) -> Answer:
     return Answer(body=InMemory(data), content_type=content_type, tag=sha256(data).hexdigest()[:32])
 
 
-MISSING: Final = Refusal(HTTPStatus.NOT_FOUND, "there is nothing here")
+MISSING: Final = Refusal(HTTPStatus.NOT_FOUND, "there is nothing at this address")
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,7 @@ _LONGEST_RANGE: Final = 64
 _NO_TIME: Final = 1
 
 _NOT_A_READER: Final = Refusal(
-    HTTPStatus.METHOD_NOT_ALLOWED, "there is nothing but GET and HEAD", is_notable=True
+    HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD are supported", is_notable=True
 )
 _TOO_MANY_RANGES: Final = Refusal(
     HTTPStatus.BAD_REQUEST, "ask for one range of bytes at a time", is_notable=True

@@ -65,7 +65,7 @@ class Address:
         is_nowhere = not host and not text.startswith(":")
         if is_nowhere or not _PORT.fullmatch(port) or int(port) > _HIGHEST_PORT or "/" in host:
             raise RequestError(
-                f"not an address to listen at: {text!r}",
+                f"not an address to listen on: {text!r}",
                 hint="HOST:PORT, such as 192.168.1.2:8080, or :8080 for every interface",
             )
         return cls(host or None, int(port))
@@ -122,7 +122,7 @@ async def listen(
                 await web.TCPSite(runner, address.host, address.port, backlog=_BACKLOG).start()
             except (OSError, UnicodeError) as error:  # a name that no host can have
                 raise ToolError(
-                    f"cannot listen at {address.host or '*'}:{address.port}: {_reason(error)}",
+                    f"cannot listen on {address.host or '*'}:{address.port}: {_reason(error)}",
                     hint="is another program there? --listen HOST:PORT names another address",
                 ) from error
         yield Server(runner, [_url(each) for each in runner.addresses])
@@ -232,7 +232,7 @@ class _LoopErrors:
             if loop.time() - self._said < _SAID_SECONDS:
                 return
             self._said = loop.time()
-            text = f"no more connections can be taken for now: {error.strerror}"
+            text = f"no more connections can be accepted for now: {error.strerror}"
         else:
             text = str(context["message"])
             if error is not None:

@@ -43,11 +43,11 @@ def _listening(descriptor: int) -> socket.socket:
         found = socket.socket(fileno=descriptor)
         is_listening = found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
     except OSError as error:
-        raise ToolError(f"descriptor {descriptor} is no socket: {error.strerror}") from error
+        raise ToolError(f"descriptor {descriptor} is not a socket: {error.strerror}") from error
     if not is_listening:
         raise ToolError(
-            f"descriptor {descriptor} is a socket that takes no connections",
-            hint="the socket unit has to say ListenStream=, and Accept=no",
+            f"descriptor {descriptor} is a socket that does not accept connections",
+            hint="the socket unit must have ListenStream= and Accept=no",
         )
     return found
 

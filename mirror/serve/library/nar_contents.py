@@ -104,7 +104,7 @@ class _File(_Sink):
 
     def regular(self, name: bytes, size: int, *, executable: bool) -> None:
         if executable:
-            raise FormatError(f"it is executable, and no plain file: {name!r}")
+            raise FormatError(f"it is executable, not a plain file: {name!r}")
         self.size = size
 
     def contents(self, data: memoryview) -> None:

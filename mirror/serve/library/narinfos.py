@@ -111,7 +111,7 @@ def named_file(narinfo: bytes) -> tuple[str, int | None]:
     except ValueError as error:
         raise FormatError(f"its file cannot be: {error}") from error
     if name is None:
-        raise FormatError(f"its URL is no file of {NARS}/")
+        raise FormatError(f"its URL is not a file of {NARS}/")
     return name, file_size
 
 

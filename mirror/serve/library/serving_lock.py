@@ -68,7 +68,7 @@ class Presence:
         """Why nothing can be answered now, None if all can; the lock is taken if it can be had."""
         if self._is_locked() or self._take() or self._identity is None:
             return None
-        return f"{self._directory} is away, or cannot be locked ({SERVING})"
+        return f"{self._directory} is gone, or cannot be locked ({SERVING})"
 
     async def _watch(self, meanwhile: Callable[[], Coroutine[Any, Any, None]]) -> None:
         pauses = 0

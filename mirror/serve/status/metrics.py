@@ -100,7 +100,7 @@ def _lines(overview: Overview, counters: Counters, file_bytes: int | None) -> It
     yield from _metric(
         "refused_paths",
         "gauge",
-        "Paths of the newest generation of a target that caches had and that were not believed.",
+        "Paths of the newest generation of a target that caches had and that were refused.",
         (
             ({"target": host.name}, paths(host.newest.refused))
             for host in listed

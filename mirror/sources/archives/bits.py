@@ -45,7 +45,7 @@ class Bits:
             self._fill()
         symbol, length = codes.table[self._value & codes.mask]
         if not length or length > self._count:
-            raise EOFError("a code that is none, or cut short")
+            raise EOFError("an invalid code, or one that is cut short")
         self._value >>= length
         self._count -= length
         return symbol
@@ -83,7 +83,7 @@ class Codes:
 
     def _enter(self, symbol: int, code: int, length: int, inverted: int) -> None:
         if code >> length:
-            raise ValueError("codes that are too many")
+            raise ValueError("too many codes")
         first = int(f"{code:0{length}b}"[::-1], 2)
         for value in range(first, len(self.table), 1 << length):
             self.table[value ^ inverted] = symbol, length

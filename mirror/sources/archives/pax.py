@@ -43,7 +43,7 @@ def decimal(value: bytes) -> int:
     if len(value) > _MOST_DIGITS:
         raise IntegrityError("the archive has a header with a number of hundreds of digits")
     if not re.fullmatch(rb"-?[0-9]+", value):
-        raise malformed(f"{value.decode(errors='backslashreplace')!r} is no number")
+        raise malformed(f"{value.decode(errors='backslashreplace')!r} is not a number")
     return int(value)
 
 
@@ -114,5 +114,5 @@ def _parts(records: tuple[Record, ...], map_: bytes | None) -> Parts:
 def _size(value: bytes | None) -> int | None:
     size = decimal(value) if value is not None else None
     if size is not None and size < 0:
-        raise malformed("an entry of a size below zero")
+        raise malformed("an entry with a negative size")
     return size

@@ -232,7 +232,7 @@ def _size(block: bytes) -> int:
     """What a header says that follows it; nothing follows a hard link."""
     size = _number(block[124:136]) if block[156:157] != HARD_LINK else 0
     if size < 0:
-        raise malformed("an entry of a size below zero")
+        raise malformed("an entry with a negative size")
     return size
 
 
@@ -243,5 +243,5 @@ def _number(field: bytes) -> int:
         return int.from_bytes(field[1:]) - (1 << 8 * (len(field) - 1) if negative else 0)
     found = _OCTAL.match(field)
     if found is None:
-        raise malformed("a header has something else where a number should be")
+        raise malformed("a header has no number where one should be")
     return int(found[1], 8)

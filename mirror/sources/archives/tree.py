@@ -89,7 +89,7 @@ class ArchiveTree:
         if node is not None and self._parts(name) == [*above, last]:
             return
         if not isinstance(node, Regular | Symlink) or original.endswith((b"/", b"/.")):
-            raise IntegrityError(f"{show(name)} is a link to {show(original)}, which is no file")
+            raise IntegrityError(f"{show(name)} is a link to {show(original)}, which is not a file")
         self.add(name, node)
 
     def find(self, name: bytes) -> Node | None:

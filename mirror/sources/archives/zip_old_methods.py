@@ -81,7 +81,7 @@ def _inflate_block(bits: Bits, out: Output, literals: Codes, distances: Codes) -
             distance, more = _DISTANCES[bits.decode(distances)]
             distance += bits.take(more)
             if distance > out.size:
-                raise ValueError("a copy of what is before the beginning")
+                raise ValueError("a copy from before the beginning")
             out.copy(distance, length)
         if out.is_long:
             yield out.piece()
@@ -119,7 +119,7 @@ def _read_tree(bits: Bits, count: int) -> Codes:
     for byte in bits.take_bytes(1 + bits.take(8)):
         lengths += [1 + (byte & 0xF)] * (1 + (byte >> 4))
     if len(lengths) != count:
-        raise ValueError("a tree of another size")
+        raise ValueError("a tree of the wrong size")
     return Codes(lengths, is_inverted=True)
 
 
@@ -181,7 +181,7 @@ class _Tree:
                 backwards.append(self._bytes[at])
                 at = self._parents.get(at)
             if len(backwards) > 1 << _MOST_WIDTH:
-                raise ValueError("a code that stands for itself")
+                raise ValueError("a code that refers to itself")
         self._first = backwards[-1]
         if self._before is not None:
             self._add(self._before)
@@ -202,7 +202,7 @@ class _Tree:
         while code in self._parents:
             code += 1
         if code >> _MOST_WIDTH:
-            raise ValueError("codes that are too many")
+            raise ValueError("too many codes")
         self._last_code = code
         self._parents[code] = parent
         self._bytes[code] = self._first

@@ -227,7 +227,7 @@ class BinaryCache:
         except FormatError as error:
             raise IntegrityError(f"{self._url(path)}: {error.message}") from error
         if narinfo.info.path != path:
-            raise IntegrityError(f"{self._url(path)}: it is about {narinfo.info.path}, not {path}")
+            raise IntegrityError(f"{self._url(path)}: it is for {narinfo.info.path}, not {path}")
         return narinfo
 
     def _url(self, path: StorePath) -> str:
@@ -334,7 +334,7 @@ class BinaryCache:
             if info.references:
                 raise IntegrityError(
                     f"{self.name}: {info.path} refers to {info.references[0]}; "
-                    "a fixed output refers to nothing"
+                    "a fixed output has no references"
                 )
             info = replace(info, content_address=fixed.content_address)
         else:

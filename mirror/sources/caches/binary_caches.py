@@ -72,7 +72,7 @@ class Caches:
             info = narinfo.info
             if is_fixed_output and info.references:
                 # Its references are not part of what its hash decides: nobody may make them up.
-                lie = f"{path} refers to {info.references[0]}; a fixed output refers to nothing"
+                lie = f"{path} refers to {info.references[0]}; a fixed output has no references"
                 refused.append(self._failed(cache, path, lie))
                 continue
             objection = None if is_fixed_output else await cache.objection(info)
@@ -89,7 +89,7 @@ class Caches:
             self.refusals.setdefault(path, f"{cache.name}: {path} is {objection.reason}")
         if unanswered is not None:
             raise TransientError(
-                f"a cache does not answer any more, and nothing is planned: {unanswered.message}",
+                f"a cache no longer answers, so nothing is planned: {unanswered.message}",
                 hint="run it again; what is kept stays as it is",
             ) from unanswered
         if refused:

@@ -26,7 +26,7 @@ def nar_location(cache: str, url: str) -> str:
         IntegrityError: it is outside of the cache.
 
     """
-    outside = IntegrityError(f"its NAR is said to be at {url}, outside of the cache")
+    outside = IntegrityError(f"its URL {url} is outside of the cache")
     try:
         base, named = urlsplit(cache), urlsplit(url)
         if base.scheme != "file":

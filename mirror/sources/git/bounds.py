@@ -64,7 +64,11 @@ async def bounded(
     except TimeoutError as error:
         if not is_large:
             raise TransientError(f"{url}: took longer than {seconds:.0f} s") from error
-        least = f"{size} bytes" if size < half else f"half of the room at {directory}: {MORE_ROOM}"
+        least = (
+            f"{size} bytes"
+            if size < half
+            else f"half of the free space at {directory}: {MORE_ROOM}"
+        )
         raise IntegrityError(f"{url}: takes more than {least}") from error
 
 

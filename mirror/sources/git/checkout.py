@@ -78,7 +78,7 @@ async def checkout(
         try:
             os.fsencode(text)
         except UnicodeError as error:
-            raise NotAvailableError(f"{text!r} is nothing that git can be told") from error
+            raise NotAvailableError(f"{text!r} cannot be passed to git") from error
     async with (
         bounded(directory, origin.url, seconds=time_limit, size=size_limit),
         tunnel_for(origin.url, settings.is_public) as tunnel,
@@ -213,7 +213,9 @@ class _Checkout:
             await self.git.run("rev-parse", "--quiet", "--verify", f"{way.name}^{{tree}}")
         except NotAvailableError:
             revision = self.origin.revision
-            self.failures.append(NotAvailableError(f"{revision} is no commit, tag or tree there"))
+            self.failures.append(
+                NotAvailableError(f"{revision} is not a commit, tag or tree there")
+            )
             return False
         return True
 

@@ -151,7 +151,7 @@ class Git:
             if self.tunnel.refused:
                 where = " and ".join(sorted(self.tunnel.refused))
                 return NotAvailableError(
-                    f"{text}; not followed from the open internet into a private network: {where}"
+                    f"{text}; not followed from the public internet into a private network: {where}"
                 )
         if _NO_CONNECTION.search(words):
             return UnreachableError(text)
@@ -176,7 +176,7 @@ def environment(
     """
     transports = _TRANSPORTS.get(_scheme(url))
     if transports is None:
-        raise NotAvailableError(f"{url}: not a URL that git is asked for")
+        raise NotAvailableError(f"{url}: not a URL for git")
     configuration = dict(_CONFIGURATION)
     variables = {name: value for name, value in os.environ.items() if _KEPT.fullmatch(name)}
     if tunnel is not None:

@@ -158,7 +158,7 @@ class _Serving:
 
 def _reason(error: OSError | UnicodeError) -> str:
     if isinstance(error, UnicodeError):
-        return "that is no host's name"
+        return "that is not a host name"
     return error.strerror or "it does not answer"
 
 

@@ -154,7 +154,7 @@ class Body:
     def _continue_part(self, answer: httpx.Response) -> None:
         part = _content_range(answer)
         if part is None or int(part[1]) != self._received:
-            raise ChangedError(f"{self._url}: the server sent a part that was not asked for")
+            raise ChangedError(f"{self._url}: the server sent a part that was not requested")
         other_size = part[3] != "*" and self._size is not None and int(part[3]) != self._size
         # Some servers ignore If-Range, and send a part of whatever is there now.
         if other_size or (_validator(answer) or self._validator) != self._validator:

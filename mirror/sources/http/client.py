@@ -243,7 +243,7 @@ class HttpClient:
             if partial and answer.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
                 raise ChangedError(f"{url}: the server has no more of it")
             if answer.is_success:
-                raise NotAvailableError(f"{url}: the server sent a part that was not asked for")
+                raise NotAvailableError(f"{url}: the server sent a part that was not requested")
             raise of_status(answer, url, self._now)
         finally:
             await answer.aclose()

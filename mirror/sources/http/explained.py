@@ -37,7 +37,7 @@ _OF_PROXY: Final = frozenset({pycurl.E_COULDNT_RESOLVE_PROXY, 97})
 """libcurl's errors that only a proxy makes; the latter has no name in pycurl: of SOCKS."""
 _PROXY_WORDS: Final = ("over proxy", "CONNECT", _BAD_PROXY)
 """What libcurl says of a proxy where its error is one that servers make, too."""
-_SEE_PROXY: Final = "see what the variables http_proxy, https_proxy, all_proxy and no_proxy have"
+_SEE_PROXY: Final = "check the variables http_proxy, https_proxy, all_proxy and no_proxy"
 
 _KINDS: Final[Mapping[int, tuple[type[SourceError], str]]] = {
     NOT_FOLLOWED: (NotAvailableError, "not followed"),
@@ -63,7 +63,7 @@ def translate(error: CurlError, url: str) -> SourceError:
     where = url if error.url == url else f"{url}: redirected to {error.url}"
     kind, words = _KINDS.get(error.code, (TransientError, ""))
     if _NO_HTTP in str(error):  # libcurl calls that an unsupported protocol, too
-        kind, words = TransientError, "that is no HTTP: "
+        kind, words = TransientError, "that is not HTTP: "
     hint = None
     if kind is CertificateError:
         hint = "check this machine's clock and certificates (NIX_SSL_CERT_FILE)"

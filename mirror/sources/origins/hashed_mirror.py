@@ -68,7 +68,7 @@ class HashedMirrors:
             yield await first_good(
                 urls,
                 attempt,
-                otherwise="no hashed mirror gives it",
+                otherwise="no hashed mirror has it",
                 whoever_answers=partial(attempt, any_certificate=True),
             )
 
@@ -84,7 +84,7 @@ def flat_output(wanted: Wanted) -> FixedOutput:
     if fixed is None:
         raise NotAvailableError(f"{wanted.path} is not a fixed output")
     if fixed.mode != "flat":
-        raise NotAvailableError("it is looked up by the hash of a plain file, and this is a tree")
+        raise NotAvailableError("only plain files can be looked up by hash, and this is a tree")
     if fixed.hash.is_zero or not fixed.hash.is_computable:
         raise NotAvailableError(f"it cannot be looked up by {fixed.hash}")
     return fixed

@@ -147,7 +147,7 @@ async def first_good(
             said = f"{refused.message}; whoever answered gave nothing of use: {error.message}"
             errors[number] = place, CertificateError(said, hint=refused.hint)
         else:
-            said = f"{refused.message}; taken nevertheless, as its hash is right"
+            said = f"{refused.message}; accepted nevertheless, since its hash is right"
             errors[number] = place, CertificateError(said)
             return replace(nar_, attempts=_attempts(errors))
     raise _together(errors, otherwise)
@@ -219,7 +219,7 @@ async def download(
         except IntegrityError as error:
             if half > cap:
                 raise
-            wanting = f"half of the room at {target.parent}: {MORE_ROOM}"
+            wanting = f"half of the free space at {target.parent}: {MORE_ROOM}"
             raise IntegrityError(f"{error.message}, {wanting}") from error
         else:
             return

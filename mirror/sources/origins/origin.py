@@ -71,7 +71,7 @@ class Origins:
         """Obtain a fixed output, hash it, and offer its NAR.
 
         Raises:
-            SourceError: no URL gives it; ``attempts`` has each with its reason.
+            SourceError: no URL has it; ``attempts`` has each with its reason.
             DestinationError: the scratch directory cannot be used.
 
         """
@@ -87,7 +87,7 @@ class Origins:
                 yield await first_good(
                     origin.urls,
                     attempt,
-                    otherwise="no URL gives it",
+                    otherwise="no URL has it",
                     whoever_answers=partial(attempt, any_certificate=True),
                 )
         elif origin.attempt is not None:

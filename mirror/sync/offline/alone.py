@@ -75,7 +75,7 @@ def expect_room(place: Path, generation: Generation) -> None:
         more = generation.nar_bytes - free
         raise DestinationError(
             f"rehearsing {generation.target} takes {generation.nar_bytes:,} bytes in {place}, "
-            f"{more:,} more than there are",
+            f"{more:,} more than are free",
             hint="make room there, or name another directory with TMPDIR",
         )
 
@@ -91,7 +91,7 @@ def refusal(
         if (problem := settings.unbuildable(derivation.system)) is not None:
             return ToolError(
                 f"it is {problem}",
-                hint="rehearse it on a machine that does, or see that Nix here can build for it "
+                hint="rehearse it on a machine that does, or let Nix here build for it "
                 "(extra-platforms)",
             )
     return None

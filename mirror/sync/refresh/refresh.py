@@ -167,7 +167,7 @@ class Refreshed:
         async def undo() -> None:
             if await in_thread(lock_files.read, file) != after:
                 await in_thread(note.remove)
-                raise EvaluationError(f"{file} was changed meanwhile, and left so")
+                raise EvaluationError(f"{file} was changed meanwhile, and is left as it is")
             await in_thread(lock_files.put_back, file, before)
             await in_thread(note.remove)
 
@@ -184,7 +184,7 @@ class Refreshed:
 
     async def _refresh_search_path(self, users: Sequence[Target], workshop: Workshop) -> None:
         nix = workshop.nix
-        self._observer.step("fetching anew what NIX_PATH names")
+        self._observer.step("fetching again what NIX_PATH names")
         await refreshing.refetch_search_path(nix, store=workshop.store)
         before = await refreshing.channel_places(nix)
         if not before:
@@ -199,7 +199,7 @@ class Refreshed:
             raise
         if not is_updated:
             named = ", ".join(before)
-            self._observer.notice(f"not refreshed: {named} is a channel, and of another user")
+            self._observer.notice(f"not refreshed: {named} is a channel of another user")
             return
         after = await refreshing.channel_places(nix)
         if after == before:

@@ -93,7 +93,7 @@ class Note:
                 lock_files.put_back(self.file, before)
                 said += "it was put back"
             else:
-                said += "it is another now than before, and left so"
+                said += "it has changed since, and is left as it is"
         self.remove()
         return said
 

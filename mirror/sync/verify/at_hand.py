@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from mirror.formats.store_path import StorePath
     from mirror.sources import Source, Wanted
 
-_UNPROVEN: Final = "whether it is what was kept cannot be told: its narinfo is damaged, too"
+_UNPROVEN: Final = "it cannot be verified: its narinfo is damaged, too"
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,7 +120,7 @@ class AtRest:
         if not NAR.fullmatch(name):
             return []
         digest = hashes.new("sha256")
-        problem = "its content is not what its name says, and no whole narinfo names it"
+        problem = "checksum mismatch with its name, and no intact narinfo names it"
         with files.explained(self._directory / file):
             try:
                 with open_plain_file(self._directory / file) as stream:

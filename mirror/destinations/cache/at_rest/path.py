@@ -85,7 +85,7 @@ class PathAtRest:
 
     def _look_at(self, entry: NarInfo, name: str) -> None:
         if narinfo_name(entry.info.path) != name:
-            raise FormatError(f"it is about {entry.info.path}")
+            raise FormatError(f"it is for {entry.info.path}")
         self.nar = nar_file(entry)
 
     def _check_nar(self, entry: NarInfo) -> Iterator[int]:

@@ -54,7 +54,7 @@ _CACHE_INFO_HINT: Final = (
     "`prefetch verify --repair` writes it as `prefetch sync` does; if you changed it yourself, "
     f"remove {CHECKSUMS}, and the next generation kept records it as it is"
 )
-_KEYS_HINT: Final = "put it right: each line is a key, as `prefetch key show` prints it"
+_KEYS_HINT: Final = "correct it: each line is a key, as `prefetch key show` prints it"
 _MANIFEST_HINT: Final = (
     "it says what a generation keeps, and nothing is pruned while it cannot be read: remove it, "
     "and `prefetch sync` makes a new generation"
@@ -154,19 +154,17 @@ class SmallFiles:
     def _check_own_files(self) -> None:
         """Check what is in ``.prefetch``: the record is that of who made ``recorded``."""
         if self._recorded.problem is not None:
-            self._damage(CHECKSUMS, self._recorded.problem, "`prefetch sync` makes it anew")
-        self._content(CHECKSUMS, "`prefetch sync` makes it anew")
-        harmless = "it is of no use: remove it while nothing runs here"
+            self._damage(CHECKSUMS, self._recorded.problem, "`prefetch sync` makes it again")
+        self._content(CHECKSUMS, "`prefetch sync` makes it again")
+        harmless = "it is not needed: remove it while nothing is running here"
         contents = self._content(CONTENTS, harmless)
         if contents is not None and not is_sealed(contents):
-            self._damage(
-                CONTENTS, "it is not what was written: its own checksum is another", harmless
-            )
+            self._damage(CONTENTS, "its own checksum does not match", harmless)
         held = self._content(LOCK, harmless)
         if held is not None and not _HOLDER.fullmatch(held):
             self._damage(LOCK, "it is not what a run writes there", harmless)
         if self._content(SERVING, harmless):
-            self._damage(SERVING, "it has content, and is only locked", harmless)
+            self._damage(SERVING, "it is not empty, although it is only locked", harmless)
         self.strays += [
             file
             for name in names(self._directory / HIDDEN)
