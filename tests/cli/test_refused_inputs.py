@@ -105,7 +105,7 @@ NEEDED: Final[Mapping[tuple[str, ...], Mapping[str, str]]] = {
 
 
 def inputs() -> Iterator[Input]:
-    """Every option and argument with a value that is no number."""
+    """Every option and argument with a value that is not a number."""
     for words, command in leaves():
         name = f"prefetch {' '.join(words)}"
         assert words in NEEDED, f"say in NEEDED what `{name}` needs"

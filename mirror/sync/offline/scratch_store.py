@@ -87,7 +87,7 @@ async def _kept(
     if lost := [path for path in paths if path not in found]:
         raise IntegrityError(
             f"{destination.name} does not have what it keeps:\n{_listed(lost)}",
-            hint="sync it again: what is lost is fetched anew",
+            hint="sync it again: what is lost is fetched again",
         )
     return {path: each.info.references for path, each in found.items() if each.info is not None}
 
@@ -100,7 +100,7 @@ async def _collect_garbage(store: StoreLocation, paths: Collection[StorePath], n
     async with daemon.connect(nix, store) as connection:
         valid = await connection.query_valid_paths(paths)
     if lost := [path for path in paths if path not in valid]:
-        raise SourceError(f"these were kept, and collected all the same:\n{_listed(lost)}")
+        raise SourceError(f"these were kept, and were collected nevertheless:\n{_listed(lost)}")
 
 
 def _damage(destination: CacheDirectory | NixStore, damaged: Sequence[str]) -> IntegrityError:
