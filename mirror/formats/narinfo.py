@@ -36,7 +36,7 @@ from mirror.formats.compression import METHODS
 from mirror.formats.content_address import ContentAddress
 from mirror.formats.hashes import Hash
 from mirror.formats.path_info import PathInfo
-from mirror.formats.store_path import StorePath
+from mirror.formats.store_path import HASH_LENGTH, STORE_DIRECTORY, StorePath
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -46,10 +46,6 @@ _Value = TypeVar("_Value")
 _SIGNATURE: Final = "Sig"
 _SIGNATURE_VALUE: Final = re.compile(r"[^:\s]+:[A-Za-z0-9+/]{85}[AQgw]==")
 """A key's name, and the 64 bytes of an Ed25519 signature, in the one form that they have."""
-_MALFORMED_SIGNATURE: Final = re.compile(
-    rb"^Sig:.(?![^:\n]+:[A-Za-z0-9+/]{2,}(=.*)?$)", re.MULTILINE
-)
-"""Not of a name and base64; what keys of another kind sign is as long as it likes."""
 _NO_DERIVER: Final = "unknown-deriver"
 _COMPRESSION_IF_ABSENT: Final = "bzip2"
 _SIZE: Final = re.compile(r"\+?0*([0-9]{1,20})")
@@ -95,11 +91,12 @@ def largest_file(nar_size: int) -> int:
     return nar_size + nar_size // 8 + _FRAMING
 
 
-def parse_narinfo(data: bytes) -> NarInfo:
+def parse_narinfo(data: bytes, *, as_nix: bool = False) -> NarInfo:
     """Read a narinfo. Fields of unknown names are ignored; how long it may be is up to callers.
 
     So are signatures that are none: newer Nix refuses the whole file for one of them, so it must
-    not be written again.
+    not be written again. ``as_nix``: also what Nix takes of a damaged one, a URL that is not
+    UTF-8 (its bytes are then surrogates, as in names of files) and paths without their ``-``.
 
     Raises:
         FormatError: it is not a narinfo, lacks a required field, has one that cannot be read, or is
@@ -107,14 +104,19 @@ def parse_narinfo(data: bytes) -> NarInfo:
 
     """
     try:
-        return _narinfo(_fields(data))
+        return _narinfo(_fields(data), as_nix=as_nix)
     except FormatError as error:
         raise FormatError(f"not a narinfo: {error.message}") from error
 
 
-def has_malformed_signature(data: bytes) -> bool:
-    """Whether a narinfo has a signature that is none: Nix may fail at the whole file for it."""
-    return _MALFORMED_SIGNATURE.search(data) is not None
+def signatures_as_written(data: bytes) -> list[str]:
+    """The values of a narinfo's ``Sig`` fields, whatever they are; bytes may be surrogates.
+
+    Raises:
+        FormatError: it is not made of fields.
+
+    """
+    return _fields(data).get(_SIGNATURE, [])
 
 
 def print_narinfo(narinfo: NarInfo) -> bytes:
@@ -150,7 +152,8 @@ def _fields(data: bytes) -> dict[str, list[str]]:
     return fields
 
 
-def _narinfo(fields: dict[str, list[str]]) -> NarInfo:
+def _narinfo(fields: dict[str, list[str]], *, as_nix: bool) -> NarInfo:
+    reference = _damaged_reference if as_nix else _reference
     nar_hash = _required(fields, "NarHash", Hash.parse)
     if nar_hash.algorithm != "sha256":
         raise FormatError(f"NarHash is a {nar_hash.algorithm}, not a sha256")
@@ -159,15 +162,15 @@ def _narinfo(fields: dict[str, list[str]]) -> NarInfo:
         raise FormatError(f"Compression {compression!r} is unknown; known are {', '.join(METHODS)}")
     return NarInfo(
         info=PathInfo(
-            path=_required(fields, "StorePath", StorePath.parse),
+            path=_required(fields, "StorePath", _damaged_path if as_nix else StorePath.parse),
             nar_hash=nar_hash,
             nar_size=_required(fields, "NarSize", functools.partial(_size, "NarSize")),
-            references=_references(fields.get("References", ())),
-            deriver=_last(fields, "Deriver", _deriver),
+            references=_references(fields.get("References", ()), reference),
+            deriver=_last(fields, "Deriver", functools.partial(_deriver, reference=reference)),
             signatures=tuple(filter(_is_signature, fields.get(_SIGNATURE, ()))),
             content_address=_content_address(fields.get("CA", ())),
         ),
-        url=_required(fields, "URL", _url),
+        url=_required(fields, "URL", str if as_nix else _url),
         compression=compression,
         file_hash=_last(fields, "FileHash", Hash.parse),
         file_size=_last(fields, "FileSize", functools.partial(_size, "FileSize")),
@@ -190,12 +193,25 @@ def _required(fields: dict[str, list[str]], name: str, read: Callable[[str], _Va
     return found
 
 
-def _references(values: Iterable[str]) -> tuple[StorePath, ...]:
+def _damaged_path(text: str) -> StorePath:
+    """A path as Nix reads it, which looks at no more of what follows the hash than for a ``/``."""
+    dash = len(STORE_DIRECTORY) + 1 + HASH_LENGTH
+    if text[dash : dash + 1] == "/":
+        raise FormatError(f"not a store path: {text!r}")
+    StorePath.parse(f"{text[:dash]}-{text[dash + 1 :]}")
+    return StorePath(text)
+
+
+def _damaged_reference(text: str) -> StorePath:
+    return _damaged_path(f"{STORE_DIRECTORY}/{text}")
+
+
+def _references(values: Iterable[str], read: Callable[[str], StorePath]) -> tuple[StorePath, ...]:
     found: set[StorePath] = set()
     for value in values:
         if found:
             raise FormatError("References twice")
-        found.update(map(_reference, filter(None, value.split(" "))))
+        found.update(map(read, filter(None, value.split(" "))))
     return tuple(sorted(found))
 
 
@@ -209,8 +225,8 @@ def _content_address(values: Iterable[str]) -> str | None:
     return found
 
 
-def _deriver(value: str) -> StorePath | None:
-    return None if value == _NO_DERIVER else _reference(value)
+def _deriver(value: str, *, reference: Callable[[str], StorePath]) -> StorePath | None:
+    return None if value == _NO_DERIVER else reference(value)
 
 
 def _url(value: str) -> str:

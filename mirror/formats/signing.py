@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Self
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _SEED_SIZE: Final = 32
 _KEY_SIZE: Final = 32
 _SIGNATURE_SIZE: Final = 64
+_NOT_BASE64: Final = re.compile(r"[^A-Za-z0-9+/]")
 
 
 def fingerprint(info: PathInfo) -> bytes:
@@ -151,6 +153,34 @@ class TrustedKeys:
                     return key
         return None
 
+    def verify_as_nix(
+        self, info: PathInfo, signatures: Iterable[str], *, reads_every: bool
+    ) -> bool:
+        """Whether one of the ``signatures``, as a narinfo has them, is taken by Nix.
+
+        Nix decodes base64 up to the first ``=``, and does not look at what follows it.
+        ``reads_every``: it reads all signatures, as 2.34 does, not only those of keys that it
+        trusts, as 2.8 does.
+
+        Raises:
+            FormatError: Nix fails at one of them.
+
+        """
+        message = fingerprint(info)
+        is_signed = False
+        for text in signatures:
+            name, _, encoded = text.partition(":")
+            keys = self._keys.get(name, [])
+            if reads_every and not (name and encoded):
+                raise FormatError(f"a signature is malformed: {text!r}")
+            if not (reads_every or keys):
+                continue
+            signature = _decoded_by_nix(encoded)
+            if keys and len(signature) != _SIGNATURE_SIZE:
+                raise FormatError(f"a signature by {name} has {len(signature)} bytes")
+            is_signed |= any(key.verifies(signature, message) for key in keys)
+        return is_signed
+
 
 def shown(text: str) -> str:
     """What an error says of a key that cannot be read: a secret one may have been meant.
@@ -169,6 +199,15 @@ def _check_name(name: str) -> None:
 
 def _join(name: str, data: bytes) -> str:
     return f"{name}:{base64.b64encode(data).decode()}"
+
+
+def _decoded_by_nix(text: str) -> bytes:
+    """Decode base64 as Nix does, which heeds neither padding nor bits that are left over."""
+    digits = text.partition("=")[0]
+    if (found := _NOT_BASE64.search(digits)) is not None:
+        raise FormatError(f"a signature has {found[0]!r}, which is not of base64")
+    size = len(digits) * 6 // 8
+    return base64.b64decode(digits + "A" * (-len(digits) % 4))[:size]
 
 
 def _split(text: str, size: int) -> tuple[str, bytes]:

@@ -12,7 +12,7 @@ from typing import Final, Self
 from mirror.errors import FormatError
 
 STORE_DIRECTORY: Final = "/nix/store"
-_HASH_LENGTH: Final = 32
+HASH_LENGTH: Final = 32
 _PREFIX_LENGTH: Final = len(STORE_DIRECTORY) + 1
 PATTERN: Final = (
     r"/nix/store/[0-9abcdfghijklmnpqrsvwxyz]{32}-"
@@ -65,12 +65,12 @@ class StorePath(str):
     @property
     def hash_part(self) -> str:
         """The 32 characters of base32 that identify the path."""
-        return self[_PREFIX_LENGTH : _PREFIX_LENGTH + _HASH_LENGTH]
+        return self[_PREFIX_LENGTH : _PREFIX_LENGTH + HASH_LENGTH]
 
     @property
     def name(self) -> str:
         """What follows the hash part: ``hello-2.12``, ``hello-2.12.drv``."""
-        return self[_PREFIX_LENGTH + _HASH_LENGTH + 1 :]
+        return self[_PREFIX_LENGTH + HASH_LENGTH + 1 :]
 
     @property
     def base_name(self) -> str:

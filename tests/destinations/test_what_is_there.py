@@ -155,5 +155,5 @@ async def test_what_a_narinfo_says_of_the_compression_matters_as_it_does_to_nix(
     copy = ("nix", "copy", "--from", f"file://{tmp_path}", "--to", scratch_store.url)
     taken = run(any_nix, *copy, made.path, check=False).returncode == 0
     async with CacheDirectory.open(tmp_path, exclusive=False) as cache:
-        cache.look_as(trusted_keys=(), detects_compression=any_nix.version < (2, 9))
+        cache.look_as(trusted_keys=(), is_old_nix=any_nix.version < (2, 9))
         assert (made.path in (await presence(cache, [made.path])).there) == taken

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -15,11 +16,12 @@ from mirror.formats.compression import METHODS
 from mirror.formats.hashes import Hash
 from mirror.formats.narinfo import (
     NarInfo,
-    has_malformed_signature,
     parse_narinfo,
     print_narinfo,
+    signatures_as_written,
 )
 from mirror.formats.path_info import PathInfo
+from mirror.formats.signing import TrustedKeys
 from mirror.formats.store_path import StorePath
 
 if TYPE_CHECKING:
@@ -216,7 +218,12 @@ def test_signatures_that_are_none_are_left_out(signature: str) -> None:
     ],
 )
 def test_a_signature_that_nix_cannot_read_is_found(signature: str, is_malformed: bool) -> None:
-    assert has_malformed_signature(f"{BASE}Sig: {signature}\n".encode()) is is_malformed
+    data = f"{BASE}Sig: {signature}\n".encode()
+    info, signatures = parse_narinfo(data).info, signatures_as_written(data)
+    fails = pytest.raises(FormatError, match="signature") if is_malformed else nullcontext()
+    with fails:
+        assert not TrustedKeys().verify_as_nix(info, signatures, reads_every=True)
+    assert not TrustedKeys().verify_as_nix(info, signatures, reads_every=False)
 
 
 @pytest.mark.parametrize("between", [" ", "$", "\t"])

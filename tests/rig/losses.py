@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 Kind = Literal["remove", "cut", "alter", "append"]
 
 KINDS: Final[tuple[Kind, ...]] = ("remove", "cut", "alter", "alter", "append")
+_KNOWN_BUG: Final = "requires non-existent output"
+"""What Nix up to 2.11.0 says where it builds some outputs of a derivation, and had the others.
+
+They are there then, and it goes on when it is asked again (NixOS/nix#6572).
+"""
 _PART: Final = 0.3
 """How much of a cache is missing that was copied in part."""
 
@@ -122,8 +127,6 @@ def verdict(
         if answer.returncode != 0:
             return Verdict(is_built=False, build=None, words=answer.stderr)
         said = parse_dry_run(answer.stderr)
-        if said.build & set(fixed) and not said.unknown:
-            return Verdict(is_built=False, build=said.build, words="it would fetch")
         if not said.unknown and said.build:
             had = run(
                 nix,
@@ -133,8 +136,12 @@ def verdict(
                 offline=True,
                 check=False,
             )
+            fetched = said.build & set(fixed)
             if had.returncode == 0:
-                return Verdict(is_built=True, build=said.build, words="")
+                words = "it would fetch" if fetched else ""
+                return Verdict(is_built=not fetched, build=said.build, words=words)
+            if fetched:
+                return Verdict(is_built=False, build=None, words=had.stderr)
     return _built(nix, client, root, config)
 
 
@@ -185,17 +192,17 @@ def _copy_derivation(
 
 
 def _built(nix: Nix, client: ScratchStore, root: str, config: Sequence[str]) -> Verdict:
-    done = run(
-        nix,
-        *("nix-store", "--realise", root),
-        store=client,
-        config=config,
-        offline=True,
-        check=False,
-    )
-    built = frozenset(re.findall(r"^building '(/nix/store/[^']+\.drv)'", done.stderr, re.MULTILINE))
-    is_built = done.returncode == 0
-    return Verdict(is_built=is_built, build=built if is_built else None, words=done.stderr)
+    built: set[str] = set()
+    said, is_built = _KNOWN_BUG, False
+    while _KNOWN_BUG in said and not is_built:
+        command = ("nix-store", "--realise", root)
+        done = run(nix, *command, store=client, config=config, offline=True, check=False)
+        said, is_built = done.stderr, done.returncode == 0
+        now = set(re.findall(r"^building '(/nix/store/[^']+\.drv)'", said, re.MULTILINE))
+        if not now:
+            break
+        built |= now
+    return Verdict(is_built=is_built, build=frozenset(built) if is_built else None, words=said)
 
 
 def copy_of(cache: Path, to: Path, losses: Sequence[Loss]) -> None:

@@ -202,13 +202,13 @@ class CacheDirectory(RecordFiles):
         """What there is of ``paths``; where NARs have to be read for that, they are."""
         return await self._lookup.look_up(paths)
 
-    def look_as(self, *, trusted_keys: Iterable[str], detects_compression: bool) -> None:
+    def look_as(self, *, trusted_keys: Iterable[str], is_old_nix: bool) -> None:
         """Look at what was altered as a client's Nix does.
 
-        Signatures of ``trusted_keys``, too, count for it; ``detects_compression``: it does not
-        matter what a narinfo says of its NAR's compression.
+        Signatures of ``trusted_keys``, too, count for it; ``is_old_nix``: it reads narinfos as 2.8
+        does, not as 2.34 does.
         """
-        self._inspection.detects_compression = detects_compression
+        self._inspection.is_old_nix = is_old_nix
         for text in trusted_keys:
             with contextlib.suppress(FormatError):  # Nix itself says what is wrong with it
                 self._trusted = (*self._trusted, PublicKey.parse(text))

@@ -22,13 +22,13 @@ from mirror.destinations.cache.layout import CHECKSUMS, NARS, nar_name, narinfo_
 from mirror.errors import FormatError
 from mirror.formats.compression import decompressor
 from mirror.formats.hashes import Hash
-from mirror.formats.narinfo import has_malformed_signature, parse_narinfo
+from mirror.formats.narinfo import parse_narinfo, signatures_as_written
 from mirror.formats.verifier import matching_content_address
 from mirror.planning.presence import Flaw, Found
 from mirror.system.plain_files import open_plain_file, open_to_read
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from mirror.destinations.cache.contents import Contents
@@ -58,12 +58,16 @@ class Unread:
 
 @dataclass(frozen=True, slots=True)
 class _Narinfo:
-    """A narinfo file as it was read; ``is_altered``: it is not what was recorded."""
+    """A narinfo file as it was read; ``is_altered``: it is not what was recorded.
+
+    ``signatures`` are those of one that was altered, as it has them.
+    """
 
     state: tuple[int, ...]
     entry: NarInfo | None
     problem: str | None
     is_altered: bool
+    signatures: Sequence[str] = ()
 
 
 class Inspection:
@@ -75,10 +79,11 @@ class Inspection:
     def __init__(
         self, directory: Path, contents: Contents, *, keys: Callable[[], TrustedKeys]
     ) -> None:
-        self.detects_compression = False
-        """Whether the client's Nix goes by what a compressed file is, not by what its narinfo says.
+        self.is_old_nix = False
+        """Whether the client's Nix reads narinfos as 2.8 does, not as 2.34.
 
-        Nix 2.8 does, 2.34 does not.
+        It goes by what a compressed file is, not by what its narinfo says, and reads no signatures
+        but those of keys that it trusts.
         """
         self._find_keys = keys
         self._keys: TrustedKeys | None = None
@@ -126,7 +131,7 @@ class Inspection:
             return _flawed(file, narinfo.problem or "", is_fatal=True)
         if entry.info.path != path:
             return _flawed(file, f"it is for {entry.info.path}", is_fatal=False)
-        if narinfo.is_altered and (flawed := self._distrusted(file, entry.info)) is not None:
+        if narinfo.is_altered and (flawed := self._distrusted(file, narinfo, entry.info)):
             return flawed
         return self._look_at_nar(entry, file, reads=reads, is_altered=narinfo.is_altered)
 
@@ -158,27 +163,37 @@ class Inspection:
             return _Narinfo(state, None, "it is not a regular file", True)
         data = os.read(descriptor, status.st_size)
         is_altered = self._recorded.problem is None and self._recorded.knows(name, data) is False
-        if is_altered and has_malformed_signature(data):
-            return _Narinfo(state, None, "a signature in it is malformed", is_altered)
-        if is_altered and self.detects_compression:
+        if is_altered and self.is_old_nix:
             data = _ANY_METHOD.sub(b"Compression: xz", data)
         try:
-            return _Narinfo(state, parse_narinfo(data), None, is_altered)
+            signatures = signatures_as_written(data) if is_altered else ()
+            entry = parse_narinfo(data, as_nix=True)
+            return _Narinfo(state, entry, None, is_altered, signatures)
         except FormatError as error:
             return _Narinfo(state, None, error.message, True)
 
-    def _distrusted(self, file: str, info: PathInfo) -> Found | None:
+    def _distrusted(self, file: str, narinfo: _Narinfo, info: PathInfo) -> Found | None:
         """Why Nix would not take the path for what its altered narinfo says; None if it would."""
         # Another thread's refresh may forget them meanwhile.
         keys = self._keys = self._keys or self._find_keys()
-        is_signed = keys.verify(info) is not None
         try:
-            if matching_content_address(info) is not None or is_signed:
-                return None
+            is_content_addressed = matching_content_address(info) is not None
+            problem = None
         except FormatError as error:
-            if is_signed:
-                # Nix believes the signature, and then finds another content, or crashes.
-                return _flawed(file, error.message, is_fatal=True)
+            is_content_addressed, problem = False, error.message
+        if self.is_old_nix and is_content_addressed:
+            return None  # it does not look at signatures then
+        try:
+            is_signed = keys.verify_as_nix(
+                info, narinfo.signatures, reads_every=not self.is_old_nix
+            )
+        except FormatError as error:
+            return _flawed(file, error.message, is_fatal=True)
+        if is_signed and problem is not None:
+            # Nix believes the signature, and then finds another content, or crashes.
+            return _flawed(file, problem, is_fatal=True)
+        if is_signed or is_content_addressed:
+            return None
         return _flawed(
             file, "checksum mismatch: it has changed since it was written", is_fatal=False
         )
@@ -225,7 +240,7 @@ class Inspection:
         key = (entry.url, _state(status), entry.info.nar_hash, entry.info.nar_size)
         if key not in self._problems:
             file = self._directory / entry.url
-            self._problems[key] = _problem(file, entry, detects=self.detects_compression)
+            self._problems[key] = _problem(file, entry, detects=self.is_old_nix)
         return self._problems[key]
 
     def _has_its_content(

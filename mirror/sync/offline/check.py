@@ -38,7 +38,10 @@ _BUILDS_ABOVE_WHAT_IS_LACKING: Final = (2, 30, 0)
 """From this version on, Nix does not substitute what refers to something that it had to build."""
 
 _GOES_BY_THE_NARINFO: Final = (2, 9, 0)
-"""At the latest from 2.34 on, Nix decompresses a NAR as its narinfo says; 2.8 finds out how."""
+"""At the latest from 2.34 on, Nix decompresses a NAR as its narinfo says; 2.8 finds out how.
+
+By the same versions, it reads all signatures of a narinfo, or only those of keys that it trusts.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,7 +179,7 @@ async def _offline(
     if isinstance(destination, CacheDirectory):
         destination.look_as(
             trusted_keys=evaluation.settings.trusted_public_keys,
-            detects_compression=evaluation.nix.version < _GOES_BY_THE_NARINFO,
+            is_old_nix=evaluation.nix.version < _GOES_BY_THE_NARINFO,
         )
     roots = [
         root for _, each in evaluation.results if isinstance(each, Evaluated) for root in each.roots
