@@ -149,25 +149,25 @@ class NarVerifier:
         if self._failure is not None:
             raise self._failure
         claim, info = self._claim, self._claim.info
-        self._compare("bytes", claim.file_size, self._file_size)
+        self._compare("file size mismatch", claim.file_size, self._file_size)
         try:
             self._decompressor.finish()
-            self._compare("bytes of NAR", info.nar_size, self._nar_size)
+            self._compare("NAR size mismatch", info.nar_size, self._nar_size)
             self._parser.finish()
         except FormatError as error:
             raise self._wrong(error.message) from error
         nar_hash = Hash("sha256", self._nar_hash.digest())
         file_hash = nar_hash if self._is_plain else Hash("sha256", self._file_hash.digest())
         arrived = file_hash if self._file_watch is None else self._file_watch.hash
-        self._compare("the file's hash", claim.file_hash, arrived)
-        self._compare("the NAR's hash", info.nar_hash, nar_hash)
+        self._compare("file hash mismatch", claim.file_hash, arrived)
+        self._compare("NAR hash mismatch", info.nar_hash, nar_hash)
         if isinstance(self._content, _FlatWatch) and not self._content.is_plain_file:
             raise self._wrong(
                 f"its content address {info.content_address} is that of a file that is not "
                 "executable, and it is something else"
             )
         if self._content is not None:
-            self._compare("the content's hash", self._content.expected, self._content.hash)
+            self._compare("content hash mismatch", self._content.expected, self._content.hash)
         return VerifiedPath(
             info=info, file_hash=file_hash, file_size=self._file_size, verifier=_VERIFIER
         )

@@ -59,12 +59,12 @@ class Vouching:
         example = min(self.refused)
         count = len(self.refused)
         if not self.is_recorded:
-            what = f"{example} was" if count == 1 else f"{count:,} paths, {example} for one, were"
+            what = f"{example} was" if count == 1 else f"{count:,} paths, such as {example}, were"
             return (
                 f"{what} kept by an earlier version, which did not record whose signatures it "
-                "trusted: the next sync does, and clients can then be told"
+                "trusted: the next sync records them, and clients can then be told"
             )
-        paths = f"{example} has" if count == 1 else f"{count:,} paths, {example} for one, have"
+        paths = f"{example} has" if count == 1 else f"{count:,} paths, such as {example}, have"
         signers = sorted({name for each in self.refused.values() for name in each})
         names = [printable(name) for name in signers]
         by = f" (some are signed by {', '.join(names)}, which no sync trusted)" if names else ""

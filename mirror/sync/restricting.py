@@ -27,6 +27,6 @@ async def restrict(plan: Plan, destination: Destination, observer: Observer) -> 
     given = {path for each in planned for path in each.paths} - private
     if not await destination.restrict(private, given):
         observer.notice(
-            f"the file system of {destination.name} keeps files from nobody: whoever reads it is "
-            f"given what only evaluation needs, too ({len(private)} paths)"
+            f"the file system of {destination.name} has no permissions: whoever can read it "
+            f"can also read what only evaluation needs ({len(private)} paths)"
         )

@@ -123,7 +123,7 @@ def test_each_kind_of_installable_is_recognised(
         ("a = .#a edits=hosts,,wifi", 21, "edits= lacks a name or file"),
         ("a = .#a edits=hosts,", 21, "edits= lacks a name or file"),
         ("a = .#a edits=hosts,wfi", 21, "unknown edit 'wfi', did you mean 'wifi'?"),
-        ("a = .#a edits=wifi:home", 19, "the edit 'wifi' is of nothing in particular"),
+        ("a = .#a edits=wifi:home", 19, "the edit 'wifi' takes no argument"),
         ("a = .#a edits=package", 22, "package: lacks the name of a package"),
         ("a = .#a edits=package:", 23, "package: lacks the name of a package"),
         ("a = .#a edits='package:a b'", 24, "package: lacks the name of a package"),

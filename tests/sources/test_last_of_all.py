@@ -105,7 +105,7 @@ async def test_other_bytes_are_not_taken(
     client: HttpClient, unknown: Server, tmp_path: Path
 ) -> None:
     url = unknown.on("/a", Reply(body=b"something else"))
-    with pytest.raises(SourceError, match="whoever answered gave nothing of use"):
+    with pytest.raises(SourceError, match="asked nevertheless, but"):
         await attempts(origins(client, tmp_path, unknown), wanted(url))
 
 

@@ -200,7 +200,7 @@ def raw(head: str, body: bytes = b"") -> Callable[[Place], None]:
 
 
 CACHES = [
-    CacheCase(name="wrong-bytes", serve=flipped, said="the NAR's hash: expected sha256-"),
+    CacheCase(name="wrong-bytes", serve=flipped, said="NAR hash mismatch: expected sha256-"),
     CacheCase(name="reset-at-the-end", serve=reply(reset=True), said="", arrives=True),
     CacheCase(name="reset", serve=reply(cut_after=99_999, reset=True), said="cut short"),
     CacheCase(name="reset-once", serve=resumed(reset=True), said="", arrives=True),

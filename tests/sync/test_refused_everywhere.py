@@ -185,7 +185,7 @@ FAULTS: Final[dict[str, Fault]] = {
             is_refused=True,
             is_missing=True,
             signers=("DEMO-KEY",),
-            said=("not of what it says", "what is trusted as DEMO-KEY is an old or another key"),
+            said=("do not match it", "the key that is trusted as DEMO-KEY is outdated"),
         ),
     ),
     "absurd sizes": (absurd_sizes, Told(code=0)),

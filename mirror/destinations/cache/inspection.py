@@ -289,7 +289,7 @@ def _problem(file: Path, entry: NarInfo, *, detects: bool) -> str | None:
         return None
     if entry.file_size not in {None, size}:
         return f"it is {size} bytes long, and was {entry.file_size}"
-    return f"its NAR's hash is not {entry.info.nar_hash.sri}"
+    return f"NAR hash mismatch: expected {entry.info.nar_hash.sri}"
 
 
 def _detected(start: bytes) -> str:

@@ -130,9 +130,7 @@ def _shipped_edit(word: Word, place: Place, shipped: Mapping[str, Path] | None) 
         )
     if name not in WITH_ARGUMENT:
         if mark:
-            raise place.error(
-                f"the edit {name!r} is of nothing in particular", word.columns[len(name)], name
-            )
+            raise place.error(f"the edit {name!r} takes no argument", word.columns[len(name)], name)
         return Edit(name, shipped[name])
     if not _ARGUMENT.fullmatch(argument):
         column = word.columns[len(name) + len(mark)]

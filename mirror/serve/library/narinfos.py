@@ -109,7 +109,7 @@ def named_file(narinfo: bytes) -> tuple[str, int | None]:
         name = None if url is None else nar_name(url[1].decode())
         file_size = None if size is None else int(size[1])
     except ValueError as error:
-        raise FormatError(f"its file cannot be: {error}") from error
+        raise FormatError(f"its file is implausible: {error}") from error
     if name is None:
         raise FormatError(f"its URL is not a file of {NARS}/")
     return name, file_size

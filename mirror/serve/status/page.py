@@ -91,7 +91,7 @@ def _host(
     yield f'<span class="soft size">{number(len(host.generations), "generation")}</span>'
     yield '</summary><div class="more">'
     if not host.is_listed:
-        yield "<p>It left the list that it was on. To remove what is kept of it, on the machine "
+        yield "<p>It has left its list. To remove what is kept for it, run this on the machine "
         yield f"that syncs: <code>{escape(removal or '')}</code></p>"
     yield from _last_run(host)
     if host.rehearsal is not None:
@@ -115,18 +115,18 @@ def _of_client(host: Host, client: Client, mending: str) -> Iterator[str]:
     kept = host.newest_kept
     if kept is None:
         return
-    yield "<h3>On another machine, once, without any set-up</h3>"
+    yield "<h3>On another machine, once, without any configuration</h3>"
     if kept.realisable:
         yield (
-            "<p>As root, or as one of Nix's <code>trusted-users</code>; Nix passes over a cache "
-            "that anybody else names:</p>"
+            "<p>As root, or as one of Nix's <code>trusted-users</code>; Nix ignores a cache "
+            "that other users name:</p>"
         )
         yield f"<pre>{escape(client.command(kept.realisable, host.keys))}</pre>"
     else:
         yield (
-            "<p>Neither its derivation nor all that this makes is kept: the machine evaluates it "
-            "itself, with the lines for <code>nix.conf</code> below. The next sync finds out what "
-            "it makes, if an earlier version kept this.</p>"
+            "<p>Its derivation and the outputs of that are not all kept, so the machine evaluates "
+            "it itself, with the lines for <code>nix.conf</code> below. If an earlier version kept "
+            "them, the next sync records them.</p>"
         )
     problem = host.vouching.problem if host.vouching else None
     if problem is not None:
@@ -140,7 +140,7 @@ def _last_run(host: Host) -> Iterator[str]:
     if run is None:
         return
     yield "<h3>Last run</h3>"
-    outcome = "all is there" if run.is_complete else "not all could be had"
+    outcome = "all is there" if run.is_complete else "some of it could not be obtained"
     yield f"<p>{moment(run.finished)}: {outcome}</p>"
     yield from _items(run.problems)
     # What was not allowed is among the problems.
@@ -169,15 +169,15 @@ def _generations(generations: Iterable[Kept]) -> Iterator[str]:
 def _use(overview: Overview, client: Client) -> Iterator[str]:
     yield "<h2>Use it from another machine</h2>"
     yield (
-        "<p>Nix asks this cache first, and its other caches when this one is away: that costs a "
-        f"command some {client.patience} seconds, and some {client.patience_with_a_halt} where it "
-        "has come to a halt.</p>"
+        "<p>Nix asks this cache first, and its other caches when this one is away. That delays a "
+        f"command by some {client.patience} seconds, or by some {client.patience_with_a_halt} if "
+        "the server hangs.</p>"
     )
     if not client.public_keys:
         yield (
-            "<p>What was made here is not signed. What is known by its content is accepted without "
-            "that, and so is what upstream signed, by a client that trusts upstream's keys; for "
-            "the rest, sync with <code>--signing-key</code>.</p>"
+            "<p>What was made here is not signed. Clients accept content-addressed paths without a "
+            "signature, and what upstream signed if they trust upstream's keys. For the rest, sync "
+            "with <code>--signing-key</code>.</p>"
         )
     yield f"<h3>nix.conf</h3><pre>{escape(client.nix_conf)}</pre>"
     yield f"<h3>NixOS</h3><pre>{escape(client.nixos_module)}</pre>"

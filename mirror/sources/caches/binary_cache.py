@@ -248,13 +248,13 @@ class BinaryCache:
         if not signers:
             reason += "it has no signature"
             hint = (
-                f"if you trust {self.name} whatever it gives, name it {self.name}?trusted=true; "
-                "else have it sign what it has (nix store sign)"
+                f"if you trust everything from {self.name}, name it {self.name}?trusted=true; "
+                "otherwise have its paths signed (nix store sign)"
             )
         elif trusted.issuperset(signers):
-            reason += f"its signatures are by {', '.join(signers)}, and not of what it says"
+            reason += f"its signatures by {', '.join(signers)} do not match it"
             keys = " and ".join(signers)
-            hint = f"either what is trusted as {keys} is an old or another key, or {WRONG}"
+            hint = f"either the key that is trusted as {keys} is outdated, or {WRONG}"
         else:
             reason += f"its signatures are by {', '.join(signers)}"
             others = [each for each in signers if each not in trusted]

@@ -96,7 +96,7 @@ async def offered(made: Made, fixed: FixedOutput, location: str) -> Nar:
         raise IntegrityError(f"{location}: not a plain file, and its hash is that of one")
     found = await _hash(watched, fixed.hash.algorithm, location)
     if found != fixed.hash:
-        raise IntegrityError(f"{location}: expected {fixed.hash}, got {found}")
+        raise IntegrityError(f"{location}: hash mismatch: expected {fixed.hash}, got {found}")
     if fixed.mode == "nar" and found.algorithm == "sha256":
         nar_hash = found
     else:
@@ -144,7 +144,7 @@ async def first_good(
         try:
             nar_ = await whoever_answers(place)
         except SourceError as error:
-            said = f"{refused.message}; whoever answered gave nothing of use: {error.message}"
+            said = f"{refused.message}; asked nevertheless, but: {error.message}"
             errors[number] = place, CertificateError(said, hint=refused.hint)
         else:
             said = f"{refused.message}; accepted nevertheless, since its hash is right"
