@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from tqdm import tqdm
 
+    from mirror.destinations.reading import Progress
     from mirror.formats.store_path import StorePath
     from mirror.sync.report import Observer, Outcome
-    from mirror.sync.verify.reading import Progress
 
 _NAME_LENGTH: Final = 32
 

@@ -1,4 +1,4 @@
-"""Reading the signing key that an option names."""
+"""The signing key that an option names, and the signatures that it is about."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from mirror.system.plain_files import LARGEST_SECRET, read_given_file, reason
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from mirror.destinations import Destination
+    from mirror.destinations.capabilities import Signing
 
 
 async def read_key(file: Path) -> SecretKey:
@@ -27,3 +30,26 @@ async def read_key(file: Path) -> SecretKey:
             f"the signing key {file} cannot be used: {reason(error)}",
             hint=f"`prefetch key generate NAME {file}` makes one",
         ) from error
+
+
+def signatures_at(
+    destination: Destination,
+    doing: str,
+    *,
+    of_store: str = "Nix keeps a store's signatures: they do no harm there",
+) -> Signing:
+    """The mirror's own signatures at a destination; ``of_store`` is what to do about a Nix store.
+
+    Raises:
+        RequestError: it has none.
+
+    """
+    signatures = destination.signatures
+    if signatures is None:
+        is_store = destination.store is not None
+        kind = "is a Nix store, which" if is_store else "is of a kind that"
+        raise RequestError(
+            f"cannot {doing} {destination.name}: it {kind} keeps no signatures of the mirror's own",
+            hint=of_store if is_store else "name a cache directory",
+        )
+    return signatures

@@ -5,18 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
-    from contextlib import AbstractAsyncContextManager
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
+    from pathlib import Path
 
+    from mirror.destinations.capabilities import KeptNar, Repair, Signing, Sweeping
     from mirror.destinations.free_space import Room
+    from mirror.destinations.reading import Progress
     from mirror.destinations.records.documents import Told
     from mirror.destinations.records.generation import Generation
     from mirror.destinations.records.receipt import Receipt
     from mirror.destinations.records.run_record import RunRecord
+    from mirror.destinations.verified import Verified
     from mirror.formats.path_info import PathInfo
     from mirror.formats.signing import PublicKey
     from mirror.formats.store_path import StorePath
     from mirror.formats.verifier import Claim, VerifiedPath
+    from mirror.nix.stores import StoreLocation
     from mirror.planning.presence import Found
 
 
@@ -71,6 +76,43 @@ class Destination(Protocol):
         """
         ...
 
+    @property
+    def store(self) -> StoreLocation | None:
+        """The Nix store that it is: what is valid in it, Nix evaluates and builds with.
+
+        None for any other: clients copy its paths to a store of theirs first.
+        """
+        ...
+
+    @property
+    def directory(self) -> Path | None:
+        """The directory of a binary cache's files, which a server sends as they are; or None."""
+        ...
+
+    def as_substituter(self) -> AbstractContextManager[str | None]:
+        """The URL by which this machine's Nix gets its paths while the context lasts.
+
+        It can stand among others, divided by spaces. None where Nix cannot get them.
+        """
+        ...
+
+    @property
+    def signatures(self) -> Signing | None:
+        """The mirror's own signatures, None where it gives its paths to nobody with signatures."""
+        ...
+
+    @property
+    def sweeping(self) -> Sweeping | None:
+        """The removal of what no generation needs, None where that is Nix's own business."""
+        ...
+
+    def watched(self) -> Sequence[Path]:
+        """Directories that change when generations, receipts or run records do. It blocks.
+
+        None where these are no files.
+        """
+        ...
+
     async def signers(self) -> tuple[PublicKey, ...]:
         """The keys that sign here what was made here, the newest last.
 
@@ -118,6 +160,47 @@ class Destination(Protocol):
 
         Raises:
             DestinationError: it cannot be looked at.
+
+        """
+        ...
+
+    def look_as(self, *, trusted_keys: Iterable[str], is_old_nix: bool) -> None:
+        """Look from now on at what was altered as a client's Nix does.
+
+        Signatures of ``trusted_keys``, too, count for it; ``is_old_nix``: it reads narinfos as 2.8
+        does, not as 2.34 does.
+        """
+        ...
+
+    def read(self, path: StorePath) -> AbstractAsyncContextManager[KeptNar]:
+        """Open the NAR of a path that is kept.
+
+        Raises:
+            NotAvailableError: it is not there.
+            IntegrityError: it is damaged.
+
+        """
+        ...
+
+    async def read_files(self, paths: Collection[StorePath]) -> Mapping[StorePath, bytes]:
+        """The contents of those of ``paths`` that are one file each; none of what is damaged."""
+        ...
+
+    async def verify(self, progress: Progress, *, jobs: int) -> Verified:
+        """Read again all that is kept, with ``jobs`` threads, and compare it with what it was.
+
+        Raises:
+            DestinationError: it, or something in it, may not be read.
+            ToolError: Nix does not answer.
+
+        """
+        ...
+
+    async def begin_repair(self, verified: Verified) -> Repair:
+        """Begin to mend what was found to be damaged, at a destination that was opened for that.
+
+        Raises:
+            DestinationError: it cannot be read or written.
 
         """
         ...
@@ -177,4 +260,13 @@ class Destination(Protocol):
 
     async def run_records(self, unreadable: Told | None = None) -> list[RunRecord]:
         """What the last sync of each target came to, by target; raises likewise."""
+        ...
+
+    async def forget_records(self, target: str) -> None:
+        """Remove the receipt and the run record of a target.
+
+        Raises:
+            DestinationError: they cannot be removed.
+
+        """
         ...

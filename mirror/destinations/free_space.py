@@ -22,14 +22,14 @@ _COMPRESSING: Final = frozenset({"bcachefs", "btrfs", "f2fs", "zfs"})
 class Room:
     """What is left for this user where ``place`` is.
 
-    ``bytes`` are free, and so are ``files``: how many more there can be, None where the file system
-    sets no limit. ``may_compress``: it can be one that takes more bytes than it has free.
+    ``bytes`` are free, and so are ``files``: how many more there can be; None where no limit is
+    known. ``may_compress``: more bytes may fit than are free.
     """
 
-    place: Path
-    bytes: int
-    files: int | None
-    may_compress: bool
+    place: Path | str
+    bytes: int | None = None
+    files: int | None = None
+    may_compress: bool = False
 
 
 def room_at(directory: Path) -> Room:

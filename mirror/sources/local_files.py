@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from mirror.errors import IntegrityError, NotAvailableError, TransientError
-from mirror.sources.chunks import CHUNK_SIZE
 from mirror.sources.server_errors import GoneError, MissingError
+from mirror.system.chunks import CHUNK_SIZE
 from mirror.system.plain_files import open_plain_file
 from mirror.system.threads import in_thread
 

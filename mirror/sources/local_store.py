@@ -8,20 +8,16 @@ evaluation copied. The files may have been damaged since: the verifier is the ju
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
-from mirror.errors import FormatError, IntegrityError, NotAvailableError
-from mirror.formats import nar
+from mirror.errors import NotAvailableError
 from mirror.formats.verifier import Claim
-from mirror.sources import filesystem
-from mirror.sources.chunks import in_chunks
+from mirror.nix.file_tree import nar_chunks
 from mirror.sources.source import Nar
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
     from mirror.nix.protocol.daemon import Connection
     from mirror.nix.stores import StoreLocation
@@ -60,13 +56,6 @@ class LocalStore:
         if info is None:
             raise NotAvailableError(f"{path} is not in {self.name}")
         real = self._store.real(path)
-        yield Nar(claim=Claim(info=info, made_here=True), chunks=_chunks(real), location=str(real))
-
-
-async def _chunks(real: Path) -> AsyncIterator[bytes]:
-    try:
-        pieces = nar.serialize(await asyncio.to_thread(filesystem.tree, real))
-        async for chunk in in_chunks(pieces):
-            yield chunk
-    except (OSError, FormatError) as error:
-        raise IntegrityError(f"{real} cannot be read: {error}") from error
+        yield Nar(
+            claim=Claim(info=info, made_here=True), chunks=nar_chunks(real), location=str(real)
+        )

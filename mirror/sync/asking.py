@@ -191,6 +191,8 @@ class Asking:
         if claim.is_signed or size <= _HARMLESS_BYTES:
             return
         room = (await self._destination.room()).bytes
+        if room is None:
+            return
         if size > room:
             raise FullError(f"{room} bytes are free")
         if size > room // 2 and not is_last:

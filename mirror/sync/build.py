@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mirror.destinations import NixStore
 from mirror.errors import PrefetchError, SourceError
 from mirror.nix.closure import closure
 from mirror.nix.realise import realise
@@ -61,7 +60,7 @@ async def build_targets(
     await workshop.evaluation.add_temp_roots(outputs)
     before = await destination.held(outputs)
     failures: list[tuple[Target, PrefetchError]] = []
-    store = destination.store if isinstance(destination, NixStore) else workshop.store
+    store = destination.store or workshop.store
     with workshop.build_options(destination) as options:
         for target in plan.targets:
             observer.step(f"building {len(target.build)} derivations of {target.target.name}")
@@ -70,7 +69,7 @@ async def build_targets(
                 await realise(workshop.nix, build, store=store, options=options)
             except SourceError as error:
                 failures.append((target.target, error))
-    if isinstance(destination, NixStore):
+    if destination.store is not None:
         added = set(await destination.held(outputs)) - set(before)
         outcomes: Mapping[StorePath, Outcome] = {
             path: Outcome(path=path, result="stored", source="builder") for path in added

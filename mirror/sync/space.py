@@ -42,7 +42,7 @@ class Need:
     @property
     def more_bytes(self) -> int:
         """How many bytes are lacking, at least."""
-        return max(0, self.bytes - self.room.bytes)
+        return 0 if self.room.bytes is None else max(0, self.bytes - self.room.bytes)
 
     @property
     def more_files(self) -> int:
@@ -61,7 +61,8 @@ class Need:
                 f"{self.room.place} takes {number(self.room.files or 0, 'file')} more, "
                 f"and {subject} needs at least {self.paths:,}: {self.more_files:,} more"
             )
-        said = f"{self.room.place} has {size(self.room.bytes)} free, and {subject} needs at least "
+        free = "no known limit" if self.room.bytes is None else f"{size(self.room.bytes)} free"
+        said = f"{self.room.place} has {free}, and {subject} needs at least "
         said += size(self.bytes)
         if self.unknown:
             said += f" and {number(self.unknown, 'path')} of unknown size"

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
-import tempfile
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from mirror.destinations import CacheDirectory
 from mirror.errors import FormatError, PrefetchError, RequestError, SourceError, TransientError
 from mirror.formats.signing import PublicKey, TrustedKeys, shown
 from mirror.nix.evaluation.places import credentials
@@ -50,10 +46,6 @@ if TYPE_CHECKING:
     from mirror.sources.http.client import HttpClient
     from mirror.sources.inquiry import Finding
     from mirror.sync.report import Observer
-
-
-_PLAIN: Final = re.compile(r"[A-Za-z0-9/._+-]+")
-_PLAIN_PLACE: Final = "/tmp"  # noqa: S108 - what is made there has a name of its own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,10 +137,8 @@ class Workshop:
     @contextlib.contextmanager
     def build_options(self, destination: Destination) -> Iterator[dict[str, str]]:
         """Give settings with which Nix builds what the destination has all inputs of."""
-        with contextlib.ExitStack() as stack:
-            caches = list(self.caches.urls)
-            if isinstance(destination, CacheDirectory):
-                caches.insert(0, f"file://{stack.enter_context(_plain_name(destination.path))}")
+        with destination.as_substituter() as url:
+            caches = [*([url] if url else []), *self.caches.urls]
             yield {
                 "substituters": " ".join(caches),
                 "trusted-public-keys": " ".join(self.trusted_keys),
@@ -239,23 +229,6 @@ async def _settings_and_store(nix: Nix, url: str | None) -> tuple[NixSettings, S
         return settings, await locate(nix, settings.store)
     # Each is a process that takes as long to start as it has to do.
     return await together(read_settings(nix), locate(nix, url))
-
-
-@contextlib.contextmanager
-def _plain_name(directory: Path) -> Iterator[Path]:
-    """Give a directory a name that stands in a list of URLs as it is, if it has none.
-
-    Nix splits such a list at spaces, and 2.8 decodes no ``%20``.
-    """
-    if _PLAIN.fullmatch(str(directory)):
-        yield directory
-        return
-    usual = tempfile.gettempdir()
-    place = None if _PLAIN.fullmatch(usual) else Path(_PLAIN_PLACE)
-    with temporary_directory(place) as links:
-        link = links / "cache"
-        link.symlink_to(directory)
-        yield link
 
 
 async def _connect(

@@ -4,8 +4,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from rig.memory_destination import Memories
 
 from mirror.destinations.cache.directory import CacheDirectory
+from mirror.destinations.kind import Opening
 from mirror.destinations.store.nix_store import NixStore
 from mirror.nix.stores import StoreLocation
 
@@ -34,12 +36,15 @@ def store(tmp_path: Path) -> StoreLocation:
     return StoreLocation.parse(f"local?root={tmp_path}/store")
 
 
-@pytest.fixture(params=["cache", "nix_stable", "nix_newest"])
+@pytest.fixture(params=["cache", "memory", "nix_stable", "nix_newest"])
 def open_destination(
     request: pytest.FixtureRequest, tmp_path: Path, store: StoreLocation
 ) -> Callable[..., AbstractAsyncContextManager[Destination]]:
     """Opens the test's destination, of each kind in turn."""
     if request.param == "cache":
         return lambda **options: CacheDirectory.open(tmp_path / "cache", **options)
+    if request.param == "memory":
+        memories = Memories()
+        return lambda **options: memories.open("memory:test", Opening(**options))
     nix = _at_home(request.getfixturevalue(request.param), tmp_path / "home")
     return lambda **options: NixStore.open(nix, store, **options)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from rig.made_paths import Made
 
-    from mirror.destinations.cache.at_rest.damage import Damage
+    from mirror.destinations.verified import Damage
 
 
 def damages(cache: Path) -> list[Damage]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from rig.made_paths import chain, generation, input_addressed, numbered, put, te
 from mirror.destinations import CacheDirectory, Receipt, RunRecord
 from mirror.destinations.records.receipt import DOES_NOT_APPLY, receipts_in
 from mirror.destinations.records.run_record import PROBLEMS_KEPT, as_problems, run_records_in
-from mirror.errors import DestinationError, LockedError
+from mirror.errors import DestinationError, LockedError, NotAvailableError
 from mirror.formats.verifier import Claim, NarVerifier
 
 if TYPE_CHECKING:
@@ -25,6 +25,16 @@ if TYPE_CHECKING:
     from mirror.destinations.destination import Destination
 
     Open = Callable[..., AbstractAsyncContextManager[Destination]]
+
+
+class Untold:
+    """Who is not interested in how far the reading is."""
+
+    def begin(self, total: int) -> None: ...
+
+    def read(self, amount: int) -> None: ...
+
+    def end(self) -> None: ...
 
 
 async def test_a_new_destination_holds_nothing(open_destination: Open) -> None:
@@ -47,6 +57,84 @@ async def test_what_was_committed_is_held_with_what_is_known_of_it(
         assert await destination.held([*paths, text("absent").path]) == expected
     async with open_destination() as destination:
         assert await destination.held(paths) == expected
+
+
+async def test_what_was_committed_can_be_read_again(open_destination: Open) -> None:
+    links = [*chain(2), text("large", content=os.urandom(3 << 20))]
+    paths = [made.path for made in links]
+    absent = text("absent").path
+    async with open_destination() as destination:
+        for made in links:
+            await put(destination, made)
+        for made in links:
+            async with destination.read(made.path) as kept:
+                verifier = NarVerifier(kept.claim)
+                pieces = [piece async for chunk in kept.chunks for piece in verifier.feed(chunk)]
+                assert verifier.finish().info.path == made.path
+            assert b"".join(pieces) == made.nar
+        contents = await destination.read_files([*paths, absent])
+        assert contents.keys() == set(paths)
+        assert contents[paths[0]] == b"link-0"
+        with pytest.raises(NotAvailableError):
+            await destination.read(absent).__aenter__()
+
+
+async def test_what_is_kept_is_verified_and_needs_no_repair(open_destination: Open) -> None:
+    links = chain(2)
+    async with open_destination(to_mend=True) as destination:
+        for made in links:
+            await put(destination, made)
+        await destination.keep(generation(links))
+        verified = await destination.verify(Untold(), jobs=2)
+        assert verified.damages == ()
+        assert verified.sound == {made.path for made in links}
+        assert verified.bytes > 0
+        repair = await destination.begin_repair(verified)
+        assert not any(repair.batches)
+        assert not await repair.finish([])
+
+
+async def test_what_no_generation_needs_can_be_swept_unless_nix_does_that(
+    open_destination: Open,
+) -> None:
+    links, other = chain(2), text("other")
+    now = datetime.now(UTC)
+    async with open_destination() as destination:
+        for made in [*links, other]:
+            await put(destination, made)
+        sweeping = destination.sweeping
+        assert (sweeping is None) == (destination.store is not None)
+        if sweeping is None:
+            return
+        for dry_run in (True, False):
+            assert len(await destination.held([other.path])) == 1
+            swept = await sweeping.sweep(
+                [links[1].path],
+                targets=(),
+                now=now,
+                grace=timedelta(0),
+                is_served=False,
+                dry_run=dry_run,
+            )
+            assert swept.retired == (other.path,)
+        assert (await destination.held([made.path for made in [*links, other]])).keys() == {
+            made.path for made in links
+        }
+
+
+async def test_where_a_destination_is_to_be_found_goes_with_what_it_keeps(
+    open_destination: Open,
+) -> None:
+    """Nix builds in a store itself, and takes from a directory; only files can be watched."""
+    async with open_destination() as destination:
+        with destination.as_substituter() as url:
+            assert (url is not None) == (destination.directory is not None)
+        is_elsewhere = destination.store is None and destination.directory is None
+        assert bool(destination.watched()) != is_elsewhere
+        assert destination.store is None or destination.keeps == "nar"
+        destination.look_as(trusted_keys=(), is_old_nix=True)
+        room = await destination.room()
+        assert room.bytes is None or room.bytes > 0
 
 
 async def test_what_is_not_committed_is_not_held(open_destination: Open) -> None:
@@ -159,6 +247,8 @@ async def test_the_newest_receipt_of_each_target_is_kept_without_a_lock(
         await onlooker.record(second)
         await onlooker.record(replace(first, target="another"))
         assert await onlooker.receipts() == [second, replace(first, target="another")]
+        await onlooker.forget_records(first.target)
+        assert await onlooker.receipts() == [replace(first, target="another")]
 
 
 @pytest.mark.parametrize("damaged", [b"", b"[]", b'{"version": 2}', b'{"version": 1}'])

@@ -11,7 +11,8 @@ from rig.made_paths import Made, generation, input_addressed, put, put_as, text
 
 from mirror.destinations.cache.directory import CacheDirectory
 from mirror.destinations.cache.layout import PUBLIC_KEYS
-from mirror.destinations.cache.signatures import Signed, read_public_keys
+from mirror.destinations.cache.signatures import read_public_keys
+from mirror.destinations.capabilities import Signed
 from mirror.destinations.records.vouched import refused_by_clients
 from mirror.errors import DestinationError
 from mirror.formats.narinfo import parse_narinfo

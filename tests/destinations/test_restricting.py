@@ -178,7 +178,7 @@ async def keep_one_private(cache: Path) -> None:
 
 async def hosts(destination: CacheDirectory) -> tuple[Host, ...]:
     """What the status page of the directory is about."""
-    async with CacheLibrary.open(destination) as library:
+    async with CacheLibrary.open(destination, destination.directory) as library:
         return (await Overviews(library, pytest.fail).whole()).hosts
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator
     from pathlib import Path
 
-    from mirror.destinations.cache.sweep import Swept
+    from mirror.destinations.capabilities import Swept
 
 NOW = datetime(2026, 11, 24, 12, 0, 30, 999_999, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -122,13 +122,13 @@ async def test_a_narinfo_that_is_a_link_keeps_its_nar(tmp_path: Path) -> None:
     """Its readers follow it."""
     made = text("hello")
     async with cache_of(tmp_path / "cache", made, text("other")) as cache:
-        url = parse_narinfo((cache.path / narinfo_of(made)).read_bytes()).url
-        (cache.path / narinfo_of(made)).rename(tmp_path / narinfo_of(made))
-        (cache.path / narinfo_of(made)).symlink_to(tmp_path / narinfo_of(made))
+        url = parse_narinfo((cache.directory / narinfo_of(made)).read_bytes()).url
+        (cache.directory / narinfo_of(made)).rename(tmp_path / narinfo_of(made))
+        (cache.directory / narinfo_of(made)).symlink_to(tmp_path / narinfo_of(made))
         for live in ([made], []):
-            sweep(cache.path, live)
-            assert (cache.path / narinfo_of(made)).is_file()
-            assert nars(cache.path) == {url}
+            sweep(cache.directory, live)
+            assert (cache.directory / narinfo_of(made)).is_file()
+            assert nars(cache.directory) == {url}
 
 
 def narinfo_of(made: Made) -> str:

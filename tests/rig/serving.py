@@ -105,7 +105,7 @@ async def serve_directory(
 ) -> AsyncIterator[Served]:
     async with (
         CacheDirectory.open(path, exclusive=False) as directory,
-        CacheLibrary.open(directory, lease_seconds=lease_seconds) as library,
+        CacheLibrary.open(directory, directory.directory, lease_seconds=lease_seconds) as library,
         serve_library(library) as served,
     ):
         yield served
@@ -121,7 +121,9 @@ async def serve_store(
 ) -> AsyncIterator[Served]:
     async with (
         NixStore.open(nix, store, exclusive=False) as opened,
-        StoreLibrary.open(opened, nix, signing_key=signing_key, all_paths=all_paths) as library,
+        StoreLibrary.open(
+            opened, opened.store, nix, signing_key=signing_key, all_paths=all_paths
+        ) as library,
         serve_library(library) as served,
     ):
         yield served

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from mirror.errors import FormatError
 from mirror.formats import nar
 from mirror.formats.nar import Directory, Node, Regular, Symlink
+from mirror.nix.file_tree import tree
 from mirror.serve.library.nar_contents import archive_pieces, archive_size, file_pieces, file_size
-from mirror.sources.filesystem import tree
 
 if TYPE_CHECKING:
     from pathlib import Path

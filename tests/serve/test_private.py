@@ -270,7 +270,7 @@ async def test_many_requests_at_once_read_the_manifests_once(
             return await read(unreadable)
 
         monkeypatch.setattr(destination, "generations", slowly)
-        given = Given(destination, lambda: (), is_eager=is_eager)
+        given = Given(destination, is_eager=is_eager)
         assert not any(await asyncio.gather(*(given.is_private("a" * 32) for _ in range(50))))
     assert len(times) == 1
 
@@ -281,8 +281,7 @@ async def test_what_is_private_no_more_is_given_at_once(tmp_path: Path) -> None:
         await put(destination, made)
         first = replace(generation([made]), private=(made.path,))
         await destination.keep(first)
-        watched = (destination.path / "generations/pi",)
-        given = Given(destination, lambda: watched, is_eager=False)
+        given = Given(destination, is_eager=False)
         assert await given.is_private(made.path.hash_part)
         await destination.keep(replace(first, number=2, private=()))
         assert not await given.is_private(made.path.hash_part)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from rig.bench import Bench
     from rig.serving import Served
 
-    from mirror.destinations.cache.sweep import Swept
+    from mirror.destinations.capabilities import Swept
     from mirror.formats.store_path import StorePath
     from mirror.nix.command import Nix
 

@@ -21,8 +21,8 @@ from rig import drawn_tars, raw_tar, raw_zip
 
 from mirror.errors import FormatError, IntegrityError
 from mirror.formats import nar
+from mirror.nix.file_tree import tree
 from mirror.sources.archives.unpack import unpack
-from mirror.sources.filesystem import tree
 
 COUNT: Final = int(os.environ.get("PREFETCH_ARCHIVES", "0"))
 drawn = settings(

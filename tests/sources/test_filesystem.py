@@ -9,7 +9,7 @@ from rig.running import run
 
 from mirror.formats import nar
 from mirror.formats.hashes import Hash
-from mirror.sources.filesystem import tree
+from mirror.nix.file_tree import tree
 
 if TYPE_CHECKING:
     from pathlib import Path

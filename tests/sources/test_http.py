@@ -23,11 +23,11 @@ from mirror.errors import (
     ToolError,
     TransientError,
 )
-from mirror.sources.chunks import CHUNK_SIZE
 from mirror.sources.http.client import HttpClient
 from mirror.sources.http.settings import HttpSettings
 from mirror.sources.pace import RateLimiter
 from mirror.sources.server_errors import MissingError
+from mirror.system.chunks import CHUNK_SIZE
 
 if TYPE_CHECKING:
     from pathlib import Path

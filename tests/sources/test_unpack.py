@@ -17,9 +17,9 @@ from rig.running import run
 from mirror.errors import FormatError, IntegrityError
 from mirror.formats import nar
 from mirror.formats.hashes import Hash
+from mirror.nix.file_tree import tree
 from mirror.sources.archives.tree import Limits
 from mirror.sources.archives.unpack import strip_root, unpack
-from mirror.sources.filesystem import tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -175,7 +175,7 @@ class Proof:
         return checked
 
     @asynccontextmanager
-    async def _opened(self) -> AsyncIterator[CacheDirectory | NixStore]:
+    async def _opened(self) -> AsyncIterator[Destination]:
         """The destination as ``check`` opens it, without its lock."""
         if isinstance(self._place, ScratchStore):
             location = StoreLocation.parse(self._place.url)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from rig.bench import Bench
 
+    from mirror.destinations import Destination
     from mirror.formats.store_path import StorePath
     from mirror.nix.command import Nix
 
@@ -36,7 +37,7 @@ EDITED = f"{LINE} edits=hosts,dnsmasq,wireguard"
 
 
 @asynccontextmanager
-async def opened(nix: Nix, to: Path | ScratchStore) -> AsyncIterator[CacheDirectory | NixStore]:
+async def opened(nix: Nix, to: Path | ScratchStore) -> AsyncIterator[Destination]:
     """A destination as ``rehearse`` opens it, without its lock."""
     if isinstance(to, ScratchStore):
         async with NixStore.open(nix, StoreLocation.parse(to.url), exclusive=False) as store:

@@ -20,8 +20,7 @@ from mirror.formats.hashes import Hash
 from mirror.formats.narinfo import parse_narinfo
 from mirror.formats.verifier import Claim
 from mirror.nix.stores import StoreLocation
-from mirror.sync.verify.repair import repair
-from mirror.sync.verify.verify import verify
+from mirror.sync.repair.repair import repair
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,8 +29,8 @@ if TYPE_CHECKING:
     from rig.bench import Bench
     from rig.serving import Served
 
+    from mirror.destinations.verified import Mended, Verified
     from mirror.nix.command import Nix
-    from mirror.sync.verify.verified import Mended, Verified
 
 __all__ = ["shell"]
 
@@ -48,7 +47,7 @@ class Untold:
 
 async def verified(path: Path) -> Verified:
     async with CacheDirectory.open(path, exclusive=False, to_mend=True) as cache:
-        return await verify(cache, Untold(), jobs=2, is_locked=False)
+        return await cache.verify(Untold(), jobs=2)
 
 
 async def repaired(
@@ -58,7 +57,7 @@ async def repaired(
         CacheDirectory.open(path, to_mend=True) as cache,
         bench.workshop(nix, substituters=substituters, builder=False) as workshop,
     ):
-        found = await verify(cache, Untold(), jobs=2, is_locked=True)
+        found = await cache.verify(Untold(), jobs=2)
         return await repair(found, cache, workshop, bench.recorder, jobs=8)
 
 
@@ -312,7 +311,7 @@ async def test_a_store_is_repaired_as_nix_would(bench: Bench, any_nix: Nix) -> N
             NixStore.open(any_nix, location, exclusive=mend, to_mend=mend) as destination,
             bench.workshop(any_nix, builder=False) as workshop,
         ):
-            found = await verify(destination, Untold(), jobs=2, is_locked=mend)
+            found = await destination.verify(Untold(), jobs=2)
             if not mend:
                 return found, ()
             return found, await repair(found, destination, workshop, bench.recorder, jobs=8)

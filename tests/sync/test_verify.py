@@ -17,12 +17,11 @@ from mirror.formats.hashes import Hash
 from mirror.formats.narinfo import parse_narinfo
 from mirror.formats.signing import SecretKey, fingerprint
 from mirror.formats.verifier import Claim
-from mirror.sync.verify.verify import verify_cache
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mirror.sync.verify.verified import Verified
+    from mirror.destinations.verified import Verified
 
 UPSTREAM: Final = SecretKey.generate("upstream-1")
 OLD: Final = SecretKey.generate("upstream-0")
@@ -47,7 +46,7 @@ class Told:
 
 async def verify(path: Path, *, jobs: int = 2) -> Verified:
     async with CacheDirectory.open(path, exclusive=False, to_mend=True) as cache:
-        return await verify_cache(cache, Told(), jobs=jobs, is_locked=False)
+        return await cache.verify(Told(), jobs=jobs)
 
 
 def signed(made: Made) -> Claim:
@@ -97,7 +96,7 @@ async def test_all_is_well_after_a_sync(tmp_path: Path) -> None:
     everything = await fill(tmp_path)
     async with CacheDirectory.open(tmp_path, exclusive=False, to_mend=True) as cache:
         told = Told()
-        verified = await verify_cache(cache, told, jobs=1, is_locked=False)
+        verified = await cache.verify(told, jobs=1)
     assert verified.damages == ()
     assert verified.unproven == 0
     assert verified.strays == ()

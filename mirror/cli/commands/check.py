@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from mirror.cli.named_destination import open_destination
 from mirror.cli.options import Json, Lists, Store, To
 from mirror.cli.progress import Noting, observer
 from mirror.cli.request import Request, read_lists
 from mirror.cli.running import print_document, run, write_lines
 from mirror.cli.text import SHOWN, with_edit
+from mirror.destinations.registry import open_destination
 from mirror.errors import RequestError
 from mirror.formats.store_path import StorePath, is_store_path
 from mirror.nix.command import Nix

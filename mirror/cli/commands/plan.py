@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mirror.cli.failures import explain_failures, refused_lines
 from mirror.cli.members import plan_members
-from mirror.cli.named_destination import open_destination
 from mirror.cli.options import (
     AllowRefused,
     Json,
@@ -25,6 +24,7 @@ from mirror.cli.progress import Noting, observer
 from mirror.cli.request import Request, read_lists
 from mirror.cli.running import print_document, run, write_lines
 from mirror.cli.text import edit_lines, shown, table
+from mirror.destinations.registry import open_destination
 from mirror.nix.command import Nix
 from mirror.planning.refusals import failing
 from mirror.quantities import number, size

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from mirror.cli.members import generation
-from mirror.cli.named_destination import as_cache_directory, open_existing
 from mirror.cli.options import Json, To
 from mirror.cli.request import Request, read_lists
 from mirror.cli.running import print_document, run, write_error, write_lines
+from mirror.cli.signing_keys import signatures_at
+from mirror.destinations.registry import open_destination
 from mirror.errors import RequestError
 from mirror.planning.retention import Retention
 from mirror.quantities import moment, number, size
@@ -24,7 +25,7 @@ from mirror.system.threads import in_thread
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mirror.destinations.cache.signatures import Unsigned
+    from mirror.destinations.capabilities import Unsigned
     from mirror.sync.kept.prune import Pruned
 
 _AGE: Final = re.compile(r"([0-9]{1,6})([smhdw])")
@@ -140,9 +141,11 @@ async def execute(request: PruneRequest, *, json: bool) -> int:
     )
     grace = _read_age(request.grace)
     unsigned = None
-    async with open_existing(request.to, exclusive=not request.dry_run) as destination:
+    async with open_destination(
+        request.to, must_exist=True, exclusive=not request.dry_run
+    ) as destination:
         if request.old_signatures:
-            cache = as_cache_directory(destination, "remove signatures from")
+            signatures = signatures_at(destination, "remove signatures from")
         pruned = await prune(
             destination,
             retention,
@@ -154,7 +157,7 @@ async def execute(request: PruneRequest, *, json: bool) -> int:
             is_served=request.served,
         )
         if request.old_signatures:
-            unsigned = await in_thread(cache.signatures.remove_old, dry_run=request.dry_run)
+            unsigned = await in_thread(signatures.remove_old, dry_run=request.dry_run)
     report = PruneReport(
         pruned=pruned,
         unsigned=unsigned,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mirror.cli.named_destination import open_destination
 from mirror.cli.options import Json, Lists, Store, To
 from mirror.cli.progress import Noting, observer
 from mirror.cli.request import Request, read_lists
 from mirror.cli.running import explain, print_document, run, write_lines
 from mirror.cli.text import with_edit
+from mirror.destinations.registry import open_destination
 from mirror.nix.command import Nix
 from mirror.quantities import number
 from mirror.sync.offline.rehearse import rehearse

@@ -6,10 +6,10 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from mirror.cli.clients_report import clients_document, refused_by_clients_lines
-from mirror.cli.named_destination import open_destination
 from mirror.cli.options import Json, To
 from mirror.cli.running import print_document, run, write_error, write_lines
 from mirror.cli.text import kept_state, table
+from mirror.destinations.registry import open_destination
 from mirror.planning.refusals import as_members, summary
 from mirror.quantities import moment, number, size
 from mirror.sync.kept.clients import vouching_of

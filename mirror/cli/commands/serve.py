@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from mirror.cli.named_destination import open_existing
 from mirror.cli.running import run, write_error
 from mirror.cli.signing_keys import read_key
-from mirror.destinations import CacheDirectory
+from mirror.destinations.registry import open_destination
 from mirror.errors import RequestError
 from mirror.nix.command import Nix
 from mirror.serve.http.application import Application
@@ -130,8 +129,8 @@ async def _library(
     if served is None:
         # Without Nix there is no store of this machine, and nothing else was asked for.
         await Nix.find()
-    async with open_existing(served, exclusive=False) as destination:
-        if isinstance(destination, CacheDirectory):
+    async with open_destination(served, must_exist=True, exclusive=False) as destination:
+        if destination.directory is not None:
             if key is not None:
                 raise RequestError(
                     "a cache directory is served with the signatures that it has",
@@ -142,14 +141,20 @@ async def _library(
                     "a cache directory has no other paths than those that are kept in it",
                     hint="--all-paths is for Nix stores; `public=` in a list says what is given",
                 )
-            async with CacheLibrary.open(destination) as library:
+            async with CacheLibrary.open(destination, destination.directory) as library:
                 yield library
-        else:
+        elif destination.store is not None:
             nix = await Nix.find()
-            async with StoreLibrary.open(
-                destination, nix, signing_key=key, all_paths=all_paths
-            ) as of_store:
+            opened = StoreLibrary.open(
+                destination, destination.store, nix, signing_key=key, all_paths=all_paths
+            )
+            async with opened as of_store:
                 yield of_store
+        else:
+            raise RequestError(
+                f"{destination.name} cannot be served from here",
+                hint="cache directories and Nix stores can be",
+            )
 
 
 async def _told_to_stop() -> None:

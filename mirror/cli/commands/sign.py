@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mirror.cli.named_destination import as_cache_directory, open_existing
 from mirror.cli.options import Json, To
 from mirror.cli.running import print_document, run, write_error, write_lines
-from mirror.cli.signing_keys import read_key
+from mirror.cli.signing_keys import read_key, signatures_at
 from mirror.destinations.records.vouched import refused_by_clients
+from mirror.destinations.registry import open_destination
 from mirror.quantities import number
 from mirror.system.threads import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mirror.destinations.cache.signatures import Signed
+    from mirror.destinations.capabilities import Signed
     from mirror.errors import DestinationError
     from mirror.formats.signing import PublicKey
 
@@ -54,11 +54,13 @@ def command(
 async def execute(to: str | None, key_file: Path, *, every: bool, dry_run: bool, json: bool) -> int:
     """Sign in a cache directory."""
     key = await read_key(key_file)
-    async with open_existing(to, exclusive=not dry_run, signing_key=key) as destination:
-        cache = as_cache_directory(
+    async with open_destination(
+        to, must_exist=True, exclusive=not dry_run, signing_key=key
+    ) as destination:
+        signatures = signatures_at(
             destination,
             "sign in",
-            hint=shlex.join(
+            of_store=shlex.join(
                 [
                     *("nix", "store", "sign", "--store", destination.name),
                     *("--key-file", str(key_file), "--all"),
@@ -67,10 +69,10 @@ async def execute(to: str | None, key_file: Path, *, every: bool, dry_run: bool,
         )
         passed_over: list[DestinationError] = []
         is_refused = refused_by_clients(
-            await cache.generations(passed_over.append), await cache.signers()
+            await destination.generations(passed_over.append), await destination.signers()
         )
         signed = await in_thread(
-            cache.signatures.add, key, again=every, dry_run=dry_run, is_refused=is_refused
+            signatures.add, key, again=every, dry_run=dry_run, is_refused=is_refused
         )
     for error in passed_over:
         write_error(f"passed over: {error.message}\n  {error.hint}")

@@ -13,7 +13,6 @@ from mirror.cli.clients_report import clients_document, refused_by_clients_lines
 from mirror.cli.commands import plan
 from mirror.cli.failures import explain_failures, failure_lines, refused_lines
 from mirror.cli.members import attempts, generation, plan_members
-from mirror.cli.named_destination import open_destination
 from mirror.cli.on_change import OnChange, run_on_change
 from mirror.cli.options import (
     AllowRefused,
@@ -33,6 +32,7 @@ from mirror.cli.request import Request, list_name, read_lists
 from mirror.cli.running import print_document, run, write_error, write_lines
 from mirror.cli.signing_keys import read_key
 from mirror.cli.text import edit_lines, kept_state
+from mirror.destinations.registry import open_destination
 from mirror.errors import LockedError, PrefetchError
 from mirror.nix.command import Nix
 from mirror.planning.refusals import as_members

@@ -10,22 +10,21 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from mirror.cli.members import attempts
-from mirror.cli.named_destination import open_existing
 from mirror.cli.options import Json, NoArchives, Substituters, To, TrustedKeys, given
 from mirror.cli.progress import Noting, observer, reading_progress
 from mirror.cli.request import Request
 from mirror.cli.running import print_document, run, write_error, write_lines
+from mirror.destinations.registry import open_destination
+from mirror.destinations.verified import Mended
 from mirror.errors import Attempt, PrefetchError, RequestError, TransientError
 from mirror.nix.command import Nix
 from mirror.quantities import number, size
-from mirror.sync.verify.verified import Mended
-from mirror.sync.verify.verify import verify
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from mirror.destinations import CacheDirectory, NixStore
-    from mirror.sync.verify.verified import Verified
+    from mirror.destinations import Destination
+    from mirror.destinations.verified import Verified
 
 _FETCHES: Final = 16
 
@@ -106,9 +105,9 @@ async def execute(
         request = replace(request, to=directory)
     jobs = jobs or os.cpu_count() or 1
     shown = Noting(observer())
-    opened = open_existing(request.to, exclusive=repair, to_mend=True)
+    opened = open_destination(request.to, must_exist=True, exclusive=repair, to_mend=True)
     async with opened as destination:
-        verified = await verify(destination, reading_progress(), jobs=jobs, is_locked=repair)
+        verified = await destination.verify(reading_progress(), jobs=jobs)
         report = VerifyReport(
             verified=verified,
             mended=[Mended(damage=each, is_mended=False) for each in verified.damages],
@@ -141,11 +140,11 @@ def _mending(request: Request) -> str:
 
 
 async def _repair(
-    verified: Verified, destination: CacheDirectory | NixStore, request: Request, shown: Noting
+    verified: Verified, destination: Destination, request: Request, shown: Noting
 ) -> Sequence[Mended]:
     """Mend what was found, also where no cache can be asked: origins may be, and this machine."""
     # Reading alone needs neither Nix nor HTTP.
-    from mirror.sync.verify.repair import repair as mend  # noqa: PLC0415 - start-up time
+    from mirror.sync.repair.repair import repair as mend  # noqa: PLC0415 - start-up time
     from mirror.sync.workshop import open_workshop  # noqa: PLC0415 - start-up time
 
     nix, options = await Nix.find(), request.options()

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mirror.cli.named_destination import open_destination
 from mirror.cli.options import Json, Store, To
 from mirror.cli.progress import Noting, observer
 from mirror.cli.request import Request, named_target
 from mirror.cli.running import print_document, run, write_lines
 from mirror.cli.text import with_edit
+from mirror.destinations.registry import open_destination
 from mirror.nix.command import Nix
 from mirror.quantities import size
 from mirror.sync.offline.why import why

@@ -47,11 +47,16 @@ from mirror.destinations.cache.layout import (
 from mirror.destinations.cache.lookup import Lookup
 from mirror.destinations.cache.manifests import Manifests
 from mirror.destinations.cache.mending import Mending
+from mirror.destinations.cache.nar_files import read_files, read_path
 from mirror.destinations.cache.opening import refuse_links, refuse_other_directories
 from mirror.destinations.cache.private_files import Restricting
 from mirror.destinations.cache.publishing import Publishing
+from mirror.destinations.cache.repair import CacheRepair
 from mirror.destinations.cache.signatures import Signatures, read_public_keys
 from mirror.destinations.cache.staging import CacheStaging
+from mirror.destinations.cache.substituter import file_url
+from mirror.destinations.cache.sweep import CacheSweeping
+from mirror.destinations.cache.verification import verify_cache
 from mirror.destinations.free_space import Room, room_at
 from mirror.destinations.records.privacy import holdings, private_paths
 from mirror.destinations.records.record_files import RecordFiles
@@ -63,10 +68,14 @@ from mirror.system.threads import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
     from pathlib import Path
 
+    from mirror.destinations.capabilities import KeptNar
+    from mirror.destinations.reading import Progress
     from mirror.destinations.records.documents import Told
     from mirror.destinations.records.generation import Generation
+    from mirror.destinations.verified import Verified
     from mirror.formats.path_info import PathInfo
     from mirror.formats.signing import SecretKey
     from mirror.formats.store_path import StorePath
@@ -79,6 +88,7 @@ class CacheDirectory(RecordFiles):
 
     keeps: Literal["compressed", "nar"] = "compressed"
     is_for_others = True
+    store = None
 
     def __init__(
         self,
@@ -88,23 +98,24 @@ class CacheDirectory(RecordFiles):
         to_mend: bool = False,
         reads_contents: bool = False,
     ) -> None:
-        self.path = path.absolute()
-        super().__init__(receipts=self.path / RECEIPTS, runs=self.path / RUNS)
+        self.directory = path.absolute()
+        super().__init__(receipts=self.directory / RECEIPTS, runs=self.directory / RUNS)
         self._signing_key = signing_key
+        self._is_locked = False
         self._trusted: tuple[PublicKey, ...] = ()
-        self._staging = self.path / STAGING
-        self._manifests = Manifests(self.path / GENERATIONS, self._staging)
+        self._staging = self.directory / STAGING
+        self._manifests = Manifests(self.directory / GENERATIONS, self._staging)
         self._checksums = Checksums(
-            self.path, temporaries=self._staging, retired=self.path / RETIRED
+            self.directory, temporaries=self._staging, retired=self.directory / RETIRED
         )
-        self._contents = Contents(self.path)
-        self._inspection = Inspection(self.path, self._contents, keys=self._keys)
+        self._contents = Contents(self.directory)
+        self._inspection = Inspection(self.directory, self._contents, keys=self._keys)
         self._lookup = Lookup(
-            self.path, self._inspection, self._contents, reads_contents=reads_contents
+            self.directory, self._inspection, self._contents, reads_contents=reads_contents
         )
-        self._restricting = Restricting(self.path, self._staging)
+        self._restricting = Restricting(self.directory, self._staging)
         self._publishing = Publishing(
-            self.path,
+            self.directory,
             temporaries=self._staging,
             checksums=self._checksums,
             contents=self._contents,
@@ -144,11 +155,12 @@ class CacheDirectory(RecordFiles):
         cache = cls(path, signing_key=signing_key, to_mend=to_mend, reads_contents=reads_contents)
         with contextlib.ExitStack() as stack:
             if not to_mend:
-                await asyncio.to_thread(refuse_other_directories, cache.path)
+                await asyncio.to_thread(refuse_other_directories, cache.directory)
             if exclusive:
-                await asyncio.to_thread(refuse_links, cache.path)
-                lock = files.locked(cache.path / LOCK, f"the cache {cache.path}")
+                await asyncio.to_thread(refuse_links, cache.directory)
+                lock = files.locked(cache.directory / LOCK, f"the cache {cache.directory}")
                 stack.enter_context(lock)
+                cache._is_locked = True
                 await in_thread(cache._prepare)
                 if to_mend:
                     earlier = await cache.generations(_nobody)
@@ -157,22 +169,22 @@ class CacheDirectory(RecordFiles):
             if exclusive:
                 stack.callback(cache._contents.write, cache._staging)
             elif remembers:
-                stack.callback(cache._contents.write, cache.path / HIDDEN)
+                stack.callback(cache._contents.write, cache.directory / HIDDEN)
             yield cache
 
     @property
     def name(self) -> str:
         """The directory."""
-        return str(self.path)
+        return str(self.directory)
 
     @property
     def signatures(self) -> Signatures:
         """The mirror's own signatures in it."""
-        return Signatures(self.path, temporaries=self._staging, checksums=self._checksums)
+        return Signatures(self.directory, temporaries=self._staging, checksums=self._checksums)
 
     async def signers(self) -> tuple[PublicKey, ...]:
         """The keys of ``public-keys``."""
-        return tuple(await asyncio.to_thread(read_public_keys, self.path))
+        return tuple(await asyncio.to_thread(read_public_keys, self.directory))
 
     async def sign(self, paths: Collection[StorePath]) -> bool:
         """Sign paths with the mirror's key, if there is one."""
@@ -183,12 +195,29 @@ class CacheDirectory(RecordFiles):
 
     async def room(self) -> Room:
         """Look how much more there is room for."""
-        return await asyncio.to_thread(room_at, self.path)
+        return await asyncio.to_thread(room_at, self.directory)
+
+    @property
+    def sweeping(self) -> CacheSweeping:
+        """The removal of what no generation needs."""
+        return CacheSweeping(self.directory)
 
     @property
     def mending(self) -> Mending:
         """What it takes to mend it without any source."""
-        return Mending(self.path, temporaries=self._staging, checksums=self._checksums)
+        return Mending(self.directory, temporaries=self._staging, checksums=self._checksums)
+
+    def as_substituter(self) -> AbstractContextManager[str]:
+        """As ``file://``."""
+        return file_url(self.directory)
+
+    def watched(self) -> tuple[Path, ...]:
+        """The directories of manifests, receipts and records."""
+        generations = self.directory / GENERATIONS
+        of_targets: tuple[Path, ...] = ()
+        with contextlib.suppress(OSError):  # whoever reads it says so
+            of_targets = tuple(generations.iterdir())
+        return (self.directory / RECEIPTS, self.directory / RUNS, generations, *of_targets)
 
     async def protect(self, paths: Collection[StorePath]) -> bool:  # noqa: ARG002 - as said
         """Do nothing: only a run that holds the lock removes anything."""
@@ -216,13 +245,29 @@ class CacheDirectory(RecordFiles):
     async def restrict(self, private: Collection[StorePath], given: Collection[StorePath]) -> bool:
         """Let nobody else read ``private`` paths, also those yet to come; all ``given`` ones."""
         self._publishing.private = frozenset(private)
-        with files.explained(self.path):
+        with files.explained(self.directory):
             return await in_thread(self._restricting.restrict, private, given)
 
     async def hidden(self, private: Collection[StorePath]) -> Collection[StorePath]:
         """Those of ``private`` paths that are there, and that this user may not read."""
-        with files.explained(self.path):
+        with files.explained(self.directory):
             return await in_thread(self._restricting.hidden, private)
+
+    def read(self, path: StorePath) -> AbstractAsyncContextManager[KeptNar]:
+        """Open a path's NAR as it is."""
+        return read_path(self.directory, path)
+
+    async def read_files(self, paths: Collection[StorePath]) -> Mapping[StorePath, bytes]:
+        """What is in the NARs of paths that are one file each."""
+        return await in_thread(read_files, self.directory, paths)
+
+    async def verify(self, progress: Progress, *, jobs: int) -> Verified:
+        """Read everything again; without the lock, what seems damaged is looked at again."""
+        return await verify_cache(self.directory, progress, jobs=jobs, is_locked=self._is_locked)
+
+    async def begin_repair(self, verified: Verified) -> CacheRepair:
+        """Begin to mend what was found to be damaged."""
+        return await CacheRepair.begin(self.directory, self.mending, verified)
 
     @contextlib.asynccontextmanager
     async def stage(self, claim: Claim) -> AsyncIterator[CacheStaging]:
@@ -248,7 +293,7 @@ class CacheDirectory(RecordFiles):
         missing = set(generation.paths) - set(await self.held(generation.paths))
         if missing:
             raise DestinationError(
-                f"{len(missing)} paths of {generation.target} are not in {self.path}, "
+                f"{len(missing)} paths of {generation.target} are not in {self.directory}, "
                 f"{min(missing)} for one"
             )
         await in_thread(self._settle)
@@ -268,27 +313,27 @@ class CacheDirectory(RecordFiles):
         await in_thread(self._manifests.remove, generation)
 
     def _prepare(self) -> None:
-        with files.explained(self.path):
+        with files.explained(self.directory):
             shutil.rmtree(self._staging, ignore_errors=True)
             files.make_directory(self._staging)
             for left in self._staging.parent.glob(f"{TEMPORARY_PREFIX}*"):
                 left.unlink(missing_ok=True)
             # First of all that is not hidden: without it, what is here is taken for another's.
-            about = self.path / CACHE_INFO
+            about = self.directory / CACHE_INFO
             if not about.exists():
                 self.mending.write_cache_info()
-                files.sync_directory(self.path)
-            for directory in (self.path / NARS, self.path / GENERATIONS):
+                files.sync_directory(self.directory)
+            for directory in (self.directory / NARS, self.directory / GENERATIONS):
                 files.make_directory(directory)
             # So that also a server that may not write here can lock it.
-            files.make_file(self.path / SERVING)
+            files.make_file(self.directory / SERVING)
         if self._signing_key is not None:
             self.signatures.record_key(self._signing_key.public)
 
     def _settle(self) -> None:
         """Make lasting all that was published so far."""
-        with files.explained(self.path):
-            for directory in (self.path / NARS, self.path):
+        with files.explained(self.directory):
+            for directory in (self.directory / NARS, self.directory):
                 files.sync_directory(directory)
             self._checksums.record()
 
@@ -296,7 +341,7 @@ class CacheDirectory(RecordFiles):
         """The keys that count here: those of who asks, of this cache, and that vouched for it."""
         own: list[PublicKey] = []
         with contextlib.suppress(DestinationError):  # `verify` says what is wrong with it
-            own = read_public_keys(self.path)
+            own = read_public_keys(self.directory)
         return TrustedKeys([*own, *recorded_keys(self._manifests.read(_nobody)), *self._trusted])
 
 

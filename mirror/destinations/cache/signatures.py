@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mirror.destinations import files
 from mirror.destinations.cache.layout import PUBLIC_KEYS, narinfo_name
 from mirror.destinations.cache.narinfo_files import narinfo_files
+from mirror.destinations.capabilities import Signed, Unsigned
 from mirror.errors import DestinationError, FormatError
 from mirror.formats.narinfo import parse_narinfo, print_narinfo
 from mirror.formats.signing import PublicKey, TrustedKeys, fingerprint
@@ -34,34 +35,6 @@ if TYPE_CHECKING:
     from mirror.formats.path_info import PathInfo
     from mirror.formats.signing import SecretKey
     from mirror.formats.store_path import StorePath
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Signed:
-    """What signing did: paths that got a signature, had it already, have only others of ours.
-
-    ``upstream`` counts the paths that others vouch for, which are left as they are.
-    """
-
-    signed: int
-    already: int
-    others: int
-    upstream: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unsigned:
-    """What taking away old signatures did.
-
-    ``newest`` is the key whose signatures stay, None if none was ever used; ``paths`` lost older
-    ones. ``left`` have none but older ones, and keep them; ``forgotten`` are the keys of which no
-    signature is left.
-    """
-
-    newest: PublicKey | None
-    paths: int
-    left: int
-    forgotten: tuple[PublicKey, ...]
 
 
 def read_public_keys(directory: Path) -> list[PublicKey]:

@@ -21,6 +21,7 @@ Files whose names are not those of a cache are left alone. Blocking, for use off
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import re
@@ -49,8 +50,10 @@ from mirror.destinations.cache.narinfo_files import (
     size_of,
 )
 from mirror.destinations.cache.served import note_served, was_served_lately
+from mirror.destinations.capabilities import HeldBack, Swept
 from mirror.destinations.records import documents
 from mirror.system.locks import take_lock
+from mirror.system.threads import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -64,36 +67,6 @@ _RECORD: Final = re.compile(r".*\.json")
 _RECORDS: Final = (RECEIPTS, RUNS)
 _TEMPORARY_LIFE: Final = timedelta(hours=1)
 """Records are written without the lock; a temporary file this old is no writer's any more."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeldBack:
-    """Retired paths that a server may still be asked for, and their files' bytes.
-
-    ``until`` is when the last of them can be purged, in UTC. ``is_running``: a server was found to
-    run now; else one ran here lately, or the user says that there is one.
-    """
-
-    paths: int
-    bytes: int
-    until: datetime
-    is_running: bool = True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Swept:
-    """What a sweep did, or would do.
-
-    ``retired`` are the paths that were taken out of the cache (a narinfo that cannot be read is
-    there by its file name); ``files`` were deleted, of ``bytes`` together. ``unreadable`` are the
-    marked narinfos that cannot be read, by file name; with any, every NAR stays.
-    """
-
-    retired: tuple[str, ...]
-    files: int
-    bytes: int
-    held_back: HeldBack | None = None
-    unreadable: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +114,29 @@ class _Survey:
             held_back=held_back,
             unreadable=self.unreadable,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class CacheSweeping:
+    """The sweeping of the cache ``directory``, as a destination offers it."""
+
+    directory: Path
+
+    async def sweep(
+        self,
+        live: Collection[StorePath] | None,
+        *,
+        targets: Collection[str],
+        now: datetime,
+        grace: timedelta,
+        is_served: bool,
+        dry_run: bool,
+    ) -> Swept:
+        """Sweep, or say what would go."""
+        sweep = Sweep(self.directory, live=live, targets=targets, now=now)
+        if dry_run:
+            return await asyncio.to_thread(sweep.rehearse)
+        return await in_thread(sweep.run, grace=grace, is_served=is_served)
 
 
 class Sweep:

@@ -22,25 +22,31 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, Self
 
 from mirror.destinations import files
+from mirror.destinations.capabilities import KeptNar
 from mirror.destinations.free_space import Room, room_at
 from mirror.destinations.records.record_files import RecordFiles
 from mirror.destinations.store.generation_links import GenerationLinks
 from mirror.destinations.store.manifest_object import manifest_object
+from mirror.destinations.store.repair import StoreRepair
 from mirror.destinations.store.staging import IN_MEMORY, StoreStaging, once, refusals
-from mirror.errors import DestinationError
+from mirror.destinations.store.verification import verify_store
+from mirror.errors import DestinationError, NotAvailableError
+from mirror.formats.verifier import Claim
+from mirror.nix.file_tree import nar_chunks
 from mirror.nix.protocol import daemon
 from mirror.planning.presence import Flaw, Found, whole
 from mirror.system.threads import in_thread
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Mapping
+    from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 
+    from mirror.destinations.reading import Progress
     from mirror.destinations.records.documents import Told
     from mirror.destinations.records.generation import Generation
+    from mirror.destinations.verified import Verified
     from mirror.formats.path_info import PathInfo
     from mirror.formats.signing import PublicKey
     from mirror.formats.store_path import StorePath
-    from mirror.formats.verifier import Claim
     from mirror.nix.command import Nix
     from mirror.nix.stores import StoreLocation
 
@@ -52,6 +58,9 @@ class NixStore(RecordFiles):
 
     keeps: Literal["compressed", "nar"] = "nar"
     is_for_others = False
+    directory = None
+    signatures = None
+    sweeping = None
 
     def __init__(
         self,
@@ -122,7 +131,10 @@ class NixStore(RecordFiles):
         """Where the store is."""
         return self._store
 
-    @property
+    def as_substituter(self) -> contextlib.nullcontext[None]:
+        """None: Nix builds in the store itself."""
+        return contextlib.nullcontext(None)
+
     def watched(self) -> tuple[Path, ...]:
         """Directories of links, receipts and run records: they change with what these tell."""
         links = self._links
@@ -170,6 +182,38 @@ class NixStore(RecordFiles):
         if not directory.is_dir():
             return set()
         return {path for path in paths if not os.path.lexists(self._store.real(path))}
+
+    def look_as(self, *, trusted_keys: Iterable[str], is_old_nix: bool) -> None:
+        """Do nothing: nothing of a store is altered that Nix would notice."""
+
+    @contextlib.asynccontextmanager
+    async def read(self, path: StorePath) -> AsyncIterator[KeptNar]:
+        """Open the NAR of a path's files."""
+        info = await self._connection.query_path_info(path)
+        if info is None:
+            raise NotAvailableError(f"{path} is not in the store {self.name}")
+        real = self._store.real(path)
+        claim = Claim(info=info, made_here=True)
+        yield KeptNar(claim=claim, chunks=nar_chunks(real), location=str(real))
+
+    async def read_files(self, paths: Collection[StorePath]) -> Mapping[StorePath, bytes]:
+        """The contents of paths that are one file each."""
+        return await in_thread(self._read_files, paths)
+
+    def _read_files(self, paths: Collection[StorePath]) -> dict[StorePath, bytes]:
+        found = {}
+        for path in paths:
+            with contextlib.suppress(OSError):
+                found[path] = files.read_plain_file(self._store.real(path))
+        return found
+
+    async def verify(self, progress: Progress, *, jobs: int) -> Verified:
+        """Read all that generations keep."""
+        return await verify_store(self, progress, jobs=jobs)
+
+    async def begin_repair(self, verified: Verified) -> StoreRepair:
+        """Begin to mend what was found to be damaged."""
+        return await StoreRepair.begin(self, verified)
 
     async def restrict(
         self,

@@ -17,12 +17,9 @@ from typing import TYPE_CHECKING, Final
 
 from mirror.destinations import files
 from mirror.destinations.cache.layout import (
-    GENERATIONS,
     NARINFO_SUFFIX,
     NARS,
-    RECEIPTS,
     RETIRED,
-    RUNS,
     nar_file,
     narinfo_name,
 )
@@ -31,6 +28,7 @@ from mirror.destinations.cache.signatures import read_public_keys
 from mirror.errors import FormatError
 from mirror.formats.compression import decompressor
 from mirror.formats.narinfo import parse_narinfo
+from mirror.nix.file_tree import file_contents
 from mirror.serve.http.answers import MISSING, Answer, InFile, Refusal
 from mirror.serve.library.given import Given
 from mirror.serve.library.leases import LEASE_SECONDS
@@ -43,14 +41,13 @@ from mirror.serve.library.narinfos import (
 from mirror.serve.library.retired import Retired
 from mirror.serve.library.serving_lock import Presence
 from mirror.serve.library.watching import state_of
-from mirror.sources.filesystem import file_contents
 from mirror.system.threads import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from mirror.destinations import CacheDirectory
+    from mirror.destinations import Destination
     from mirror.formats.narinfo import NarInfo
     from mirror.formats.path_info import PathInfo
     from mirror.formats.store_path import StorePath
@@ -65,12 +62,14 @@ _DAMAGED: Final = Refusal(
 class CacheLibrary:
     """A cache directory; :meth:`open` makes one."""
 
-    def __init__(self, directory: CacheDirectory, retired: Retired, presence: Presence) -> None:
-        self.destination = directory
-        self._path = directory.path
-        self._nars = f"{directory.path}/{NARS}"
-        self._narinfos = Narinfos(directory.path)
-        self._given = Given(directory, self.watched, is_eager=False)
+    def __init__(
+        self, destination: Destination, directory: Path, retired: Retired, presence: Presence
+    ) -> None:
+        self.destination = destination
+        self._path = directory
+        self._nars = f"{directory}/{NARS}"
+        self._narinfos = Narinfos(directory)
+        self._given = Given(destination, is_eager=False)
         self._files = _NarFiles((self._path, self._path / RETIRED))
         self._retired = retired
         self._presence = presence
@@ -79,9 +78,9 @@ class CacheLibrary:
     @classmethod
     @contextlib.asynccontextmanager
     async def open(
-        cls, directory: CacheDirectory, *, lease_seconds: float = LEASE_SECONDS
+        cls, destination: Destination, directory: Path, *, lease_seconds: float = LEASE_SECONDS
     ) -> AsyncIterator[CacheLibrary]:
-        """Serve a directory, and let whoever prunes it know for as long as the context lasts.
+        """Serve a destination that is in ``directory``, and let whoever prunes it know meanwhile.
 
         It may yet have to be made. ``lease_seconds`` is how long an answer can be followed up after
         its path was pruned.
@@ -90,24 +89,16 @@ class CacheLibrary:
             DestinationError: it is something else, or cannot be read.
 
         """
-        await in_thread(refuse_other_directories, directory.path)
-        retired = Retired(directory.path, lease_seconds)
-        async with Presence.in_directory(directory.path, meanwhile=retired.look) as presence:
-            library = cls(directory, retired, presence)
+        await in_thread(refuse_other_directories, directory)
+        retired = Retired(directory, lease_seconds)
+        async with Presence.in_directory(directory, meanwhile=retired.look) as presence:
+            library = cls(destination, directory, retired, presence)
             await library._scan()
             yield library
 
     def absence(self) -> str | None:
         """Why the directory cannot be served now, None if it can: it may be away."""
         return self._presence.absence()
-
-    def watched(self) -> tuple[Path, ...]:
-        """The directories of manifests, receipts and records."""
-        generations = self._path / GENERATIONS
-        of_targets: tuple[Path, ...] = ()
-        with contextlib.suppress(OSError):  # whoever reads it says so
-            of_targets = tuple(generations.iterdir())
-        return (self._path / RECEIPTS, self._path / RUNS, generations, *of_targets)
 
     async def file_bytes(self) -> int:
         """The size of all NARs, as they are compressed."""

@@ -15,8 +15,7 @@ from mirror.serve.library.leases import LEASE_SECONDS
 from mirror.serve.library.watching import state_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
+    from collections.abc import Sequence
 
     from mirror.destinations import Destination
     from mirror.errors import DestinationError
@@ -25,16 +24,13 @@ _LOOK_SECONDS = 1.0
 
 
 class Given:
-    """What a destination's generations give; ``watched`` are directories that change with them.
+    """What a destination's generations give.
 
     ``is_eager``: look each time, else at most once a second.
     """
 
-    def __init__(
-        self, destination: Destination, watched: Callable[[], Sequence[Path]], *, is_eager: bool
-    ) -> None:
+    def __init__(self, destination: Destination, *, is_eager: bool) -> None:
         self._destination = destination
-        self._watched = watched
         self._pause = 0.0 if is_eager else _LOOK_SECONDS
         self._looked = -_LOOK_SECONDS
         self._states: Sequence[int] | None = None
@@ -72,7 +68,7 @@ class Given:
                 return
             now = time.monotonic()
             # On the event loop: a thread would cost more than to look at a few directories.
-            states = [state_of(each) for each in self._watched()]
+            states = [state_of(each) for each in self._destination.watched()]
             if states != self._states:
                 await self._read(now)
                 self._states = states

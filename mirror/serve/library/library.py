@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Collection, Iterator
 
     from mirror.destinations import Destination
     from mirror.formats.path_info import PathInfo
@@ -24,10 +23,6 @@ class Library(Protocol):
 
     def absence(self) -> str | None:
         """Why nothing can be answered now, None if all can."""
-        ...
-
-    def watched(self) -> Sequence[Path]:
-        """Directories that change when generations, receipts or records of runs do. It blocks."""
         ...
 
     async def file_bytes(self) -> int | None:

@@ -22,13 +22,13 @@ import time
 from typing import TYPE_CHECKING
 
 from mirror.destinations.cache.layout import NARINFO_SUFFIX, RETIRED
+from mirror.destinations.cache.nar_files import content_of
 from mirror.errors import FormatError
 from mirror.formats.aterm import parse_derivation
 from mirror.formats.narinfo import parse_narinfo
 from mirror.serve.library.leases import Leases
 from mirror.serve.library.narinfos import read_narinfo
 from mirror.serve.library.watching import state_of
-from mirror.sync.offline.kept_derivations import content_of
 from mirror.system.threads import in_thread
 
 if TYPE_CHECKING:

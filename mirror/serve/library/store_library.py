@@ -20,12 +20,12 @@ from mirror.errors import ToolError
 from mirror.formats import nar
 from mirror.formats.narinfo import NarInfo, print_narinfo
 from mirror.formats.signing import TrustedKeys, fingerprint
+from mirror.nix import file_tree
 from mirror.nix.protocol import daemon
 from mirror.serve.http.answers import MISSING, Answer, Made
 from mirror.serve.library.cache_library import NAR_TYPE
 from mirror.serve.library.given import Given
 from mirror.serve.library.narinfos import narinfo_answer
-from mirror.sources import filesystem
 from mirror.system.threads import in_thread
 
 if TYPE_CHECKING:
@@ -33,11 +33,12 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import TypeVar
 
-    from mirror.destinations import NixStore
+    from mirror.destinations import Destination
     from mirror.formats.path_info import PathInfo
     from mirror.formats.signing import SecretKey
     from mirror.formats.store_path import StorePath
     from mirror.nix.command import Nix
+    from mirror.nix.stores import StoreLocation
     from mirror.serve.http.answers import Refusal
 
     _Value = TypeVar("_Value")
@@ -50,10 +51,17 @@ class StoreLibrary:
     """A Nix store; :meth:`open` makes one."""
 
     def __init__(
-        self, store: NixStore, asking: _Asking, signing_key: SecretKey | None, *, all_paths: bool
+        self,
+        destination: Destination,
+        store: StoreLocation,
+        asking: _Asking,
+        signing_key: SecretKey | None,
+        *,
+        all_paths: bool,
     ) -> None:
-        self.destination = store
-        self._given = None if all_paths else Given(store, self.watched, is_eager=True)
+        self.destination = destination
+        self._store = store
+        self._given = None if all_paths else Given(destination, is_eager=True)
         self._asking = asking
         self._signing_key = signing_key
 
@@ -61,25 +69,22 @@ class StoreLibrary:
     @contextlib.asynccontextmanager
     async def open(
         cls,
-        store: NixStore,
+        destination: Destination,
+        store: StoreLocation,
         nix: Nix,
         *,
         signing_key: SecretKey | None,
         all_paths: bool = False,
     ) -> AsyncIterator[StoreLibrary]:
-        """Serve what a store's generations give, or ``all_paths`` that it has.
+        """Serve what the generations of a destination that is ``store`` give, or ``all_paths``.
 
         ``signing_key`` signs them where there is one.
         """
         async with _Asking(nix, store) as asking:
-            yield cls(store, asking, signing_key, all_paths=all_paths)
+            yield cls(destination, store, asking, signing_key, all_paths=all_paths)
 
     def absence(self) -> None:
         """None: whether the store answers is seen when it is asked."""
-
-    def watched(self) -> tuple[Path, ...]:
-        """The directories of generations' links, of receipts and of records."""
-        return self.destination.watched
 
     async def file_bytes(self) -> None:
         """None: what is sent is made of the store's files."""
@@ -118,13 +123,13 @@ class StoreLibrary:
         info = await self._info(found[1]) if found else None
         if found is None or info is None or info.nar_hash.base32 != found[2]:
             return MISSING
-        body = Made(info.nar_size, partial(_pack, self.destination.store.real(info.path)))
+        body = Made(info.nar_size, partial(_pack, self._store.real(info.path)))
         return Answer(body=body, content_type=NAR_TYPE, tag=name, is_lasting=True)
 
     async def unpacked(self, path: StorePath) -> Callable[[], Iterator[bytes]] | None:
         """What packs the path's files."""
         info = await self._info(path.hash_part)
-        return None if info is None else partial(_pack, self.destination.store.real(path))
+        return None if info is None else partial(_pack, self._store.real(path))
 
     def _signed(self, info: PathInfo) -> PathInfo:
         """Add the mirror's signature: a client need trust no other key."""
@@ -147,7 +152,7 @@ class StoreLibrary:
 class _Asking:
     """A connection to the store's daemon, opened again when the daemon was started anew."""
 
-    def __init__(self, nix: Nix, store: NixStore) -> None:
+    def __init__(self, nix: Nix, store: StoreLocation) -> None:
         self._nix = nix
         self._store = store
         self._stack = contextlib.AsyncExitStack()
@@ -181,10 +186,10 @@ class _Asking:
                 self._connection = None
                 await self._stack.aclose()
                 self._connection = await self._stack.enter_async_context(
-                    daemon.connect(self._nix, self._store.store)
+                    daemon.connect(self._nix, self._store)
                 )
             return self._connection
 
 
 def _pack(real: Path) -> Iterator[bytes]:
-    yield from nar.serialize(filesystem.tree(real))
+    yield from nar.serialize(file_tree.tree(real))

@@ -204,7 +204,7 @@ class Overviews:
         return replace(overview, hosts=hosts)
 
     def _look(self) -> Sequence[int]:
-        return [state_of(directory) for directory in self._library.watched()]
+        return [state_of(directory) for directory in self._library.destination.watched()]
 
     async def _read(self) -> tuple[Overview, Sequence[Receipt]]:
         destination = self._library.destination

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Final
 from mirror.errors import IntegrityError
 from mirror.formats.nar import Node, Regular, Symlink
 from mirror.formats.nar_strings import show
+from mirror.nix.file_tree import file_contents
 from mirror.sources.archives import tar_headers
 from mirror.sources.archives.tar_headers import BLOCK, TarHeaders, is_header, padded
 from mirror.sources.archives.tree import ArchiveTree
-from mirror.sources.filesystem import file_contents
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

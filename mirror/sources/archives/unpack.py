@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Final
 from mirror.errors import FormatError, IntegrityError
 from mirror.formats.compression import PIECE_SIZE, Decompressor, decompressor
 from mirror.formats.nar import Directory, Node, Regular
+from mirror.nix.file_tree import file_contents
 from mirror.sources.archives.tar import is_tar, read_tar
 from mirror.sources.archives.tree import Limits
 from mirror.sources.archives.zip import ends_as_zip, is_zip, read_zip
-from mirror.sources.filesystem import file_contents
 from mirror.sources.origins.made import write
 from mirror.system.threads import in_thread
 

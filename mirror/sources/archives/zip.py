@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Final
 from mirror.errors import IntegrityError
 from mirror.formats.nar import Node, Regular, Symlink
 from mirror.formats.nar_strings import MAXIMUM_TARGET, show
+from mirror.nix.file_tree import file_contents
 from mirror.sources.archives import zip_directory, zip_hosts
 from mirror.sources.archives.tree import ArchiveTree
 from mirror.sources.archives.zip_directory import malformed
 from mirror.sources.archives.zip_methods import PIECE_SIZE, SLOW_METHODS, decompressed
-from mirror.sources.filesystem import file_contents
 from mirror.sources.origins.made import room_in
 
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ import aiofiles
 from mirror.curl.settings import CurlSettings
 from mirror.errors import NotAvailableError, SourceError, TransientError
 from mirror.formats.nar import Directory, Node
+from mirror.nix.file_tree import tree
 from mirror.sources.addresses import is_public
-from mirror.sources.filesystem import tree
 from mirror.sources.git.bounds import bounded
 from mirror.sources.git.program import Git, UnreachableError, environment
 from mirror.sources.git.tunnel import tunnel_for

@@ -15,9 +15,9 @@ from zlib import crc32
 
 from mirror.curl.failure import CurlError
 from mirror.errors import IntegrityError, TransientError
-from mirror.sources.chunks import CHUNK_SIZE
 from mirror.sources.http.explained import translate
 from mirror.sources.server_errors import ChangedError
+from mirror.system.chunks import CHUNK_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

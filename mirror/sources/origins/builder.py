@@ -8,9 +8,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from mirror.errors import FormatError, NotAvailableError
+from mirror.nix.file_tree import tree
 from mirror.nix.realise import realise
 from mirror.planning.fetchers.fixed_outputs import Unfetchable
-from mirror.sources.filesystem import tree
 from mirror.sources.origins.made import Made, offered
 
 if TYPE_CHECKING:

@@ -29,10 +29,10 @@ from mirror.formats.hashes import Hash
 from mirror.formats.path_info import PathInfo
 from mirror.formats.verifier import Claim
 from mirror.masking import without_secrets
-from mirror.sources.chunks import in_chunks
-from mirror.sources.filesystem import file_contents
+from mirror.nix.file_tree import file_contents
 from mirror.sources.server_errors import CertificateError, ChangedError
 from mirror.sources.source import Nar
+from mirror.system.chunks import in_chunks
 from mirror.system.threads import in_thread
 
 if TYPE_CHECKING:

@@ -1,26 +1,22 @@
 """``prune``: drop old generations, their roots first, and then what only they needed.
 
 What a Nix store's generations needed is left to Nix's own garbage collector, which alone knows what
-else refers to it. A cache directory is swept here.
+else refers to it. Any other destination is swept.
 """
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mirror.destinations import CacheDirectory, NixStore
-from mirror.destinations.cache.sweep import Sweep
 from mirror.planning.retention import Selection, select
-from mirror.system.threads import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from datetime import datetime, timedelta
 
     from mirror.destinations import Destination, Generation
-    from mirror.destinations.cache.sweep import Swept
+    from mirror.destinations.capabilities import Swept
     from mirror.errors import DestinationError
     from mirror.formats.store_path import StorePath
     from mirror.planning.retention import Retention
@@ -68,29 +64,29 @@ async def prune(
     selection = select(
         await destination.generations(), retention, now=now, listed=listed, removed=removed
     )
-    if not isinstance(destination, CacheDirectory):
+    sweeping = destination.sweeping
+    if sweeping is None:
         collectable = await _collectable(destination, selection)
         if not dry_run:
             await _forget(destination, selection)
-            if isinstance(destination, NixStore) and listed is not None:
+            if listed is not None:
                 await _forget_records(destination, {*_targets(selection), *listed})
         return Pruned(selection=selection, collectable=collectable)
     if listed is None:
         # Only lists tell of which targets nobody wants to know any more.
         listed = {each.target for each in await destination.run_records()}
     was_anything_kept = bool(selection.kept or selection.dropped)
-    sweep = Sweep(
-        destination.path,
-        live=_paths(selection.kept) if was_anything_kept else None,
+    if not dry_run:
+        await _forget(destination, selection)
+    swept = await sweeping.sweep(
+        _paths(selection.kept) if was_anything_kept else None,
         targets={*_targets(selection), *listed},
         now=now,
+        grace=grace,
+        is_served=is_served,
+        dry_run=dry_run,
     )
-    if dry_run:
-        return Pruned(selection=selection, swept=await asyncio.to_thread(sweep.rehearse))
-    await _forget(destination, selection)
-    return Pruned(
-        selection=selection, swept=await in_thread(sweep.run, grace=grace, is_served=is_served)
-    )
+    return Pruned(selection=selection, swept=swept)
 
 
 async def _forget(destination: Destination, selection: Selection[Generation]) -> None:
@@ -98,13 +94,13 @@ async def _forget(destination: Destination, selection: Selection[Generation]) ->
         await destination.forget(generation)
 
 
-async def _forget_records(store: NixStore, targets: Collection[str]) -> None:
-    """Remove the records of all other targets; a cache directory's go with its sweep."""
+async def _forget_records(destination: Destination, targets: Collection[str]) -> None:
+    """Remove the records of all other targets; where there is a sweep, they go with that."""
     unreadable: list[DestinationError] = []
-    names = {each.target for each in await store.receipts(unreadable.append)}
-    names |= {each.target for each in await store.run_records(unreadable.append)}
+    names = {each.target for each in await destination.receipts(unreadable.append)}
+    names |= {each.target for each in await destination.run_records(unreadable.append)}
     for name in names.difference(targets):
-        await store.forget_records(name)
+        await destination.forget_records(name)
 
 
 def _targets(selection: Selection[Generation]) -> set[str]:

@@ -1,33 +1,25 @@
-"""Where a rehearsal takes place: a machine, a scratch store's room and source, a newcomer."""
+"""Where a rehearsal takes place: a machine, room for a scratch store, a newcomer."""
 
 from __future__ import annotations
 
 import contextlib
 import grp
 import shutil
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
-from urllib.parse import quote
 
-from mirror.destinations import NixStore
 from mirror.errors import DestinationError, ToolError
-from mirror.nix.protocol import daemon
-from mirror.sources.caches.binary_cache import BinaryCache
-from mirror.sources.http.settings import HttpSettings
-from mirror.sources.local_store import LocalStore
-from mirror.sync.offline.kept_derivations import read_graph, reader
+from mirror.sync.kept.derivations import read_graph
 from mirror.system.temporaries import remove_left_behind, remove_tree, temporary_directory
 from mirror.system.threads import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
-    from mirror.destinations import CacheDirectory, Generation
+    from mirror.destinations import Destination, Generation
     from mirror.nix.command import Nix
     from mirror.nix.settings import NixSettings
-    from mirror.sources import Nar, Source, Wanted
 
 _ALONE: Final = """
 substituters =
@@ -80,14 +72,17 @@ def expect_room(place: Path, generation: Generation) -> None:
         )
 
 
-def refusal(
-    generation: Generation, destination: CacheDirectory | NixStore, settings: NixSettings
+async def refusal(
+    generation: Generation, destination: Destination, settings: NixSettings
 ) -> ToolError | None:
     """Why this machine does not build a generation's target; None if it does, or it is not known.
 
-    It blocks.
+    Raises:
+        DestinationError: the destination cannot be looked at.
+
     """
-    for derivation in read_graph([generation.root], reader(destination)).derivations.values():
+    graph = await read_graph(destination, [generation.root])
+    for derivation in graph.derivations.values():
         if (problem := settings.unbuildable(derivation.system)) is not None:
             return ToolError(
                 f"it is {problem}",
@@ -138,32 +133,3 @@ def _build_users() -> str:
     except KeyError:
         return "build-users-group =\n"
     return ""
-
-
-@dataclass(frozen=True, slots=True)
-class _KeptHere:
-    """A source of which every path is asked for, however many are damaged."""
-
-    source: Source
-    name: str = field(init=False)
-    is_one_party: bool = False
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "name", self.source.name)
-
-    def open(self, wanted: Wanted) -> AbstractAsyncContextManager[Nar]:
-        return self.source.open(wanted)
-
-
-@contextlib.asynccontextmanager
-async def kept(destination: CacheDirectory | NixStore, nix: Nix) -> AsyncIterator[Source]:
-    """Open the destination as a source."""
-    if isinstance(destination, NixStore):
-        async with daemon.connect(nix, destination.store) as connection:
-            yield LocalStore(connection, destination.store)
-        return
-    from mirror.sources.http.client import HttpClient  # noqa: PLC0415 - start-up time
-
-    async with HttpClient(HttpSettings()) as client:
-        url = f"file://{quote(str(destination.path))}?trusted=true"
-        yield _KeptHere(await BinaryCache.connect(url, client))

@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from mirror.destinations import CacheDirectory, NixStore
 from mirror.destinations.closures import presence
 from mirror.errors import EvaluationError
 from mirror.nix.evaluation.evaluate import Evaluated
@@ -109,7 +108,7 @@ async def judge(
     offline = await _offline(evaluation, destination, valid_paths)
     # Whoever makes an edit evaluates it, and so has the sources that evaluation makes.
     edited = replace(offline, evaluated=graph.input_sources)
-    is_cache = destination is not None and not isinstance(destination, NixStore)
+    is_cache = destination is not None and destination.store is None
     checked: list[Checked] = []
     for target, result in evaluation.results:
         if not isinstance(result, Evaluated):
@@ -172,15 +171,14 @@ async def _offline(
         return Offline(graph=graph, valid=frozenset(valid_paths))
     local = await _local_derivations(graph, destination)
     paths = {*graph.makers, *graph.input_sources}
-    if isinstance(destination, NixStore):
+    if destination.store is not None:
         found = await presence(destination, paths)
         valid = found.held.keys() | found.flaws.keys()
         return Offline(graph=graph, valid=valid, damaged=found, local=local)
-    if isinstance(destination, CacheDirectory):
-        destination.look_as(
-            trusted_keys=evaluation.settings.trusted_public_keys,
-            is_old_nix=evaluation.nix.version < _GOES_BY_THE_NARINFO,
-        )
+    destination.look_as(
+        trusted_keys=evaluation.settings.trusted_public_keys,
+        is_old_nix=evaluation.nix.version < _GOES_BY_THE_NARINFO,
+    )
     roots = [
         root for _, each in evaluation.results if isinstance(each, Evaluated) for root in each.roots
     ]

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-from mirror.destinations import NixStore, Receipt
+from mirror.destinations import Receipt
 from mirror.destinations.records.receipt import DOES_NOT_APPLY
 from mirror.errors import (
     DestinationError,
@@ -41,7 +41,7 @@ from mirror.sync.prepare import build_graph, evaluate_isolated
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
 
-    from mirror.destinations import CacheDirectory, Generation
+    from mirror.destinations import Destination, Generation
     from mirror.formats.store_path import StorePath
     from mirror.nix.command import Nix
     from mirror.nix.settings import NixSettings
@@ -78,7 +78,7 @@ async def rehearse(
     targets: Sequence[Target],
     nix: Nix,
     observer: Observer,
-    destination: CacheDirectory | NixStore,
+    destination: Destination,
     *,
     store: str | None,
 ) -> list[Rehearsed]:
@@ -102,7 +102,7 @@ async def rehearse(
     rehearsed: list[Rehearsed] = []
     for target in targets:
         generation = newest.get(target.name)
-        obstacle = await asyncio.to_thread(_obstacle, target, generation, destination, settings)
+        obstacle = await _obstacle(target, generation, destination, settings)
         if generation is None or obstacle is not None:
             rehearsed.append(Rehearsed(target=target, problem=obstacle, is_possible=False))
             continue
@@ -161,7 +161,7 @@ class _Rehearsal:
         self.root = generation.root
         """The derivation that was rehearsed: the generation's, unless the target has changed."""
 
-    async def run(self, destination: CacheDirectory | NixStore) -> list[Rehearsed]:
+    async def run(self, destination: Destination) -> list[Rehearsed]:
         """Rehearse the target, and then each edit; the target itself comes first."""
         try:
             await fill(
@@ -250,10 +250,10 @@ class _Rehearsal:
         )
 
 
-def _obstacle(
+async def _obstacle(
     target: Target,
     generation: Generation | None,
-    destination: CacheDirectory | NixStore,
+    destination: Destination,
     settings: NixSettings,
 ) -> PrefetchError | None:
     """Why a target cannot be rehearsed here; None if it can be tried."""
@@ -262,7 +262,7 @@ def _obstacle(
             f"{destination.name} has no generation of {target.name}",
             hint="make one first: prefetch sync LIST, with the same --to",
         )
-    return refusal(generation, destination, settings)
+    return await refusal(generation, destination, settings)
 
 
 def _text(part: Rehearsed) -> str | None:

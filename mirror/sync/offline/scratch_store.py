@@ -13,12 +13,12 @@ from mirror.planning.graph import in_order
 from mirror.sources import Wanted
 from mirror.sync.asking import Item
 from mirror.sync.engine import obtain
-from mirror.sync.offline.alone import kept
+from mirror.sync.kept.source import Kept
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from mirror.destinations import CacheDirectory, Generation
+    from mirror.destinations import Destination, Generation
     from mirror.formats.store_path import StorePath
     from mirror.nix.command import Nix
     from mirror.nix.stores import StoreLocation
@@ -31,7 +31,7 @@ _SHOWN: Final = 8
 async def fill(
     store: StoreLocation,
     generation: Generation,
-    destination: CacheDirectory | NixStore,
+    destination: Destination,
     *,
     nix: Nix,
     observer: Observer,
@@ -46,7 +46,8 @@ async def fill(
     observer.step(f"copying {len(generation.paths)} kept paths of {generation.target}")
     references = await _kept(generation.paths, destination)
     await open_store(nix, store)
-    async with kept(destination, nix) as source, NixStore.open(nix, store) as scratch:
+    source = Kept(destination)
+    async with NixStore.open(nix, store) as scratch:
         outcomes = await obtain(
             [
                 Item(wanted=Wanted(path=path), sources=[source])
@@ -74,7 +75,7 @@ async def fill(
 
 
 async def _kept(
-    paths: Collection[StorePath], destination: CacheDirectory | NixStore
+    paths: Collection[StorePath], destination: Destination
 ) -> Mapping[StorePath, tuple[StorePath, ...]]:
     """See that the destination has the paths; what each refers to."""
     found = await destination.look_up(paths)
@@ -103,7 +104,7 @@ async def _collect_garbage(store: StoreLocation, paths: Collection[StorePath], n
         raise SourceError(f"these were kept, and were collected nevertheless:\n{_listed(lost)}")
 
 
-def _damage(destination: CacheDirectory | NixStore, damaged: Sequence[str]) -> IntegrityError:
+def _damage(destination: Destination, damaged: Sequence[str]) -> IntegrityError:
     named = [] if destination.name == "auto" else [destination.name]
     command = shlex.join(["prefetch", "verify", *named, "--repair"])
     return IntegrityError(

@@ -28,11 +28,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mirror.destinations import files
-from mirror.destinations.cache.at_rest.damage import Damage
 from mirror.destinations.cache.at_rest.path import READ_SIZE, PathAtRest
 from mirror.destinations.cache.at_rest.small_files import SmallFiles, names
 from mirror.destinations.cache.checksums import read_checksums
 from mirror.destinations.cache.layout import NAR, NARINFO, NARS, RETIRED, narinfo_name
+from mirror.destinations.verified import Damage
 from mirror.formats import hashes
 from mirror.formats.hashes import Hash
 from mirror.system.plain_files import open_plain_file

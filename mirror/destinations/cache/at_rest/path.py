@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from mirror.destinations import files
-from mirror.destinations.cache.at_rest.damage import Damage
 from mirror.destinations.cache.layout import nar_file, narinfo_name
+from mirror.destinations.verified import Damage
 from mirror.errors import FormatError, IntegrityError
 from mirror.formats.narinfo import parse_narinfo
 from mirror.formats.verifier import Claim, NarVerifier

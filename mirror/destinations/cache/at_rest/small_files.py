@@ -10,7 +10,6 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from mirror.destinations import files
-from mirror.destinations.cache.at_rest.damage import Damage
 from mirror.destinations.cache.contents import TEMPORARY_PREFIX, is_sealed
 from mirror.destinations.cache.layout import (
     CACHE_INFO,
@@ -36,6 +35,7 @@ from mirror.destinations.records.documents import file_name
 from mirror.destinations.records.generation import MANIFEST
 from mirror.destinations.records.receipt import RECEIPT
 from mirror.destinations.records.run_record import RUN_RECORD
+from mirror.destinations.verified import Damage
 from mirror.errors import FormatError
 from mirror.formats.cache_info import parse_cache_info
 

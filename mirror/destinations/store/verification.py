@@ -11,24 +11,23 @@ import shlex
 from typing import TYPE_CHECKING
 
 from mirror.destinations import files
-from mirror.destinations.cache.at_rest.damage import Damage
+from mirror.destinations.reading import check_all
+from mirror.destinations.verified import Damage, Verified
 from mirror.errors import FormatError, IntegrityError
 from mirror.formats import nar
 from mirror.formats.verifier import Claim, NarVerifier
-from mirror.sources.filesystem import tree
-from mirror.sync.verify.reading import check_all
-from mirror.sync.verify.verified import Verified
+from mirror.nix.file_tree import tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from mirror.destinations import NixStore
+    from mirror.destinations.reading import Progress
+    from mirror.destinations.store.nix_store import NixStore
     from mirror.errors import DestinationError
     from mirror.formats.path_info import PathInfo
     from mirror.formats.store_path import StorePath
     from mirror.nix.stores import StoreLocation
-    from mirror.sync.verify.reading import Progress
 
 
 async def verify_store(store: NixStore, progress: Progress, *, jobs: int) -> Verified:

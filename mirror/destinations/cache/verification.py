@@ -1,6 +1,6 @@
-"""``verify``: read all that a destination holds again, and say what is not as it was written.
+"""``verify`` of a cache directory: all of it is read again, and compared with what was written.
 
-Without a cache directory's lock, what seems damaged there is looked at again: another run may have
+Without the directory's lock, what seems damaged there is looked at again: another run may have
 been writing just there.
 """
 
@@ -9,43 +9,26 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from mirror.destinations import CacheDirectory
 from mirror.destinations.cache.at_rest.inventory import AtRest
 from mirror.destinations.cache.layout import NAR, NARS, RETIRED
-from mirror.sync.verify.reading import check_all
-from mirror.sync.verify.store_paths import verify_store
-from mirror.sync.verify.verified import Verified
+from mirror.destinations.reading import check_all
+from mirror.destinations.verified import Verified
 from mirror.system.threads import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
+    from pathlib import Path
 
-    from mirror.destinations import NixStore
-    from mirror.destinations.cache.at_rest.damage import Damage
     from mirror.destinations.cache.at_rest.inventory import Survey
     from mirror.destinations.cache.at_rest.path import PathAtRest
+    from mirror.destinations.reading import Progress
+    from mirror.destinations.verified import Damage
     from mirror.formats.store_path import StorePath
-    from mirror.sync.verify.reading import Progress
 
 
 _LOOKS: Final = 2
 """How often more a file is looked at that seems damaged: the record is read first, and a run may
 write to both in between."""
-
-
-async def verify(
-    destination: CacheDirectory | NixStore, progress: Progress, *, jobs: int, is_locked: bool
-) -> Verified:
-    """Read a destination with ``jobs`` threads; ``is_locked``: no other run writes there.
-
-    Raises:
-        DestinationError: it, or something in it, may not be read.
-        ToolError: Nix does not answer.
-
-    """
-    if isinstance(destination, CacheDirectory):
-        return await verify_cache(destination, progress, jobs=jobs, is_locked=is_locked)
-    return await verify_store(destination, progress, jobs=jobs)
 
 
 @dataclass
@@ -74,7 +57,7 @@ class _Found:
 
 
 async def verify_cache(
-    directory: CacheDirectory, progress: Progress, *, jobs: int, is_locked: bool
+    directory: Path, progress: Progress, *, jobs: int, is_locked: bool
 ) -> Verified:
     """Read a cache directory; ``is_locked``: its lock is held, and no other run writes there.
 
@@ -82,7 +65,7 @@ async def verify_cache(
         DestinationError: it, or something in it, may not be read.
 
     """
-    at_rest = await in_thread(AtRest, directory.path)
+    at_rest = await in_thread(AtRest, directory)
     survey = await in_thread(at_rest.survey)
     progress.begin(sum(survey.nars.values()))
     try:
@@ -132,11 +115,11 @@ async def _read(at_rest: AtRest, survey: Survey, progress: Progress, *, jobs: in
     return found
 
 
-async def _look_again(directory: CacheDirectory, damages: Collection[Damage]) -> list[Damage]:
+async def _look_again(directory: Path, damages: Collection[Damage]) -> list[Damage]:
     """Those of ``damages`` that are there still, by the record as it is now."""
     if not damages:
         return []
-    at_rest = await in_thread(AtRest, directory.path)
+    at_rest = await in_thread(AtRest, directory)
     found: dict[tuple[str, str], Damage] = {}
     for damage in damages:
         for each in await in_thread(at_rest.again, damage):

@@ -1,4 +1,4 @@
-"""A tree on disk as the nodes of a NAR: what ``nix-store --dump`` would see of it."""
+"""A tree on disk as a NAR: what ``nix-store --dump`` would make of it."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ import stat
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from mirror.errors import FormatError
+from mirror.errors import FormatError, IntegrityError
+from mirror.formats import nar
 from mirror.formats.nar import Directory, Node, Regular, Symlink
 from mirror.formats.nar_strings import check_depth
+from mirror.system.chunks import in_chunks
+from mirror.system.threads import in_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
 _READ_SIZE: Final = 1 << 20
@@ -30,6 +33,21 @@ def tree(path: Path) -> Node:
 
     """
     return _node(path, 0)
+
+
+async def nar_chunks(path: Path) -> AsyncIterator[bytes]:
+    """The NAR of the tree at ``path``, in chunks.
+
+    Raises:
+        IntegrityError: it is damaged, or cannot be read.
+
+    """
+    try:
+        pieces = nar.serialize(await in_thread(tree, path))
+        async for chunk in in_chunks(pieces):
+            yield chunk
+    except (OSError, FormatError) as error:
+        raise IntegrityError(f"{path} cannot be read: {error}") from error
 
 
 def file_contents(path: Path, *, offset: int = 0, size: int | None = None) -> Iterator[bytes]:

@@ -1,4 +1,4 @@
-"""What a verification found, whatever the destination, and what a repair made of it."""
+"""What a verification of a destination finds, and what a repair makes of it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,29 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mirror.destinations.cache.at_rest.damage import Damage
     from mirror.errors import Attempt
     from mirror.formats.store_path import StorePath
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Damage:
+    """A file that is not as it was written, or missing.
+
+    ``file`` is below the destination; ``path`` is the store path that is to be had again to mend
+    it, None where that is not what it takes, or not known; ``hint`` says what else to do.
+    ``narinfo`` is the one that it is, or whose NAR; ``because`` is the file that needs what is
+    missing. ``is_unfit``: what it gives its readers is wrong, or nothing. ``is_mended_by_hand``: no
+    repair mends it, only what ``hint`` says.
+    """
+
+    file: str
+    problem: str
+    path: StorePath | None = None
+    hint: str | None = None
+    narinfo: str | None = None
+    because: str | None = None
+    is_unfit: bool = False
+    is_mended_by_hand: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

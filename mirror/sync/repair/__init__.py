@@ -1,0 +1,1 @@
+"""``verify --repair``: what is damaged is had again."""

@@ -1,1 +1,0 @@
-"""``verify``: all that is kept is read again, and what is damaged is had again."""
