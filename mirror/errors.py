@@ -79,7 +79,7 @@ class EvaluationError(PrefetchError):
 
 
 class ArgumentError(EvaluationError):
-    """A program cannot be told something: it is too long, or has a NUL byte."""
+    """An argument cannot be passed to a program: it is too long, or has a NUL byte."""
 
 
 class FormatError(PrefetchError, ValueError):
@@ -88,7 +88,7 @@ class FormatError(PrefetchError, ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """A place that was asked for a path and did not give it.
+    """A place that was asked for a path and did not provide it.
 
     ``is_absence``: it merely does not have the path, which is nothing out of the ordinary where
     another place has it. ``is_refusal``: it has the path, and what it gives is not believed.
@@ -113,7 +113,7 @@ class SourceError(PrefetchError):
 
 
 class NotAvailableError(SourceError):
-    """The source does not have it; asking again is of no use."""
+    """The source does not have it; asking again is useless."""
 
 
 class TransientError(SourceError):
@@ -127,7 +127,7 @@ class TransientError(SourceError):
 
 
 class IntegrityError(SourceError):
-    """The source gave something else than it should have; it is not trusted again in this run."""
+    """The source served wrong data; it is not trusted again in this run."""
 
 
 class IncompleteError(PrefetchError):
@@ -135,11 +135,11 @@ class IncompleteError(PrefetchError):
 
 
 class CommandError(PrefetchError):
-    """A command that the user gave to be run failed."""
+    """A command that the user specified has failed."""
 
 
 class DestinationError(PrefetchError):
-    """A destination cannot be used: full, not writable, not what it should be."""
+    """A destination cannot be used: it is full, not writable, or malformed."""
 
     exit_code: ClassVar[int] = 3
 
@@ -159,12 +159,12 @@ class ToolError(PrefetchError):
 
 
 def shortened(text: str) -> str:
-    """``text`` without most of what is in it without a space and longer than any path."""
+    """``text`` with words that are longer than any path shortened."""
     return _ENDLESS.sub(r"\1…", text) if len(text) > _LONGEST_PATH else text
 
 
 def printable(text: str) -> str:
-    """``text`` with what a terminal would obey or not show escaped; line breaks and tabs stay."""
+    """``text`` with control and invisible characters escaped, except line breaks and tabs."""
     if text.isprintable():
         return text
     return "".join(

@@ -1,4 +1,4 @@
-"""Whose certificates count: those that Nix on this machine goes by, else the system's."""
+"""Which certificates are trusted: those that Nix on this machine uses, else the system's."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ NOT_FOLLOWED: Final = -1
 
 
 class CurlError(httpx.TransportError):
-    """A transfer failed: ``code`` is libcurl's, ``url`` what was asked for at last."""
+    """A transfer failed: ``code`` is libcurl's, ``url`` the last URL that was requested."""
 
     def __init__(self, code: int, words: str, url: str) -> None:
         super().__init__(words)

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CurlSettings:
-    """What holds for all requests of a transport.
+    """Settings for all requests of a transport.
 
     ``connections_per_host`` are open at once; ``connect_seconds`` bounds the wait for a connection,
     ``answer_seconds`` that for the whole head of an answer; a download slower than
     ``least_bytes_per_second`` over ``speed_seconds`` is given up. ``netrc`` is a file of
     credentials, ``certificates`` are those that count. ``is_public`` says which IP addresses are of
-    the open internet.
+    the public internet.
     """
 
     is_public: Callable[[str], bool]

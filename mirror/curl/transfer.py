@@ -45,7 +45,7 @@ class Head(NamedTuple):
 
     @property
     def location(self) -> str:
-        """Where the answer says that it leads to; empty if it says nothing of it."""
+        """The answer's Location; empty if it has none."""
         found = next((value for name, value in self.headers if name.lower() == b"location"), b"")
         return found.decode("utf-8", "surrogateescape")
 
@@ -120,7 +120,7 @@ class Transfer:
         return chunk
 
     def stop(self) -> None:
-        """End it, however far it has come."""
+        """Stop the transfer, wherever it is."""
         if self._multi is not None:
             self._multi.remove(self.easy)
             self._multi = None
@@ -184,7 +184,7 @@ class Transfer:
 
 
 def _head_of(lines: Sequence[bytes]) -> Head:
-    """The last head among all that came: there are interim answers, too, and trailers."""
+    """The head of the final answer: interim answers and trailers come the same way."""
     status, is_multiplexed = 0, False
     headers: list[tuple[bytes, bytes]] = []
     encodings: list[str] = []

@@ -5,11 +5,11 @@ A request may have these extensions:
 ``url``
     The URL as it was written: none of its escapes is changed, as they may be signed.
 ``seconds``
-    So long the answer may take in all, its body included.
+    The time limit for the whole answer, including its body.
 ``any_certificate``
-    Whoever answers is believed to be the host; no password is sent to it.
+    Any certificate is accepted; no password is sent.
 ``ftp``
-    The URL may be one of ftp, too.
+    The URL may also be an ftp URL.
 
 An answer has ``url``, where it came from at last, and ``encodings``: the Content-Encodings that the
 server applied, in its order, which are not undone.
@@ -52,8 +52,8 @@ _FTP_TOO: Final = _WEB | pycurl.PROTO_FTP
 class CurlTransport(httpx.AsyncBaseTransport):
     """Follows redirects, with the cookies of that chain, and hands on the last answer.
 
-    Once a server of the open internet was asked, its redirects lead to public addresses only: that
-    is decided where a connection is made, of the address that it is made to.
+    Once a server on the public internet was asked, its redirects lead to public addresses only.
+    This is decided when a connection is made, by the address that it is made to.
     """
 
     def __init__(self, settings: CurlSettings) -> None:
@@ -152,7 +152,7 @@ class CurlTransport(httpx.AsyncBaseTransport):
             turn.release()
 
     async def _is_outside(self, transfer: Transfer) -> bool:
-        """Whether what was asked is of the open internet; who asks a proxy is taken to be there."""
+        """Whether the server that was asked is on the public internet; True behind a proxy."""
         address = transfer.easy.getinfo(pycurl.PRIMARY_IP)
         if self._proxies is None:
             self._proxies = await addresses_of_proxies()
@@ -168,7 +168,7 @@ class CurlTransport(httpx.AsyncBaseTransport):
         return self._outside
 
     def give_back(self, transfer: Transfer, turn: asyncio.Semaphore) -> None:
-        """Let others use what a request no longer needs."""
+        """Release what a request no longer needs."""
         transfer.stop()
         self._idle.append(transfer)
         turn.release()
@@ -195,7 +195,7 @@ class _Stream(httpx.AsyncByteStream):
 
 
 def _options(settings: CurlSettings) -> Sequence[tuple[int, object]]:
-    """What is the same of every request."""
+    """Options that are the same for every request."""
     certificates = settings.certificates or Certificates()
     options: list[tuple[int, object]] = [
         (pycurl.NOSIGNAL, 1),

@@ -35,7 +35,7 @@ _PROGRAM_INTERPRETER: Final = 3
 
 
 async def find_busybox(nix: Nix) -> Path:
-    """Find a static busybox with all of :data:`APPLETS`.
+    """Find a static busybox that has all of :data:`APPLETS`.
 
     Looked for on the search path, then as the ``/bin/sh`` of Nix's own sandbox.
 
@@ -66,7 +66,7 @@ async def find_busybox(nix: Nix) -> Path:
 
 
 async def _problem(path: Path) -> str | None:
-    """Why the distribution cannot start from the program at ``path``; None if it can."""
+    """Why the program at ``path`` is unsuitable; None if it is suitable."""
     if not is_static(path):
         return f"{path} is not a static program"
     try:

@@ -100,7 +100,7 @@ async def tell(
 
 
 class _Story:
-    """The steps, and what passes from one to the next."""
+    """The steps, and the state that they share."""
 
     def __init__(
         self,
@@ -177,7 +177,7 @@ class _Story:
             await self._sync(destination)
 
     async def collect_garbage(self) -> None:
-        """Run Nix's own garbage collector on the client, and see that nothing kept is gone."""
+        """Run Nix's own garbage collector on the client, and check that it keeps what was kept."""
         self._say("\n=== A real garbage collection on the client (nix-store --gc).")
         await self._run(self._nix, ["nix-store", "--store", self._client.url, "--gc"])
         async with NixStore.open(self._nix, self._client, exclusive=False) as client:
@@ -186,7 +186,7 @@ class _Story:
         self._say(f"all {len(self._kept)} kept paths are still there")
 
     async def check(self) -> None:
-        """Ask what is ready, with each of the edits."""
+        """Check whether the system, with each of the edits, is ready."""
         command = f"demo.txt --to {self._client.url}"
         self._say(f"\n=== Is it ready, and with which edits? prefetch check {command}")
         async with NixStore.open(self._nix, self._client, exclusive=False) as client:
@@ -206,7 +206,7 @@ class _Story:
         await self._build(self._client, ["substituters ="])
 
     async def build_from_directory(self) -> None:
-        """Build the system in a fresh store that knows nothing but the cache directory."""
+        """Build the system in a new store whose only source is the cache directory."""
         self._say(
             "\n=== Another machine, an empty store, no network: "
             f"its one substituter is file://{self._directory}"

@@ -67,7 +67,7 @@ class Upstream:
 
     @property
     def nixpkgs(self) -> Path:
-        """What ``<nixpkgs>`` is, for ``-I nixpkgs=``."""
+        """The value of ``<nixpkgs>``, for ``-I nixpkgs=``."""
         return self.distribution / "nixpkgs"
 
 

@@ -75,7 +75,7 @@ class _Server(http.server.ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that goes away in the middle is no event."""
+        """Ignore a client that disconnects early."""
 
     def end_connections(self) -> None:
         with self._guard:

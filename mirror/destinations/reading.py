@@ -1,6 +1,6 @@
-"""Reading much that is at rest: one thread a core, each of which can be stopped now and then.
+"""Reading many files with one thread a core, each of which can be interrupted.
 
-Reading, decompressing and hashing let go of Python's lock, so threads are enough.
+Reading, decompressing and hashing release Python's interpreter lock, so threads are enough.
 """
 
 from __future__ import annotations

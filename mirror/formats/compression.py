@@ -108,7 +108,7 @@ class ZstdCompressor:
         return self._compressor.compress(data)
 
     def finish(self) -> bytes:
-        """The end of the frame."""
+        """Return the end of the frame."""
         return self._compressor.flush()
 
 

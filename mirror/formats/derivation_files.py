@@ -121,7 +121,7 @@ class DerivationFiles:
 
 
 class _Remembered(dict[_Key, _Value], Generic[_Key, _Value]):
-    """What ``read`` makes of texts, of each once."""
+    """Results of ``read``, kept so that equal texts are read only once."""
 
     __slots__ = ("_read",)
 

@@ -99,7 +99,7 @@ class Hash:
 
 
 class Digest(Protocol):
-    """What the standard library's hash objects are."""
+    """The interface of the standard library's hash objects."""
 
     def update(self, data: bytes | memoryview, /) -> None:
         """Feed it more."""
@@ -108,7 +108,7 @@ class Digest(Protocol):
         """The hash of all that it was fed."""
 
     def copy(self) -> Self:
-        """One that was fed the same, and goes on by itself."""
+        """An independent copy, which was fed the same so far."""
 
 
 def new(algorithm: str, data: bytes = b"") -> Digest:

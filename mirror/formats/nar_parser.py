@@ -20,7 +20,7 @@ _SMALLEST_NODE: Final = len(wire.OPEN_TYPE) + len(wire.REGULAR)
 
 
 class NarSink(Protocol):
-    """Told what is in a NAR, in order; ``name`` is empty for the root."""
+    """Receives the contents of a NAR, in order; ``name`` is empty for the root."""
 
     def enter_directory(self, name: bytes) -> None:
         """A directory begins."""
@@ -114,7 +114,7 @@ class NarParser:
         self._ended = True
 
     def _node(self, name: bytes) -> Generator[None, None, None]:
-        """Read a file or a link whole, of a directory the beginning."""
+        """Read a whole file or link, or the beginning of a directory."""
         if len(self._names) >= wire.MAXIMUM_DEPTH:
             wire.check_depth(len(self._names), self._path())
         if len(self._data) - self._position < _SMALLEST_NODE:

@@ -16,7 +16,7 @@ MAXIMUM_TARGET: Final = 4095
 
 
 def string(data: bytes) -> bytes:
-    """``data`` as a NAR has it: length, bytes, padding."""
+    """``data`` as a NAR string: length, bytes, padding."""
     return LENGTH.pack(len(data)) + data + PADDING[: -len(data) % 8]
 
 

@@ -37,7 +37,7 @@ def fingerprint(info: PathInfo) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class PublicKey:
-    """What signatures are verified with."""
+    """A public key, which verifies signatures."""
 
     name: str
     key: bytes
@@ -69,7 +69,7 @@ class PublicKey:
 
 @dataclass(frozen=True, slots=True)
 class SecretKey:
-    """What paths are signed with. Its seed is shown by ``str`` alone."""
+    """A secret key, which signs paths. Only ``str`` reveals its seed."""
 
     name: str
     seed: bytes = field(repr=False)
@@ -134,7 +134,7 @@ class TrustedKeys:
 
     @property
     def names(self) -> frozenset[str]:
-        """What they are called."""
+        """The names of the keys."""
         return frozenset(self._keys)
 
     def verify(self, info: PathInfo) -> PublicKey | None:
@@ -183,7 +183,7 @@ class TrustedKeys:
 
 
 def shown(text: str) -> str:
-    """What an error says of a key that cannot be read: a secret one may have been meant.
+    """How to show a malformed key in an error, without its secret part.
 
     >>> shown("cache-1:c2VjcmV0")
     'cache-1:…'
@@ -202,7 +202,7 @@ def _join(name: str, data: bytes) -> str:
 
 
 def _decoded_by_nix(text: str) -> bytes:
-    """Decode base64 as Nix does, which heeds neither padding nor bits that are left over."""
+    """Decode base64 as Nix does, which ignores padding and leftover bits."""
     digits = text.partition("=")[0]
     if (found := _NOT_BASE64.search(digits)) is not None:
         raise FormatError(f"a signature has {found[0]!r}, which is not of base64")

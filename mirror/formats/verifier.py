@@ -33,7 +33,7 @@ _VERIFIER: Final = object()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """What a source says of a NAR that it is about to give.
+    """What a source claims about a NAR that it is about to send.
 
     ``compression`` is how the bytes arrive (``none``, ``xz``, …); ``file_hash`` and ``file_size``
     are of the bytes as they arrive, where known. ``made_here``: nobody upstream compressed it, so
@@ -177,7 +177,7 @@ class NarVerifier:
             raise self._wrong(f"{what}: expected {expected}, got {found}")
 
     def _wrong(self, problem: str) -> IntegrityError:
-        """The error to raise; from then on nothing else can be had from this verifier."""
+        """Build the error to raise; the verifier cannot be used any more."""
         self._failure = IntegrityError(f"{self._claim.info.path}: {problem}")
         return self._failure
 

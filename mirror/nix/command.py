@@ -53,14 +53,14 @@ class Completed:
 
     @property
     def error_text(self) -> str:
-        """Its whole error: from its first ``error:`` on, else its last lines."""
+        """Its whole error message: from the first ``error:`` on, otherwise the last lines."""
         lines = [line.rstrip() for line in self.stderr.strip().splitlines()]
         starts = [n for n, line in enumerate(lines) if line.startswith("error:")]
         return "\n".join(lines[starts[0] :] if starts else lines[-5:]) or "it said nothing"
 
     @property
     def last_words(self) -> str:
-        """What it said of its failure: from its last ``error:`` on, else its last lines."""
+        """Its error message: from the last ``error:`` on, otherwise the last lines."""
         lines = [line.rstrip() for line in self.stderr.strip().splitlines()]
         starts = [n for n, line in enumerate(lines) if line.lstrip().startswith("error:")]
         return "\n".join(lines[starts[-1] :] if starts else lines[-5:]) or "it said nothing"
@@ -121,18 +121,18 @@ class Nix:
 
     @property
     def state_directory(self) -> Path:
-        """Where prefetch keeps what is this user's own; it need not be there yet."""
+        """Where prefetch keeps this user's state; the directory may not exist yet."""
         named = self.environment.get("XDG_STATE_HOME")
         return Path(named or self.home / ".local/state") / "prefetch"
 
     @property
     def cache_directory(self) -> Path:
-        """Where prefetch keeps what can be had again; it need not be there yet."""
+        """Where prefetch keeps its cache; the directory may not exist yet."""
         named = self.environment.get("XDG_CACHE_HOME")
         return Path(named or self.home / ".cache") / "prefetch"
 
     def without_network(self) -> Self:
-        """The same Nix where no network interface is up, not even loopback.
+        """The same Nix, running where no network interface is up, not even loopback.
 
         Its processes get a network namespace of their own; an ordinary user needs a user
         namespace for that. It stays the same user in there: as root, Nix would try to build as
@@ -142,7 +142,7 @@ class Nix:
         return replace(self, prefix=("unshare", *own_user, "--net"))
 
     async def isolated(self) -> Self:
-        """The same as :meth:`without_network`, once it is known to be possible here.
+        """The same as :meth:`without_network`, after checking that it works here.
 
         Raises:
             ToolError: this user may not make a network namespace.

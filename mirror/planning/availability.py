@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
-    """A cache's word that it has a path; ``download_bytes`` is the size of what it would send.
+    """A cache's claim that it has a path; ``download_bytes`` is the size of the download.
 
     ``is_signed``: a trusted key has signed what is said of it, or the cache is trusted as a whole.
     Else only the content decides, once it has come: the sizes are anybody's word, and unknown.
@@ -25,7 +25,7 @@ class Offer:
 
     @property
     def nar_bytes(self) -> int | None:
-        """The size of its NAR, where somebody vouches for that."""
+        """The size of its NAR, if a trusted key or cache vouches for it."""
         return self.info.nar_size if self.is_signed else None
 
 
@@ -51,7 +51,7 @@ class Availability:
 
     @property
     def nar_bytes(self) -> int:
-        """The size of its NAR, 0 where nobody vouches for one."""
+        """The size of its NAR, 0 if it is not known for certain."""
         if self.held is not None:
             return self.held.nar_size
         return 0 if self.offer is None else self.offer.nar_bytes or 0

@@ -25,7 +25,7 @@ _NAMED: Final = 5
 
 
 def nar_bytes(plan: TargetPlan) -> int:
-    """What the plan's paths take, as far as it is known."""
+    """The size of the plan's paths in bytes, as far as it is known."""
     return sum(_size(plan, path) for path in plan.wanted)
 
 
@@ -62,7 +62,7 @@ def without_packages(
 
 
 def dearest(edits: Iterable[EditPlan]) -> EditPlan | None:
-    """The edit that adds most, of those that add anything."""
+    """The edit that adds the most bytes; None if no edit adds any."""
     adding = [edit for edit in edits if edit.nar_bytes]
     return max(adding, key=lambda edit: (edit.nar_bytes, edit.name), default=None)
 

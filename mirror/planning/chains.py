@@ -87,7 +87,7 @@ class Chains:
             yield "makes", output
 
     def _leads_on(self, path: StorePath, names: Iterable[str]) -> bool:
-        """Whether what a derivation is built with is wanted, for the named outputs of it."""
+        """Whether the inputs of a derivation are wanted, in order to build the named outputs."""
         derivation = self._graph[path]
         if self._whole or derivation.is_fixed:
             return self._whole

@@ -51,12 +51,12 @@ class Completion:
         return True
 
     def _known_lack(self, path: StorePath) -> StorePath | None:
-        """Something that is known to be lacking of a path: itself, or what it refers to."""
+        """A path that is known to be missing for ``path``: itself, or a reference."""
         lack = self._lacks.get(path, path if path not in self._cache.held else None)
         return None if lack is None or lack in self._made else lack
 
     def _references(self, path: StorePath) -> Iterator[StorePath]:
-        """What has to be looked at for a path to be complete."""
+        """The references that have to be present for a path to be complete."""
         info = self._cache.held.get(path)
         for reference in () if info is None else info.references:
             if reference not in self._cache.there and reference not in self._complete:

@@ -1,4 +1,4 @@
-"""How the package that makes a path may be called: guesses, to be verified by evaluation.
+"""Guesses of the attribute of the package that makes a path, to be verified by evaluation.
 
 A derivation knows its package's name, not the attribute that leads to it. In Nixpkgs the two are
 often alike, and mostly differ by the habits that are followed here: ``linux-headers`` is

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flaw:
-    """What is wrong with a path that a destination has something of.
+    """What is wrong with a path of which a destination has at least a part.
 
     ``problem`` is a clause about ``file``, which is below the destination: ``it is missing``. A
     flaw that ``is_fatal`` makes Nix fail; with any other, Nix goes on as if the path were absent.
@@ -52,7 +52,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Presence:
-    """What is there of some paths and of all that these refer to.
+    """Which of some paths, and of everything they refer to, are present.
 
     ``held`` are the paths without a flaw of their own, ``flaws`` what is wrong with others; a path
     in neither is absent. ``there`` are the held paths whose whole closure is held. ``incomplete``

@@ -92,7 +92,7 @@ class Offline:
     retries: bool = False
 
     def believing(self, paths: Collection[StorePath]) -> Offline:
-        """The same as if ``paths`` were there, too."""
+        """The same, on the assumption that ``paths`` are present, too."""
         return replace(self, valid=_Either(self.valid, paths))
 
     def would_build(self, derivation: StorePath, outputs: Iterable[str]) -> set[StorePath]:
@@ -294,7 +294,7 @@ class Offline:
         )
 
     def _needed(self, causes: list[Missing]) -> list[Missing]:
-        """Leave out the causes that the machine would build once it has the others."""
+        """Drop the causes that the machine would build once it has the others."""
         needed = sorted(causes, key=lambda each: -each.cascade)
         for cause in tuple(needed):
             assert cause.derivation is not None
@@ -336,7 +336,7 @@ class _Attempt:
 
 @dataclass(frozen=True, slots=True)
 class _Either:
-    """What is in one of two containers."""
+    """A container with the elements of two others."""
 
     one: Container[StorePath]
     other: Container[StorePath]

@@ -1,8 +1,8 @@
-"""Refusals: paths that a cache has and that were not taken from it, and what is to be said of them.
+"""Refusals: paths that a cache has but cannot be trusted for, and how they are reported.
 
-A path that one cache has and another offers believably is not refused, nor is a source that is
-fetched from its origin instead. What is refused is never taken for merely missing: it is a failure,
-unless the user allows it.
+A path that another cache provides with a valid signature is not refused, nor is a source that is
+fetched from its origin instead. A refused path is never treated as missing: it is a failure, unless
+the user allows it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Refusal:
 
 
 def failing(refusals: Iterable[Refusal]) -> tuple[Refusal, ...]:
-    """Those that nobody allowed."""
+    """The refusals that the user has not allowed."""
     return tuple(each for each in refusals if not each.allowed)
 
 

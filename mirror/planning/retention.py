@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Dated(Protocol):
-    """What is to be known of a generation to decide about it."""
+    """What retention needs to know about a generation."""
 
     @property
     def target(self) -> str:

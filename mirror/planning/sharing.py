@@ -1,9 +1,9 @@
-"""What of a target's paths its generation gives to others, and what it keeps to itself.
+"""Which of a target's paths clients may have, and which stay private.
 
-To build, a client needs what the derivations refer to. What only evaluation reads (the flake's own
-source with whatever lies about in it, its inputs, fetched files) a client that is told what to
-build does not need. It is given to others only where anybody can fetch it anyhow, or where the list
-says so (``public=``); ``private=`` keeps more to oneself.
+To build, a client needs what the derivations refer to. It does not need what only evaluation reads:
+the flake's own source, with whatever files are in it, its inputs, and fetched files. Those are
+served only if anybody can fetch them anyway, or if the list says so (``public=``); ``private=``
+keeps more of them private.
 """
 
 from __future__ import annotations
@@ -75,11 +75,11 @@ def unknown_names(target: Target, names: Collection[str]) -> list[str]:
 
 
 def exposed_lines(exposed: Mapping[str, StorePath]) -> Iterator[str]:
-    """What is to be said of what would be private, and is given all the same."""
+    """Notices about paths that would be private, but have to be given to clients."""
     for name, path in exposed.items():
         yield f"what builds it refers to {path}, which is {called(name)}: so clients are given it"
 
 
 def called(name: str) -> str:
-    """What a person is told of a name of what evaluation reads."""
+    """How to describe an evaluation input to a person, by its name."""
     return "the flake itself" if name == SELF else name

@@ -1,11 +1,11 @@
 """Who vouches for a path: the keys that its clients have to trust.
 
-A client of Nix takes a path from a cache if its name follows from its content, or if a key that the
-client trusts has signed it. Every client trusts :data:`STOCK_KEY` unless it was told otherwise; the
-other keys it has to be told of. A path of which neither is true is refused by every client, which
-then builds it.
+A client accepts a path from a cache if the path is content-addressed, or if a key that the client
+trusts has signed it. Every client trusts :data:`STOCK_KEY` unless configured otherwise; other keys
+have to be configured. A path for which neither holds is refused by every client, which then builds
+it.
 
-Blocking: to verify a signature takes some 100 microseconds. For use off the event loop.
+Blocking, for use off the event loop: verifying a signature takes some 100 microseconds.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Vouching:
     is_recorded: bool = True
 
     def without(self, paths: Collection[StorePath]) -> Vouching:
-        """Leave out paths that no client is given."""
+        """The same without paths that clients are not given."""
         left = {key: of_key.difference(paths) for key, of_key in self.by_key.items()}
         return replace(
             self,
@@ -53,7 +53,7 @@ class Vouching:
 
     @property
     def problem(self) -> str | None:
-        """What is to be said of the refused paths, in a line; None if there are none."""
+        """A one-line message about the refused paths; None if there are none."""
         if not self.refused:
             return None
         example = min(self.refused)

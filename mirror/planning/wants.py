@@ -50,7 +50,7 @@ class Unobtainable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """What the answers do not tell.
+    """What has to be known besides the answers.
 
     ``fixed_output`` recognises a fixed output by its path (all derivations that make it joined);
     ``builder_refusal`` says why a fixed output's builder cannot be run, None if it can;
@@ -110,7 +110,7 @@ class Wants:
         """The outputs that were asked for from outside."""
 
     def want_outputs(self, derivation: StorePath, outputs: Iterable[str]) -> None:
-        """Want outputs of a derivation, however they come about."""
+        """Want outputs of a derivation, whether substituted or built."""
         want = (derivation, _sorted(outputs))
         self._roots.append(want)
         self._want(*want)
@@ -156,7 +156,7 @@ class Wants:
         return frozenset(self.build - built)
 
     def want_path(self, path: StorePath) -> None:
-        """Want a path by its name, however it comes about."""
+        """Want a path by its name, whether substituted or built."""
         if path not in self._seen:
             self._seen.add(path)
             self._todo.append(path)
@@ -181,7 +181,7 @@ class Wants:
         return questions
 
     def answer(self, path: StorePath, availability: Availability) -> None:
-        """Tell where a path is."""
+        """Record where a path is."""
         if availability.held is None and path in self._known:
             availability = replace(availability, held=self._known[path].held)
         self._known[path] = availability
@@ -189,7 +189,7 @@ class Wants:
         self._todo.extend(self._waiting.pop(path, ()))
 
     def _unknown(self, want: StorePath | _Outputs) -> list[StorePath]:
-        """The paths whose whereabouts decide about the want, and are not known yet."""
+        """The paths that have to be looked up before the want can be decided."""
         if not isinstance(want, _Outputs):
             is_known = want in self._known or want in self._graph.input_sources
             return [] if is_known else [want]
@@ -228,7 +228,7 @@ class Wants:
         return want.whole and (is_offered or (is_held and not want.rebuilt_by_edits))
 
     def _note_refusal(self, path: StorePath) -> None:
-        """Note that caches have a path, and are not believed, if nothing else supplies it."""
+        """Note that caches have a path but are not trusted for it, if nothing else supplies it."""
         known = self._known.get(path, _NOWHERE)
         if known.refused and known.info is None:
             self.refused[path] = known.refused
@@ -276,7 +276,7 @@ class Wants:
             self._give_up(path, fixed_output.derivation, f"; {refusal}")
 
     def _give_up(self, path: StorePath, derivation: StorePath | None, why: str) -> None:
-        """Say that nothing can supply a path, and first what the destination has of it."""
+        """Record that nothing can supply a path, and first what the destination has of it."""
         self._note_refusal(path)
         damage = self._known.get(path, _NOWHERE).damage
         reason = f"{damage}; no cache has it" if damage else "no cache has it"

@@ -1,10 +1,10 @@
-"""Which addresses are of the open internet.
+"""Which addresses are on the public internet.
 
-A server of the open internet has no business inside a network: who follows its redirects there can
-be made to ask a router, a neighbour's printer or a cloud's metadata service whatever it likes. Once
-a public server was asked, its redirects lead to public addresses only. Both are told from the
-address that a connection is made to, whatever its name means a moment later. (Who goes through a
-proxy asks the proxy, and goes where that goes.)
+A server on the public internet must not lead a client into a private network, where redirects could
+make it send requests to a router, a printer or a cloud's metadata service. Once a public server was
+asked, its redirects lead to public addresses only. This is decided by the address that a connection
+is made to, since a name may resolve to another address a moment later. (Behind a proxy, the proxy
+decides.)
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address is one of the open internet; text that is no address is not.
+    """Whether an IP address is on the public internet; False for text that is not an address.
 
     >>> is_public("151.101.2.217"), is_public("192.168.1.1"), is_public("fe80::1%eth0")
     (True, False, False)
@@ -47,7 +47,7 @@ async def is_outside(host: str, public: Callable[[str], bool]) -> bool:
 
 
 def _carried(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    """The IPv4 address that is really meant, if there is one."""
+    """The IPv4 address that is embedded in an IPv6 address, if there is one."""
     if address in _NAT64:
         return ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
     return address.ipv4_mapped or address.sixtofour

@@ -1,7 +1,7 @@
 """Whether upstream still has what is held, asked without downloading any of it.
 
-Only what is certain counts. That nobody answers, or that a server does not say, is no finding; and
-where one place has a file, or might, it does not matter that others do not.
+Only certain results count. A server that does not answer, or does not say, proves nothing, and a
+file that one place has, or might have, is not gone.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was found out of a path: ``gone`` is certain, and ``reason`` says why."""
+    """The result for a path: ``gone`` is certain, and ``reason`` says why."""
 
     state: Literal["there", "gone", "unknown"]
     reason: str = ""

@@ -39,7 +39,7 @@ class LocalStore:
 
     @property
     def is_one_party(self) -> bool:
-        """It is not: one damaged path says nothing of the others."""
+        """False: one damaged path says nothing about the others."""
         return False
 
     @contextlib.asynccontextmanager

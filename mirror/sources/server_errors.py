@@ -12,12 +12,12 @@ class GoneError(MissingError):
 
 
 class ChangedError(TransientError):
-    """The file is another one now: what came of it cannot be completed, and is to be had anew."""
+    """The file has changed: the part that was received is useless, and it has to start again."""
 
 
 class TimedOutError(TransientError):
-    """The server was silent, or too slow, for as long as one waits."""
+    """The server was silent, or too slow, for longer than the time limit."""
 
 
 class CertificateError(NotAvailableError):
-    """Nobody who is trusted vouches that the server is the one that was asked."""
+    """The server's certificate is not valid."""

@@ -40,16 +40,16 @@ class Nar:
 
 
 class Source(Protocol):
-    """Somewhere that paths may be had from."""
+    """A source of paths."""
 
     @property
     def name(self) -> str:
-        """What reports call it: ``https://cache.nixos.org``, ``origin``, ``builder``."""
+        """Its name in reports: ``https://cache.nixos.org``, ``origin``, ``builder``."""
         ...
 
     @property
     def is_one_party(self) -> bool:
-        """Whether one wrong answer says something of all the others: it is one server's word."""
+        """Whether all answers come from one server: a wrong one then discredits the others."""
         ...
 
     def open(self, wanted: Wanted) -> AbstractAsyncContextManager[Nar]:

@@ -1,4 +1,4 @@
-"""What a run did with each path, and how it tells while it goes on."""
+"""The outcome for each path of a run, and its progress."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """How it went with one path.
+    """The outcome for one path.
 
     ``stored``: it is at the destination now, from ``source``. ``held``: it was there already.
     ``failed``: no source had it, as ``attempts`` say. A stored path has attempts too where
@@ -26,18 +26,18 @@ class Outcome:
 
 
 class Observer(Protocol):
-    """Who is told how a run goes on: a terminal, a log, a test."""
+    """Receives the progress of a run: a terminal, a log, a test."""
 
     def step(self, text: str) -> None:
         """A new part of the run has begun: ``evaluating 3 targets``."""
         ...
 
     def notice(self, text: str) -> None:
-        """Something that its user should know, although the run goes on."""
+        """Something that the user should know, although the run continues."""
         ...
 
     def transfer_begins(self, paths: int, download_bytes: int) -> None:
-        """So many paths will be obtained; the bytes are what is known of their size."""
+        """The number of paths that will be obtained, and their size as far as it is known."""
         ...
 
     def started(self, path: StorePath, source: str) -> None:
@@ -45,7 +45,7 @@ class Observer(Protocol):
         ...
 
     def received(self, amount: int) -> None:
-        """So many bytes have come."""
+        """More bytes have arrived."""
         ...
 
     def finished(self, outcome: Outcome) -> None:

@@ -1,4 +1,4 @@
-"""Keeping from others, before the first byte of it arrives, what is for nobody else."""
+"""Restrict private paths before their first byte arrives."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 async def restrict(plan: Plan, destination: Destination, observer: Observer) -> None:
-    """Have nobody else given what the plan keeps private, also of what is there already.
+    """Make the plan's private paths readable by their owner only, also those already there.
 
     Raises:
         DestinationError: the destination cannot be written.

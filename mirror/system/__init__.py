@@ -1,1 +1,1 @@
-"""What the operating system gives: processes, threads, files, memory."""
+"""Services of the operating system: processes, threads, files, memory."""

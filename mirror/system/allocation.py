@@ -1,4 +1,4 @@
-"""Memory: what the C library keeps of what was freed, and when Python looks for garbage.
+"""Memory: how much freed memory the C library keeps, and when Python collects garbage.
 
 By itself glibc keeps what large buffers took, for each of many threads, and takes the largest one
 that was ever freed for a measure of what to keep. A run over many downloads then holds twice what
@@ -23,7 +23,7 @@ _ARENAS: Final = 2
 
 
 def keep_little() -> None:
-    """Give large buffers back as they are freed; without effect where the C library has no say."""
+    """Return freed large buffers to the system; no effect on C libraries without ``mallopt``."""
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):
@@ -38,7 +38,7 @@ def keep_little() -> None:
 
 @contextlib.contextmanager
 def without_collections() -> Iterator[None]:
-    """Spare the search for garbage what is made meanwhile: all of it is kept, and it is much."""
+    """Turn the garbage collector off while many objects are made that all stay alive."""
     if not gc.isenabled():
         yield
         return

@@ -1,4 +1,4 @@
-"""Opening and reading files that may be something else: where a name is, others may put a pipe.
+"""Opening and reading files safely, when a name may lead to a pipe, a device or a huge file.
 
 What a user names (a list, a key) may be a pipe on purpose, as ``<(…)`` of a shell is:
 :func:`read_given_file` takes it, and waits for it on the event loop, so that an interruption ends
@@ -82,7 +82,7 @@ def see_plain_file(path: Path, *, at_most: int = LARGEST_TEXT) -> None:
 
 
 def why_unreadable(path: Path) -> str | None:
-    """That a file cannot be read as a plain one, and why; None if it can, or is a directory."""
+    """Why a file cannot be read as a plain file; None if it can, or is a directory."""
     try:
         see_plain_file(path)
     except IsADirectoryError:

@@ -67,7 +67,7 @@ class Program:
         """What descended from it when it was asked to end, each with its start."""
 
     def ask_to_end(self, patience: float) -> None:
-        """Have it end within ``patience`` seconds, unless it was asked before."""
+        """Ask it to end within ``patience`` seconds, unless it was asked before."""
         if self.deadline is None:
             self.deadline = time.monotonic() + patience
             self.known = descendants(self.number)
@@ -131,7 +131,7 @@ class Guard:
         return max(0.0, min(deadlines) - time.monotonic()) * 1000 if deadlines else None
 
     def listen(self) -> None:
-        """Do what the run says, which may be that it is no more."""
+        """Handle a message of the run, or its end."""
         while self.control is not None:
             try:
                 word, ancillary, _, _ = self.control.recvmsg(
@@ -201,7 +201,7 @@ class Guard:
             program.ask_to_end(PATIENCE)
 
     def reap(self) -> None:
-        """Tell of programs that have ended, once what they left was killed, if it was to be."""
+        """Report programs that have ended, after killing what they left, if requested."""
         while True:
             try:
                 ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
@@ -219,7 +219,7 @@ class Guard:
                 self.hang_up(program)
 
     def hang_up(self, program: Program) -> None:
-        """Close its channel: nobody speaks there any more."""
+        """Close its channel, which is no longer used."""
         if program.channel.fileno() >= 0:
             self.poll.unregister(program.channel.fileno())
             program.channel.close()
@@ -297,7 +297,7 @@ def become(
     guard: int,
     complaints: int,
 ) -> None:
-    """Be the program, in the process that was made for it; ``complaints`` is told why not."""
+    """Become the program, in the new process; errors go to ``complaints``."""
     try:
         # The guard may be gone before the kernel was asked to tell of that.
         control_process(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -344,7 +344,7 @@ def descendants(number: int) -> dict[int, str]:
 
 
 def parent_and_start(number: int) -> tuple[int, str] | None:
-    """None if it is no more, or only waits to be reaped."""
+    """A process's parent and start time; None if it has ended."""
     try:
         with open(f"/proc/{number}/stat", "rb") as stream:  # noqa: PTH123 - as above
             text = stream.read()
@@ -362,7 +362,7 @@ def signal_group(number: int, what: int) -> None:
 
 
 def signal_process(number: int, start: str) -> None:
-    """Kill a process unless its number is another's by now."""
+    """Kill a process, unless its number belongs to another one by now."""
     with contextlib.suppress(OSError):
         try:
             descriptor = os.pidfd_open(number)
@@ -380,7 +380,7 @@ def signal_process(number: int, start: str) -> None:
 
 
 def main() -> None:
-    """Be the guard of whoever has the other end of standard input."""
+    """Be the guard of the process that has the other end of standard input."""
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
     control_process(_PR_SET_CHILD_SUBREAPER, 1)
     read, write = os.pipe()

@@ -1,4 +1,4 @@
-"""Blocking work off the event loop, on things that whoever waits for it will close."""
+"""Blocking work in threads, which always ends before its caller goes on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Doing two things at once, neither of which outlives the other's failure."""
+"""Running two tasks concurrently; if one fails, the other is cancelled."""
 
 from __future__ import annotations
 

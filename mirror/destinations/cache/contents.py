@@ -1,18 +1,17 @@
 """Which NARs of a cache directory are known to be what they were: ``.prefetch/contents``.
 
-Nix notices that a NAR is damaged when it reads it; who claims beforehand that it can be used has to
-have read it, too. To read all of them at each look would take as long as to copy them. So it is
-recorded of each NAR's file, once it was written or read here, which SHA-256 it had, and what told
-the file from others: inode, size, and the times of its last change in nanoseconds. As long as these
-are the same, so is the content, but for a disk that loses it silently; ``prefetch verify`` reads
-everything again. ::
+Nix notices that a NAR is damaged only when it reads it, so a claim that a NAR can be used takes
+having read it. Reading all of them each time would take as long as copying them. So for each NAR
+that was written or read here, this file records its SHA-256 and what identifies the file: inode,
+size, and the times of its last change in nanoseconds. While these are the same, so is the content,
+unless the disk silently loses data; ``prefetch verify`` reads everything again. ::
 
     # <inode of the directory nar> sha256:<digest of that and of all that follows>
     <SHA-256, base 16> <inode> <size> <mtime> <ctime> <file name in nar/>
 
-A record that was copied with its directory says nothing there: the inodes are others. It is an
-aid, and of no authority: where it is missing or damaged, the NARs are read. Blocking, for use off
-the event loop.
+A record that was copied with its directory does not apply there, because the inodes differ. The
+record only saves time: if it is missing or damaged, the NARs are read. Blocking, for use off the
+event loop.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Evaluating with the installed Nix: what it is handed and says, what it takes to do it again."""
+"""Evaluating with the installed Nix, and recording what it takes to evaluate again offline."""

@@ -48,7 +48,7 @@ class DevShell:
 async def dev_shell(
     nix: Nix, flake: str, attribute: str, *, system: str, store: StoreLocation, known: Touched
 ) -> DevShell:
-    """Find what ``nix develop`` makes of a flake's ``attribute``; nothing is built.
+    """Find what ``nix develop`` needs for a flake's ``attribute``; nothing is built.
 
     ``known`` is what evaluating the shell has touched.
 

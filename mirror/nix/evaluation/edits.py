@@ -1,4 +1,4 @@
-"""How Nix is handed an edit, and what its refusal of one means.
+"""How an edit is passed to Nix, and how to read its errors about one.
 
 A flake is evaluated purely, where no file outside of it can be read. An edit's file gets in as a
 fetched tree whose hash is given: the file alone, or with its whole directory where it seems to

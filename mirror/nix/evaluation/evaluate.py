@@ -240,7 +240,7 @@ class _Evaluation:
         return await self._with_edits(self._evaluated(await self._value(base)), edited)
 
     def _expect(self, file: Path) -> None:
-        """Say why a file cannot be read: Nix would say so late, or wait for a pipe for ever."""
+        """Check that a file can be read: Nix would fail late, or wait for a pipe forever."""
         why = why_unreadable(file / "default.nix" if is_directory(file) else file)
         if why is not None:
             raise EvaluationError(f"{self._label}: {why}")
@@ -324,7 +324,7 @@ class _Evaluation:
 
 
 async def _all(coroutines: Sequence[Coroutine[Any, Any, _Result]]) -> list[_Result]:
-    """Run them at once; that Nix cannot be used stops all."""
+    """Run them concurrently; an unusable Nix stops all of them."""
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(coroutine) for coroutine in coroutines]

@@ -153,7 +153,7 @@ class _Needs:
         return await asyncio.to_thread(read)
 
     async def _closure(self, paths: Iterable[StorePath]) -> dict[StorePath, tuple[StorePath, ...]]:
-        """The valid ones of ``paths`` and all they refer to, protected from here on."""
+        """The valid ones of ``paths`` and everything they refer to, protected from now on."""
 
         async def protect(unread: set[StorePath]) -> Mapping[StorePath, PathInfo]:
             await self.connection.add_temp_roots(unread)

@@ -44,7 +44,7 @@ async def attribute_names(
     store: StoreLocation,
     system: str,
 ) -> dict[StorePath, str]:
-    """Find what ``wanted`` paths are called: ``pkgs.gettext``, ``pkgs.openssh.dev``.
+    """Find the names of ``wanted`` paths: ``pkgs.gettext``, ``pkgs.openssh.dev``.
 
     ``pkgs`` is the package set of the target: of its configuration, else what its flake or its file
     has for ``system``. Paths whose name is not found are left out.

@@ -1,7 +1,7 @@
-"""Where flakes and their inputs come from, as far as it matters for who else may have them.
+"""Where flakes and their inputs come from, which decides whether clients may have them.
 
-What anybody can fetch from the internet may be handed on to anybody. What was had by a key, a
-password or a token, or from this machine's own files, may not, unless its owner says so.
+What anybody can fetch from the internet may be served to anybody. What was fetched with a key, a
+password or a token, or comes from this machine's own files, may not, unless its owner says so.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Credentials:
     for_all: bool = False
 
     def are_for(self, place: Place) -> bool:
-        """Whether what is there may be nobody else's to see."""
+        """Whether the user has credentials for it, so that it may not be public."""
         if self.for_all:
             return True
         words = [place.host, *filter(None, place.path.lower().split("/"))]

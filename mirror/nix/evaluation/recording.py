@@ -56,7 +56,7 @@ _IMPORTING: Final = frozenset({39, 44})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Touched:
-    """What an evaluation named to the store.
+    """What an evaluation asked the store for.
 
     ``paths`` are no derivations: sources, and outputs that it read; not all need be valid.
     ``built`` are the derivations whose outputs it needed: those of import from derivation.
@@ -68,7 +68,7 @@ class Touched:
 
 @dataclass(slots=True)
 class Recording:
-    """What has been asked so far of ``store``, which is the one to give to Nix."""
+    """What has been asked so far of ``store``, which has to be given to Nix."""
 
     store: StoreLocation
     _asked: set[StorePath] = field(default_factory=set)
@@ -77,7 +77,7 @@ class Recording:
 
     @property
     def touched(self) -> Touched:
-        """What was named up to now. Looks at the store's files."""
+        """What was asked for so far. Looks at the store's files."""
         paths = self._asked | self._added
         archives = {path for path in self._added - self._asked if self._is_archive(path, paths)}
         return Touched(paths=frozenset(paths - archives), built=frozenset(self._built))

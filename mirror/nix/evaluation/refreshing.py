@@ -1,8 +1,8 @@
-"""Having Nix look anew at what evaluation comes from: flake inputs, channels, tarballs.
+"""Having Nix update the inputs of evaluation: flake inputs, channels, tarballs.
 
-What is merely fetched anew stays in Nix's own caches, where an evaluation that follows finds it, so
-that all of a run sees the same. A lock file, and the channels, are changed for good: whoever
-changes them has to be able to put them back.
+What is only fetched again stays in Nix's own caches, where later evaluations of the run find it, so
+that the whole run sees the same. A lock file and the channels are changed permanently: the caller
+has to be able to restore them.
 """
 
 from __future__ import annotations

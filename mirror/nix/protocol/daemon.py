@@ -32,7 +32,7 @@ _FAREWELL_SECONDS: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """A way to a store, nothing said yet; ``last_words`` waits for what its far end died with."""
+    """An open channel to a store; ``last_words`` waits for the error that its far end died with."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
@@ -131,7 +131,7 @@ async def _over_process(nix: Nix, store: StoreLocation) -> AsyncIterator[Channel
 
 
 async def _listen(stream: asyncio.StreamReader, last_lines: deque[str]) -> None:
-    """Keep a pipe from filling up, and its last lines for an error's text."""
+    """Drain a pipe, and keep its last lines for an error message."""
     while data := await stream.read(_READ_SIZE):
         last_lines.extend(line for line in data.decode(errors="replace").splitlines() if line)
 
@@ -143,6 +143,6 @@ async def _hang_up(writer: asyncio.StreamWriter) -> None:
 
 
 def _complaint(lines: Iterable[str]) -> str:
-    """What a process said of its failure: from its last ``error:`` on, else everything."""
+    """A process's error message: from its last ``error:`` on, otherwise everything."""
     text = "\n".join(lines)
     return plain(text[max(text.rfind("error:"), 0) :])

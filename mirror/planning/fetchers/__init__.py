@@ -1,1 +1,1 @@
-"""Fixed outputs: which fetcher made each, and where its bytes come from upstream."""
+"""Fixed outputs: which fetcher makes each, and where its bytes come from upstream."""

@@ -50,7 +50,7 @@ class Attributes:
         return _text(self._values.get(name))
 
     def flag(self, name: str) -> bool:
-        """Whether a builder that tests the value for emptiness takes it as set."""
+        """Whether the value is set, as seen by a builder that tests it for emptiness."""
         return self.text(name) not in {"", "0"}
 
     def words(self, name: str) -> tuple[str, ...]:

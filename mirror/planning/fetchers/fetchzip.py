@@ -54,7 +54,7 @@ def extension(post_fetch: str) -> str | None:
 
 
 def own_lines(post_fetch: str) -> tuple[str, ...]:
-    """The lines that no version of fetchzip has by itself."""
+    """The lines that are not part of any version of fetchzip."""
     stripped = (line.strip() for line in post_fetch.splitlines())
     return tuple(
         line

@@ -89,7 +89,7 @@ class Unfetchable:
 
     @property
     def urls(self) -> tuple[str, ...]:
-        """None: there is nowhere to look."""
+        """No URLs: there is nowhere to look."""
         return ()
 
 

@@ -127,7 +127,7 @@ def _origin(
     mirrors: Mirrors,
     lookup: Lookup,
 ) -> Origin:
-    """The order of the tests is that of how sure each one is."""
+    """Recognise the fetcher; the most reliable tests come first."""
     if derivation.builder == "builtin:fetchurl":
         return _builtin(attributes)
     if "mirrorsFile" in attributes:
@@ -172,7 +172,7 @@ def _fetchurl(attributes: Attributes, mirrors: Mirrors) -> Origin:
 
 
 def _changed(post_fetch: str, plain: Download) -> Origin:
-    """What a fetchurl with shell text of its own does with the download."""
+    """What a fetchurl with its own shell code does with the download."""
     urls = plain.urls
     unpack = _unpacked(urls, post_fetch)
     if unpack is not None:

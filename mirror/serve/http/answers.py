@@ -17,7 +17,7 @@ _RANGE: Final = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class InMemory:
-    """Content that is there as a whole."""
+    """Content that is in memory."""
 
     data: bytes
 
@@ -32,7 +32,7 @@ class InFile:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """Content that is made on the way: ``pieces`` gives it from its beginning, and may block.
+    """Content that is generated while it is sent: ``pieces`` yields it, and may block.
 
     What it raises (OSError, FormatError), or another length than ``size``, ends the connection:
     whoever asked sees that the content is cut short.
@@ -44,7 +44,7 @@ class Made:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """Content with what HTTP says of it.
+    """Content with its HTTP metadata.
 
     ``tag`` identifies the content (an entity tag without its quotes); ``is_lasting`` means that
     this address never has other content.
@@ -58,7 +58,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """No content, but why; ``is_notable`` for what the log should have."""
+    """A refusal and its reason; ``is_notable`` if it should be logged."""
 
     status: HTTPStatus
     reason: str
@@ -66,7 +66,7 @@ class Refusal:
 
 
 def text_answer(data: bytes, content_type: str) -> Answer:
-    """An answer of this content, which its address may have no longer the next time."""
+    """An answer with content that may change, and must not be cached for long."""
     return Answer(body=InMemory(data), content_type=content_type, tag=sha256(data).hexdigest()[:32])
 
 

@@ -110,7 +110,7 @@ class Application:
         return answer
 
     def _absence(self) -> str | None:
-        """Why nothing can be answered now; the log is told when that changes.
+        """Why nothing can be answered now; changes are logged.
 
         To say that something is missing would be wrong, and clients remember that for an hour.
         """
@@ -155,7 +155,7 @@ class Application:
     async def _size(
         self, path: StorePath, time: int | None, measure: Callable[[], int]
     ) -> int | None:
-        """The size of what is made of a path; None if the path is damaged."""
+        """The size of the content made from a path; None if the path is damaged."""
         if (known := self._sizes.get((path, time))) is not None:
             return known
         try:

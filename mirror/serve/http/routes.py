@@ -34,7 +34,7 @@ _LONGEST_HASH: Final = 200
 
 
 class Page(enum.Enum):
-    """What there is one of."""
+    """Addresses that exist once."""
 
     STATUS = "/"
     STATUS_DOCUMENT = "/status.json"
@@ -116,12 +116,12 @@ def _hash(path: str) -> Hash | None:
 
 
 def is_suspicious(target: str) -> bool:
-    """Whether somebody tries to leave what is served: a path with ``..``, plain or encoded."""
+    """Whether a request tries to escape: a path with ``..``, plain or encoded."""
     return ".." in urllib.parse.unquote(urllib.parse.unquote(target.partition("?")[0]))
 
 
 def kind_of(asked: Route | None) -> str:
-    """What a request was for, in a word, as it is counted."""
+    """The kind of a request, in one word, for the counters."""
     match asked:
         case Page() as page:
             return page.name.lower()

@@ -41,12 +41,12 @@ _SMALL: Final = 1 << 16
 
 
 class CutShortError(Exception):
-    """Content could not be given to its end; the connection is cut."""
+    """Content could not be sent to its end; the connection is cut."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Head:
-    """What comes before content."""
+    """The head of a response."""
 
     status: HTTPStatus
     headers: Mapping[str, str]
@@ -124,7 +124,7 @@ async def _read(descriptor: int, span: Part) -> bytes | bytearray:
 
 
 async def _send_content(request: web.BaseRequest, file: IO[bytes], span: Part) -> int:
-    """Have the kernel send a part of a file; how many bytes it sent."""
+    """Have the kernel send a part of a file; returns the number of bytes sent."""
     transport = request.transport
     if transport is None:
         raise ConnectionResetError
@@ -215,7 +215,7 @@ def _unreadable(reason: str) -> Refusal:
 
 
 def _span(request: web.BaseRequest, answer: Answer, size: int) -> Part | web.Response:
-    """The part that is asked for, or the answer that there is no such part."""
+    """The requested part, or the answer that there is no such part."""
     span = part(
         # Of other methods than GET it means nothing (RFC 9110, section 14.2).
         request.headers.get("Range") if request.method == "GET" else None,

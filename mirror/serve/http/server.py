@@ -132,7 +132,7 @@ async def listen(
 
 
 class _Nobody(web.Response):
-    """What is returned when there is nobody to send it to."""
+    """The response when the client is gone."""
 
     async def prepare(self, request: web.BaseRequest) -> None:  # noqa: ARG002 - as overridden
         """Let the connection end.
@@ -145,7 +145,7 @@ class _Nobody(web.Response):
 
 
 class _Handler:
-    """What is done with each request; nothing that happens in one ends the server."""
+    """Handles each request; no error in a request ends the server."""
 
     def __init__(
         self, application: Application, counters: Counters, log: Callable[[str], None]
@@ -198,7 +198,7 @@ class _Handler:
 
 
 class _Lines(logging.Handler):
-    """What the HTTP library has to say, such as that a request cannot be read, a line each."""
+    """Logs messages of the HTTP library, such as about unreadable requests, a line each."""
 
     def __init__(self, log: Callable[[str], None]) -> None:
         super().__init__()
@@ -213,7 +213,7 @@ class _Lines(logging.Handler):
 
 
 class _LoopErrors:
-    """What goes wrong outside of any request, a line each.
+    """Logs errors outside of any request, a line each.
 
     That no connection can be taken, since none of the files that may be open is left, is tried
     again by the event loop hundreds of times a second, and said once a minute. Each of these tries
@@ -241,7 +241,7 @@ class _LoopErrors:
 
 
 def _printable(text: str) -> str:
-    """Text of a client's making, so that it cannot pass for another line or colour a terminal."""
+    """Escape a client's text, so that it cannot add log lines or control a terminal."""
     shown = text if len(text) <= _LONGEST_LOGGED else f"{text[:_LONGEST_LOGGED]}…"
     return "".join(each if each.isprintable() else repr(each)[1:-1] for each in shown)
 
@@ -256,7 +256,7 @@ def _url(address: object) -> str:
 
 
 def _reason(error: OSError | UnicodeError) -> str:
-    """Why nothing can listen there; asyncio's own words have the address once more."""
+    """Why listening failed; asyncio's own message would repeat the address."""
     if not isinstance(error, OSError):
         return str(error)
     # Of a name that is not found it is negative, and none of the system's.

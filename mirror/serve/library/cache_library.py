@@ -97,7 +97,7 @@ class CacheLibrary:
             yield library
 
     def absence(self) -> str | None:
-        """Why the directory cannot be served now, None if it can: it may be away."""
+        """Why the directory cannot be served now, None if it can: its disk may be unmounted."""
         return self._presence.absence()
 
     async def file_bytes(self) -> int:
@@ -114,11 +114,11 @@ class CacheLibrary:
         return await in_thread(self._infos, paths)
 
     async def signatures_state(self) -> int:
-        """That of the directory of the narinfos."""
+        """The state of the directory of the narinfos."""
         return await asyncio.to_thread(state_of, self._path)
 
     async def narinfo(self, hash_part: str) -> Answer | Refusal:
-        """The narinfo, also a retired one that a client may have been led to.
+        """The narinfo, also a retired one that a client may still ask for.
 
         One whose NAR is damaged is not given: its client then asks its other caches. Led to a file
         that it cannot have, Nix would take the whole cache for broken, and an old one would crash.
@@ -171,7 +171,7 @@ class CacheLibrary:
         return narinfo.nar_size is None or narinfo.nar_size == status.st_size
 
     async def unpacked(self, path: StorePath) -> Callable[[], Iterator[bytes]] | None:
-        """What decompresses the path's NAR."""
+        """A function that decompresses the path's NAR."""
         if await self._given.is_private(path.hash_part):
             return None
         data = read_narinfo(f"{self._path}/{narinfo_name(path)}")
@@ -233,7 +233,7 @@ class _NarFiles:
 
 
 def _identity(status: os.stat_result) -> int:
-    """A number that is another one for another file, and when the file has changed."""
+    """A number that differs for another file, and after a change to the file."""
     return ((status.st_dev << 64) | status.st_ino) << 64 | status.st_mtime_ns
 
 

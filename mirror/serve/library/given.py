@@ -24,7 +24,7 @@ _LOOK_SECONDS = 1.0
 
 
 class Given:
-    """What a destination's generations give.
+    """What a destination's generations allow to be served.
 
     ``is_eager``: look each time, else at most once a second.
     """
@@ -40,7 +40,7 @@ class Given:
         self._looking = asyncio.Lock()
 
     async def is_private(self, hash_part: str) -> bool:
-        """Whether the path is kept, and for nobody else."""
+        """Whether the path is kept as a private one."""
         await self._look(self._pause)
         if hash_part in self._private:
             # Clients remember for an hour that they were refused something.
@@ -48,7 +48,7 @@ class Given:
         return hash_part in self._private
 
     async def is_given(self, hash_part: str) -> bool:
-        """Whether a generation gives the path, or did until lately: a client may be led to it."""
+        """Whether a generation has the path for clients, or had it until recently."""
         await self._look(self._pause)
         if hash_part in self._private:
             return False

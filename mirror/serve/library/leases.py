@@ -1,4 +1,4 @@
-"""Which retired narinfos were given lately, and where they lead (:mod:`.retired`)."""
+"""Which retired narinfos were served recently, and where they lead (:mod:`.retired`)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _FEWEST: Final = 1024
 
 
 class Leases:
-    """Which retired narinfos were given when, by hash part; times are of a monotonic clock."""
+    """When retired narinfos were served, by hash part; times are of a monotonic clock."""
 
     def __init__(self, seconds: float = LEASE_SECONDS) -> None:
         self._seconds = seconds
@@ -22,7 +22,7 @@ class Leases:
         self._enough = _FEWEST
 
     def give(self, hash_part: str, *, now: float) -> None:
-        """Remember that a narinfo was given."""
+        """Remember that a narinfo was served."""
         self._given[hash_part] = now
         if len(self._given) > self._enough:
             # In place: of many, a copy would be the most that the server ever holds.
@@ -32,7 +32,7 @@ class Leases:
             self._enough = max(_FEWEST, 2 * len(self._given))
 
     def has_any(self, *, now: float) -> bool:
-        """Whether any answer can still be followed up."""
+        """Whether any lease is still running."""
         return any(now - when < self._seconds for when in self._given.values())
 
     def lead_to(

@@ -18,7 +18,7 @@ class Library(Protocol):
 
     @property
     def destination(self) -> Destination:
-        """Where its generations, receipts and records of runs are."""
+        """The destination with its generations, receipts and run records."""
         ...
 
     def absence(self) -> str | None:
@@ -44,7 +44,7 @@ class Library(Protocol):
         ...
 
     async def signatures_state(self) -> int:
-        """A number that is another one once the signatures that are given may be others."""
+        """A number that changes when the served signatures may have changed."""
         ...
 
     async def narinfo(self, hash_part: str) -> Answer | Refusal:
@@ -56,7 +56,7 @@ class Library(Protocol):
         ...
 
     async def unpacked(self, path: StorePath) -> Callable[[], Iterator[bytes]] | None:
-        """What gives the uncompressed NAR of a path, from its beginning; None without the path.
+        """A function that gives the uncompressed NAR of a path; None without the path.
 
         The iterator blocks, and raises OSError or FormatError where the path is damaged.
         """

@@ -74,7 +74,7 @@ def archive_pieces(unpacked: Iterable[bytes], *, last_modified: int) -> Iterator
 
 
 class _Sink:
-    """What the parser told, as bytes that were not taken yet."""
+    """Collects the parser's output until it is taken."""
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []

@@ -90,7 +90,7 @@ def read_narinfo(file: str) -> bytes | None:
 
 
 def narinfo_answer(data: bytes) -> Answer:
-    """What is sent of a narinfo."""
+    """The answer for a narinfo."""
     return text_answer(data, NARINFO_TYPE)
 
 
@@ -156,5 +156,5 @@ def _is_for_all(file: str, status: os.stat_result) -> bool:
 
 
 def _state(status: os.stat_result) -> _State:
-    """What is another one for another file, and once the file has changed: its time is first."""
+    """A state that differs for another file, and after a change to the file: its time is first."""
     return (status.st_ctime_ns, status.st_ino, status.st_size)

@@ -127,7 +127,7 @@ class StoreLibrary:
         return Answer(body=body, content_type=NAR_TYPE, tag=name, is_lasting=True)
 
     async def unpacked(self, path: StorePath) -> Callable[[], Iterator[bytes]] | None:
-        """What packs the path's files."""
+        """A function that packs the path's files."""
         info = await self._info(path.hash_part)
         return None if info is None else partial(_pack, self._store.real(path))
 

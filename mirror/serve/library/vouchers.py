@@ -35,7 +35,7 @@ class Vouched:
 
 
 class Vouchers:
-    """Of a library's hosts; what was found out is kept while nothing changes."""
+    """Who vouches for a library's hosts; results are cached while nothing changes."""
 
     def __init__(self, library: Library) -> None:
         self._library = library
@@ -89,7 +89,7 @@ class Vouchers:
         }
 
     async def _ours(self) -> tuple[PublicKey, ...]:
-        """The mirror's own keys; whoever shows the page says why they cannot be read."""
+        """The mirror's own keys; if they cannot be read, the page says why."""
         try:
             return tuple(PublicKey.parse(each) for each in await self._library.public_keys())
         except (DestinationError, FormatError):

@@ -1,4 +1,4 @@
-"""Whether a directory is as it was when it was read."""
+"""Whether a directory is unchanged since it was read."""
 
 from __future__ import annotations
 
@@ -28,5 +28,5 @@ def state_of(directory: Path) -> int:
 
 
 def has_settled(changed: int) -> bool:
-    """Whether what last changed then (nanoseconds since 1970) shows it when it changes again."""
+    """Whether a further change would change this time (nanoseconds since 1970), too."""
     return time.time_ns() - changed > _SETTLED_NANOSECONDS

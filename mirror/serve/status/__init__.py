@@ -1,1 +1,1 @@
-"""What the server says of itself and of what it serves: page, document, metrics."""
+"""The server's reports about itself and what it serves: page, JSON document, metrics."""

@@ -30,7 +30,7 @@ DOWNLOAD_ATTEMPTS: Final = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Client:
-    """What a client has to be told to use this server.
+    """How to configure a client for this server.
 
     ``url`` is that by which whoever asks has reached it; ``public_keys`` are of the keys that sign
     what is made here, the newest last. ``upstream_keys`` are those by which others have signed what
@@ -44,7 +44,7 @@ class Client:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """All keys that a client lacks."""
+        """All keys that a client has to be told."""
         return tuple(dict.fromkeys((*self.public_keys, *self.upstream_keys)))
 
     @property
@@ -109,7 +109,7 @@ class Client:
         return "\n".join(lines)
 
     def command(self, wanted: Sequence[StorePath], keys: Iterable[str]) -> str:
-        """One command that realises paths with this server, without any set-up.
+        """One command that realises paths from this server, without any configuration.
 
         ``keys`` are those that vouch for what it takes, and that the client lacks.
         """
@@ -123,7 +123,7 @@ class Client:
         return f"hashed-mirrors = {self.url}/"
 
     def input_url(self, path: StorePath) -> str:
-        """Where a flake's input is to be had."""
+        """The URL of a flake input."""
         return f"{self.url}/inputs/{path.hash_part}.tar"
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Counters:
-    """What a server counts from its start (``started``, seconds since 1970)."""
+    """A server's counters since its start (``started``, seconds since 1970)."""
 
     started: float = field(default_factory=time.time)
     requests: Counter[tuple[str, int]] = field(default_factory=Counter)

@@ -50,7 +50,7 @@ _REHEARSED: Final[Mapping[str | None, State]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """A generation without what is long about it; ``paths`` counts those that it keeps.
+    """A generation without its long lists; ``paths`` is the number of paths that it keeps.
 
     ``realisable`` is what a client that evaluates nothing asks for to have it: the root derivation
     if that is kept, else what it makes. None of it may be kept (at level ``runtime`` the manifest
@@ -63,7 +63,7 @@ class Kept:
 
     @classmethod
     def of(cls, generation: Generation) -> Self:
-        """Leave out what is long."""
+        """Drop the long lists."""
         kept = set(generation.paths)
         realisable: tuple[StorePath, ...] = ()
         if generation.root in kept:
@@ -107,7 +107,7 @@ class Host:
 
     @property
     def state(self) -> State:
-        """What is to be said of it first."""
+        """The most important thing to say about it."""
         if not self.is_listed:
             return "on no list any more", "soft"
         if self.newest is None:
@@ -124,7 +124,7 @@ class Host:
 
     @property
     def refreshed(self) -> datetime | None:
-        """When all that is wanted was last found to be there."""
+        """When everything that is wanted was last present."""
         moments = []
         if self.newest is not None and not self.newest.missing:
             moments.append(self.newest.created)
@@ -152,7 +152,7 @@ class Overview:
 
 
 class Overviews:
-    """The newest overview of a library; ``log`` is told once of what of it cannot be read."""
+    """The newest overview of a library; what cannot be read is logged once."""
 
     def __init__(self, library: Library, log: Callable[[str], None]) -> None:
         self._library = library

@@ -111,7 +111,7 @@ def _host(
 
 
 def _of_client(host: Host, client: Client, mending: str) -> Iterator[str]:
-    """How another machine has this host, and what it would not take."""
+    """How another machine gets this host, and what it would refuse."""
     kept = host.newest_kept
     if kept is None:
         return

@@ -75,7 +75,7 @@ def _host(host: Host, client: Client) -> dict[str, Any]:
 
 
 def _of_client(host: Host, client: Client) -> dict[str, Any] | None:
-    """What a client is told of a host; ``refused`` are the paths that it would not take."""
+    """A host for clients; ``refused`` are the paths that they would refuse."""
     kept, vouching = host.newest_kept, host.vouching
     if kept is None:
         return None

@@ -90,7 +90,7 @@ class Codes:
 
 
 class Output:
-    """What was written, of which the last can be copied."""
+    """The output so far, whose recent part can be copied."""
 
     def __init__(self) -> None:
         self._data = bytearray()
@@ -102,7 +102,7 @@ class Output:
         self.size += len(data)
 
     def copy(self, distance: int, length: int) -> None:
-        """Write again what is so far back; there are zeros before the first byte."""
+        """Repeat output from a distance back; before the first byte there are zeros."""
         missing = min(length, distance - len(self._data))
         if missing > 0:
             self.write(bytes(missing))
@@ -118,7 +118,7 @@ class Output:
         return len(self._data) > _PIECE_SIZE
 
     def piece(self, *, is_end: bool = False) -> bytes:
-        """Take what is not needed for copies any more."""
+        """Take the output that copies can no longer reach."""
         count = len(self._data) - (0 if is_end else WINDOW)
         data = bytes(self._data[:count])
         del self._data[:count]

@@ -24,7 +24,7 @@ _MOST_DIGITS: Final = 99
 
 
 def malformed(problem: str) -> IntegrityError:
-    """The error for a tar archive that is not right."""
+    """The error for a malformed tar archive."""
     return IntegrityError(f"malformed tar archive: {problem}")
 
 

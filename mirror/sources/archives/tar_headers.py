@@ -79,7 +79,7 @@ def is_header(block: bytes) -> bool:
 
 
 def padded(size: int) -> int:
-    """How many bytes the blocks have that hold so many."""
+    """The size of ``size`` bytes, padded to whole blocks."""
     return size + -size % BLOCK
 
 
@@ -217,7 +217,7 @@ class TarHeaders:
         return self._file.read(size)
 
     def _count(self, size: int) -> None:
-        """Count what is read into memory before an entry."""
+        """Count bytes that are read into memory before an entry, and stop at the limit."""
         self._read_for_entry += size
         if self._read_for_entry > _HEADERS_CAP:
             raise IntegrityError(f"the archive has more than {_HEADERS_CAP} bytes before an entry")
@@ -229,7 +229,7 @@ def _name(block: bytes) -> bytes:
 
 
 def _size(block: bytes) -> int:
-    """What a header says that follows it; nothing follows a hard link."""
+    """The size of the contents that follow a header; a hard link has none."""
     size = _number(block[124:136]) if block[156:157] != HARD_LINK else 0
     if size < 0:
         raise malformed("an entry with a negative size")

@@ -74,7 +74,7 @@ class ArchiveTree:
         entries[last] = node
 
     def add_directory(self, name: bytes) -> None:
-        """See that there is a directory; it replaces a file or a link."""
+        """Make sure that there is a directory; it replaces a file or a link."""
         self.count(1, 0)
         *above, last = self._parts(name) or [b""]
         if last:
@@ -93,7 +93,7 @@ class ArchiveTree:
         self.add(name, node)
 
     def find(self, name: bytes) -> Node | None:
-        """What is there by now, links not followed."""
+        """The node at a name so far, without following links."""
         node: Node | None = Directory(self._root)
         for part in self._parts(name):
             node = (_entries(node) or {}).get(part)
@@ -166,7 +166,7 @@ def _leads_out(node: Node | None) -> bool:
 
 
 def _as_nix_accepts(check: Callable[[bytes, bytes], None], text: bytes, name: bytes) -> None:
-    """Refuse at once what no NAR may have: what is hostile may have much of it."""
+    """Refuse names and depths that no NAR may have, before there are many of them."""
     try:
         check(text, name if len(name) <= wire.MAXIMUM_TARGET else b"")
     except FormatError as error:

@@ -55,7 +55,7 @@ class Listed:
 
 
 def malformed(problem: str) -> IntegrityError:
-    """The error for a zip archive that is not right."""
+    """The error for a malformed zip archive."""
     return IntegrityError(f"malformed zip archive: {problem}")
 
 

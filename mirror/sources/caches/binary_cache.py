@@ -64,7 +64,7 @@ _NARINFO_CAP: Final = 1 << 24
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BinaryCache:
-    """A cache that has been asked who it is.
+    """A binary cache whose ``nix-cache-info`` has been read.
 
     ``name`` is its URL without parameters, and without the password that may be in it; of several
     caches the one of the lowest ``priority`` is asked first; ``trusted``: its paths need no
@@ -147,7 +147,7 @@ class BinaryCache:
 
     @property
     def is_one_party(self) -> bool:
-        """It is: a cache that gave one wrong NAR is not asked again."""
+        """True: a cache that served one wrong NAR is not asked again."""
         return True
 
     async def lookup(self, path: StorePath) -> NarInfo | None:
@@ -208,7 +208,7 @@ class BinaryCache:
         return bool(recalled)
 
     def _forget(self, path: StorePath) -> None:
-        """Take nobody's old word for it any more, in this run or the next."""
+        """Forget the remembered answer, in this run and later ones."""
         self._found.pop(path, None)
         self._said.pop(path, None)
         self._recalled.pop(path, None)
@@ -239,7 +239,7 @@ class BinaryCache:
         return None if found is None else f"{info.path} is {found.reason}"
 
     async def objection(self, info: PathInfo) -> Refusal | None:
-        """The same, with what to do about it."""
+        """The same as :meth:`refusal`, with what to do about it."""
         if await self.is_signed(info) or follows_from_its_content(info):
             return None
         signers = tuple(sorted({printable(_key_name(each)) for each in info.signatures}))
@@ -266,7 +266,7 @@ class BinaryCache:
         return Refusal(path=info.path, cache=self.name, reason=reason, hint=hint, signers=signers)
 
     async def is_signed(self, info: PathInfo) -> bool:
-        """Whether somebody who is trusted vouches for all that a signature covers."""
+        """Whether a trusted key, or a trusted cache, vouches for all that a signature covers."""
         return self.trusted or await self._is_signed(info)
 
     async def _is_signed(self, info: PathInfo) -> bool:
@@ -367,7 +367,7 @@ def _has_narinfos(directory: str) -> bool:
 
 
 def _priority(url: str, asked: str | None, named: int | None) -> int:
-    """The user's word counts before the cache's own."""
+    """The priority: the user's setting, otherwise the cache's own."""
     if asked is None:
         return DEFAULT_PRIORITY if named is None else named
     try:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Caches:
-    """Several caches as one; the first that may be believed makes the offer.
+    """Several caches as one; the first trustworthy answer is the offer.
 
     An answer that makes no sense is no offer; :attr:`failures` say why, by cache. Nor is one that
     is not believed; :attr:`refusals` say why, by path. A path that was refused so by every cache
@@ -37,7 +37,7 @@ class Caches:
 
     @property
     def urls(self) -> tuple[str, ...]:
-        """Their URLs as they were given, for Nix: not to be told, they may have passwords."""
+        """Their URLs as given, for Nix. Never print them: they may contain passwords."""
         return tuple(cache.url for cache in self.all)
 
     def in_turn(self, offer: Offer | None = None) -> tuple[BinaryCache, ...]:

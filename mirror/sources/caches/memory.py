@@ -5,8 +5,8 @@ that it lacks one for ``narinfo-cache-negative-ttl``. A sync that finds nothing 
 narinfo then. Whose signature of a narinfo was found good is remembered with it: to verify thousands
 of them again would take longer than all the rest.
 
-It is a file of SQLite in the user's own cache directory, and of no importance: where it cannot be
-read or written, caches are asked. What is damaged in it may be of any type.
+It is an SQLite file in the user's cache directory, and not essential: if it cannot be read or
+written, the caches are asked. Damaged values in it may be of any type.
 """
 
 from __future__ import annotations
@@ -130,11 +130,11 @@ class Memory:
             self._write(cache, path, found._replace(signer=signer))
 
     def forget(self, cache: str, path: StorePath) -> None:
-        """Do not go by what the cache said: it turned out otherwise."""
+        """Forget an answer that turned out to be wrong."""
         self._write(cache, path, Remembered(None, -self._negative))
 
     def write(self) -> None:
-        """Write what was noted; where that fails it is not remembered."""
+        """Write what was noted; if that fails, it is not remembered."""
         rows = [(*key, *answer) for key, answer in self._unwritten.items()]
         self._unwritten.clear()
         self._is_empty = False

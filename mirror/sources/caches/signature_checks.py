@@ -1,8 +1,8 @@
-"""Signatures checked in a thread, as many at once as wait for it.
+"""Signatures checked in a thread, all that are waiting in one batch.
 
-To check one takes a fifth of the time that a narinfo takes in all, nearly all of it in a library
-that leaves the interpreter to others: meanwhile more narinfos are asked for. A turn of the thread
-for each of them would take as long as that saves.
+Checking a signature takes a fifth of the time of a narinfo, nearly all of it in a library that
+releases the interpreter lock, so that more narinfos can be fetched meanwhile. A thread switch for
+each signature would cost as much as that saves.
 """
 
 from __future__ import annotations

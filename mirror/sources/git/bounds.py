@@ -1,7 +1,7 @@
-"""How long git may take over one repository, and how much of the disk.
+"""Limits for one git repository: time, and space on the disk.
 
-Neither git nor its servers say beforehand how large a repository is, so its directory is looked at
-now and then.
+Neither git nor its servers announce how large a repository is, so the size of its directory is
+checked from time to time.
 """
 
 from __future__ import annotations

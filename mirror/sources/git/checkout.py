@@ -58,8 +58,8 @@ async def checkout(
     """The tree of a revision without any ``.git``; its files are in ``directory``, which is empty.
 
     Of the ``settings`` the netrc file and the certificates count, and which IP addresses are of the
-    open internet: a server there leads nowhere else. The limits are in seconds, and in bytes on the
-    disk.
+    public internet: a server there leads nowhere else. The limits are in seconds, and in bytes on
+    the disk.
 
     Raises:
         NotAvailableError: there is no git, or the repository does not have it.
@@ -220,7 +220,7 @@ class _Checkout:
         return True
 
     def _failure(self) -> SourceError:
-        """Why no way works: of the last one, or of the last that may work another time."""
+        """Why no way works: the last error, or the last one that may be temporary."""
         transient = (each for each in reversed(self.failures) if isinstance(each, TransientError))
         return next(transient, self.failures[-1])
 

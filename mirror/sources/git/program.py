@@ -83,7 +83,7 @@ _PRIVATE: Final = "if it is private, put the host's credentials into the netrc f
 
 
 class UnreachableError(TransientError):
-    """No connection could be made: whatever else is asked for now, there will be none."""
+    """No connection could be made, so other requests would fail as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +242,7 @@ def _as_variables(configuration: dict[str, str]) -> dict[str, str]:
 
 
 async def _last_words(stream: asyncio.StreamReader | None) -> str:
-    """The end of what a program says, in one line; servers may make it say any amount."""
+    """The last words of a program's output, in one line of limited length."""
     assert stream is not None
     kept = b""
     while piece := await stream.read(_LAST_WORDS):
@@ -251,6 +251,6 @@ async def _last_words(stream: asyncio.StreamReader | None) -> str:
 
 
 def _is_full(directory: Path) -> bool:
-    """Whether there is next to nothing left: git does not always say that of its failures."""
+    """Whether the disk is nearly full: git does not always report that."""
     status = os.statvfs(directory)
     return status.f_bavail * status.f_frsize < _LITTLE or (status.f_files > 0 == status.f_favail)

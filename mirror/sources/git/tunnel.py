@@ -1,4 +1,4 @@
-"""What keeps git, once a server of the open internet was asked, out of private networks.
+"""Keeps git out of private networks once it has asked a server on the public internet.
 
 Git follows a repository's redirects and goes wherever submodules say. So its connections go through
 a SOCKS 5 server (RFC 1928, 1929) of this process on loopback, which looks names up and connects to
@@ -51,9 +51,9 @@ class Tunnel:
 
 @contextlib.asynccontextmanager
 async def tunnel_for(url: str, public: Callable[[str], bool]) -> AsyncIterator[Tunnel | None]:
-    """What git's connections for ``url`` go through; None where they may go as they like.
+    """The tunnel for git's connections for ``url``; None if they need no restriction.
 
-    ``public`` says which IP addresses are of the open internet.
+    ``public`` says which IP addresses are on the public internet.
     """
     if any(os.environ.get(name) for name in _PROXIES) or not await _is_outside(url, public):
         yield None
@@ -163,7 +163,7 @@ def _reason(error: OSError | UnicodeError) -> str:
 
 
 async def _join(one: _Streams, other: _Streams) -> None:
-    """Hand on what either side sends, until both have ended."""
+    """Forward data in both directions until both sides have ended."""
     try:
         async with asyncio.TaskGroup() as group:
             group.create_task(_hand_on(one[0], other[1]))

@@ -101,7 +101,7 @@ class Body:
             return chunk
 
     async def _failed(self, error: TransientError) -> None:
-        """Give the connection up and wait for the next one, or raise ``error``."""
+        """Drop the connection and wait before the next one, or raise ``error``."""
         await self._disconnect()
         if isinstance(error, ChangedError):
             raise error
@@ -162,7 +162,7 @@ class Body:
         self._skip = 0
 
     async def _next_chunk(self) -> bytes:
-        """What the network has, less what was handed on already; empty at the end."""
+        """The next data, without what was already handed on; empty at the end."""
         assert self._pieces is not None
         while True:
             try:

@@ -235,7 +235,7 @@ class HttpClient:
         )
 
     async def _see_success(self, answer: httpx.Response, url: str, *, partial: bool) -> None:
-        """Raise the error for an answer of no success, and close it."""
+        """Raise the error for an unsuccessful answer, and close it."""
         if answer.is_success and (partial or not is_part(answer)):
             return
         try:

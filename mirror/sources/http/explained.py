@@ -75,7 +75,7 @@ def translate(error: CurlError, url: str) -> SourceError:
 
 
 def of_status(answer: httpx.Response, url: str, now: Callable[[], datetime]) -> SourceError:
-    """The error for an answer that is not the thing that was asked for."""
+    """The error for an unsuccessful status."""
     status = answer.status_code
     text = f"{url}: HTTP {status} {_reason(status)}".rstrip()
     if status in _GONE:

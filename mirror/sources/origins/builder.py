@@ -55,7 +55,7 @@ class Builder:
 
     @property
     def is_one_party(self) -> bool:
-        """It is not: each derivation has its own."""
+        """False: each derivation has its own builder."""
         return False
 
     def refusal(self, fixed: FixedOutput) -> str | None:

@@ -42,7 +42,7 @@ class HashedMirrors:
 
     @property
     def is_one_party(self) -> bool:
-        """It is not: they are several servers, and mirrors are known to give wrong bytes."""
+        """False: they are several servers, and mirrors are known to serve wrong bytes."""
         return False
 
     def urls(self, fixed: FixedOutput) -> list[str]:

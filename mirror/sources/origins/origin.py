@@ -63,7 +63,7 @@ class Origins:
 
     @property
     def is_one_party(self) -> bool:
-        """It is not: each URL is another server's."""
+        """False: each URL may be another server's."""
         return False
 
     @contextlib.asynccontextmanager
@@ -101,7 +101,7 @@ class Origins:
     async def _long_shot(
         self, origin: _Native, reason: str, fixed: FixedOutput, parent: Path, url: str
     ) -> Nar:
-        """Try what may do without the builder; that it does not speaks against no server."""
+        """Try a native way that may work without the builder; a failure is no server's fault."""
         try:
             return await self._attempt(origin, fixed, parent, url)
         except IntegrityError as error:

@@ -39,7 +39,7 @@ class SoftwareHeritage:
 
     @property
     def is_one_party(self) -> bool:
-        """It is."""
+        """True: it is one server."""
         return True
 
     @contextlib.asynccontextmanager

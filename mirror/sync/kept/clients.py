@@ -1,4 +1,4 @@
-"""Whether other machines' clients take what a destination keeps, and which keys that takes."""
+"""Whether clients accept what a destination keeps, and which keys they need."""
 
 from __future__ import annotations
 

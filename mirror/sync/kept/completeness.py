@@ -1,4 +1,4 @@
-"""Whether what generations keep is there now: it was when they were made."""
+"""Whether what generations keep is still there, as it was when they were made."""
 
 from __future__ import annotations
 

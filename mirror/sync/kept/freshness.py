@@ -1,4 +1,4 @@
-"""Whether a receipt still says something: of this generation, and of this lock file."""
+"""Whether a receipt is still valid, for this generation and this lock file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PINNED: Final = {"rev", "ref"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rehearsal:
-    """The receipt of a generation, and what is to be said of it now."""
+    """The receipt of a generation, and its state now."""
 
     receipt: Receipt
     state: Literal["rehearsed", "failed", "stale"]
@@ -85,7 +85,7 @@ def lock_hash(file: Path | None) -> str | None:
 
 
 def _is_hidden(file: Path) -> bool:
-    """Whether this user may not look at a file."""
+    """Whether this user may not read a file."""
     try:
         file.stat()
     except PermissionError:

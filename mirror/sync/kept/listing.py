@@ -1,8 +1,8 @@
-"""Which targets are on a list still: what a destination keeps of others asks for a decision.
+"""Which targets are still on a list: what is kept for other targets may have to be removed.
 
-Several lists may feed one destination, each by runs of its own. So a run record says which lists
-have asked for its target, and only a run of a list that had it, and has it no more, takes that list
-away from it. Of a target that is left with none, nobody wants to know how old it is.
+Several lists may feed one destination, each in runs of its own. So a run record names the lists
+that have asked for its target. Only a run of a list that had the target, and no longer has it,
+removes that list from the record. The age of a target that is on no list is not reported.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""``sync --ask-upstream``: which of what is held nobody upstream has any more.
+"""``sync --ask-upstream``: which kept paths are no longer available upstream.
 
-That can be what came from a cache, if none of the caches has it now, and a source, if no cache, no
-origin and no hashed mirror has it. What this machine made itself was never upstream.
+That is a path that came from a cache, if none of the caches has it now, or a source, if no cache,
+no origin and no hashed mirror has it. What this machine made itself was never upstream.
 """
 
 from __future__ import annotations

@@ -108,7 +108,7 @@ def _targets(selection: Selection[Generation]) -> set[str]:
 
 
 async def _collectable(destination: Destination, selection: Selection[Generation]) -> Collectable:
-    """What no generation that stays has too."""
+    """The paths that no remaining generation has."""
     only_theirs = _paths(selection.dropped) - _paths(selection.kept)
     held = await destination.held(only_theirs)
     return Collectable(paths=len(held), nar_bytes=sum(info.nar_size for info in held.values()))

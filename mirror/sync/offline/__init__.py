@@ -1,1 +1,1 @@
-"""Whether targets can be rebuilt without a network: said, shown and rehearsed."""
+"""Whether targets can be rebuilt without a network: ``check``, ``why`` and ``rehearse``."""

@@ -1,4 +1,4 @@
-"""Where a rehearsal takes place: a machine, room for a scratch store, a newcomer."""
+"""The environment of a rehearsal: the machine, room for a scratch store, a new user."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ async def refusal(
 
 
 def newcomer(nix: Nix, home: Path) -> Nix:
-    """The same Nix of a user who never ran it: no caches, no profile, nobody to ask.
+    """The same Nix for a user who never ran it: no caches, no profile.
 
     The user's settings, channels and registry of flakes are files like the list itself, and stay.
     Temporary files go below ``home``: a builder that has to be killed leaves its own behind.
@@ -127,7 +127,7 @@ def newcomer(nix: Nix, home: Path) -> Nix:
 
 
 def _build_users() -> str:
-    """Let root build as itself where its Nix has no users for that: else it builds nothing."""
+    """Let root build as itself if Nix has no build users: otherwise it builds nothing."""
     try:
         grp.getgrnam("nixbld")
     except KeyError:

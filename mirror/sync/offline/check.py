@@ -45,7 +45,7 @@ By the same versions, it reads all signatures of a narinfo, or only those of key
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """What is to be said of one target, or of one edit of it.
+    """The result for one target, or for one edit of it.
 
     ``problem`` is why it could not even be evaluated offline, or why the edit does not apply; else
     there is a ``root``, the derivation that it is evaluated to, and its ``readiness``. ``refused``

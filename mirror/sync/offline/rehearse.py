@@ -54,7 +54,7 @@ _NO_SUBSTITUTES: Final = {"substitute": "false"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rehearsed:
-    """How it went with one target, or with one edit of it.
+    """The result for one target, or for one edit of it.
 
     ``problem`` is why it failed, or why the edit does not apply; ``built`` counts the derivations
     that Nix built for it, beyond those that it had built for what came before. ``is_possible``: it
@@ -224,7 +224,7 @@ class _Rehearsal:
         await realise(self._nix, [root], store=self._store, options=_NO_SUBSTITUTES)
 
     async def _enter(self, evaluated: Evaluated) -> None:
-        """Do with a dev shell what it is for: that it is built says little, where it can be."""
+        """Enter a dev shell, which proves more than building it, if it can be built at all."""
         assert isinstance(self._target.installable, FlakeInstallable)
         assert evaluated.chosen is not None
         self._observer.step(f"entering {self._target.name} without a network")
@@ -232,7 +232,7 @@ class _Rehearsal:
         await enter(self._nix, flake, evaluated.chosen, store=self._store)
 
     async def _try(self, edit: str | None, graph: Graph, attempt: Awaitable[None]) -> Rehearsed:
-        """Await what is the proof, and count what Nix built for it."""
+        """Run the proof, and count what Nix built for it."""
         outputs = list(graph.makers)
         async with daemon.connect(self._nix, self._store) as connection:
             before = await connection.query_valid_paths(outputs)

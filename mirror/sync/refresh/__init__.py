@@ -1,1 +1,1 @@
-"""``--refresh``: inputs and channels looked at anew, and taken back where they do no good."""
+"""``--refresh``: update inputs and channels, and undo updates that cannot be made ready."""

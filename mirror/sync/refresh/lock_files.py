@@ -16,7 +16,7 @@ _TEMPORARY: Final = ".flake.lock."
 
 
 def can_be_put_back(file: Path) -> bool:
-    """Whether it can be written, and replaced by another."""
+    """Whether it can be written and replaced."""
     place = _place(file)
     return os.access(place.parent, os.W_OK) and (not is_there(place) or os.access(place, os.W_OK))
 
@@ -35,7 +35,7 @@ def read(file: Path) -> bytes | None:
 
 
 def put_back(file: Path, data: bytes | None) -> None:
-    """Let it be as it was, durably; who reads it sees all of the one or of the other.
+    """Restore it, durably; a reader sees either the old or the new content.
 
     It keeps its mode and, where that is allowed, its owner; a link stays one.
 

@@ -1,8 +1,8 @@
-"""``sync --refresh``: look anew at flake inputs and channels, and take back what does no good.
+"""``sync --refresh``: update flake inputs and channels, and undo updates that cannot be made ready.
 
-A lock file or channel that was updated is only of use once all that it leads to is kept. Where a
-target cannot be made ready with it, whatever the reason, it is put back as it was, and all targets
-that use it are made ready with that: nobody is left with a lock file that takes a network.
+An updated lock file or channel is useful only once everything that it leads to is kept. If a target
+cannot be made ready with it, for whatever reason, it is restored, and all targets that use it are
+made ready with the old one, so that no lock file is left that needs a network.
 """
 
 from __future__ import annotations
@@ -96,12 +96,12 @@ class Refreshed:
         return withheld
 
     async def settle(self) -> None:
-        """Leave everything as it is now: it is kept."""
+        """Keep everything as it is now."""
         updates, self._updates = self._updates, []
         await in_thread(_remove_notes, updates)
 
     async def put_back_all(self) -> None:
-        """Put back everything: the run itself comes to nothing."""
+        """Put back everything: the run itself has failed."""
         while self._updates:
             update = self._updates.pop()
             self._observer.notice(await self._undo(update))
