@@ -77,7 +77,7 @@ async def tell(
 
     Raises:
         ToolError: Nix, git or a static busybox cannot be used.
-        IncompleteError: something of what the demo says did not come true.
+        IncompleteError: a step of the demo failed.
 
     """
     started = time.monotonic()
@@ -94,7 +94,7 @@ async def tell(
         await story.check()
         await story.build_from_store()
         await story.build_from_directory()
-        say(f"\nAll of it came true, in {time.monotonic() - started:.0f} seconds.")
+        say(f"\nEverything worked, in {time.monotonic() - started:.0f} seconds.")
         if directory is not None:
             say(f"Everything is in {place}.")
 
@@ -159,10 +159,10 @@ class _Story:
 
     async def sync_to_store(self) -> None:
         """Make an empty client store ready."""
-        self._say(f"\n=== It becomes ready: prefetch sync demo.txt --to {self._client.url}")
+        self._say(f"\n=== Make it ready: prefetch sync demo.txt --to {self._client.url}")
         async with NixStore.open(self._nix, self._client) as destination:
             synced = await self._sync(destination)
-            self._say("\n=== The same again: nothing is fetched twice.")
+            self._say("\n=== Run it again: nothing is fetched twice.")
             await self._sync(destination)
         host = next(each for each in synced.plan.targets if each.target.name == _HOST)
         self._kept = frozenset(path for each in synced.kept for path in each.paths)
@@ -171,7 +171,8 @@ class _Story:
     async def sync_to_directory(self) -> None:
         """Make a binary cache directory that can serve others."""
         self._say(
-            f"\n=== And a binary cache for others: prefetch sync demo.txt --to {self._directory}"
+            "\n=== Fill a binary cache for other machines: "
+            f"prefetch sync demo.txt --to {self._directory}"
         )
         async with CacheDirectory.open(self._directory) as destination:
             await self._sync(destination)
@@ -260,7 +261,7 @@ class _Story:
 
     def _expect(self, it_is: bool, otherwise: str) -> None:  # noqa: FBT001 - reads as a sentence
         if not it_is:
-            raise IncompleteError(f"the demo did not come true: {otherwise}")
+            raise IncompleteError(f"the demo failed: {otherwise}")
 
 
 def _targets(list_file: Path) -> list[Target]:
@@ -300,7 +301,7 @@ async def _check_namespaces() -> None:
         _, stderr = await process.communicate()
     if process.returncode != 0:
         raise ToolError(
-            "the demo's builds take user namespaces, which cannot be had here: "
+            "the demo's builds need user namespaces, which are not available here: "
             f"{stderr.decode(errors='replace').strip()}",
             hint="they are refused in a chroot, in a container that is not privileged (Docker: "
             "--privileged), and where /proc/sys/user/max_user_namespaces is 0",
