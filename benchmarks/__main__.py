@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from benchmarks import again, planning, reading, serving, syncing, verifying
+from benchmarks import again, asking, planning, reading, serving, syncing, verifying
 from benchmarks.table import HEADER
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _FULL: dict[str, Callable[[], Iterator[Row]]] = {
     "reading": reading.rows,
+    "asking": asking.rows,
     "planning": planning.rows,
     "syncing": syncing.rows,
     "again": again.rows,
@@ -27,6 +28,7 @@ _FULL: dict[str, Callable[[], Iterator[Row]]] = {
 }
 _SMALL: dict[str, Callable[[], Iterator[Row]]] = {
     "reading": lambda: reading.rows(40, 1),
+    "asking": lambda: asking.rows(40, 1),
     "planning": lambda: planning.rows(40, 1),
     "syncing": lambda: syncing.rows(20, 5_000_000, 1),
     "again": lambda: again.rows(40, 1),

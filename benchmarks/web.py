@@ -8,8 +8,9 @@ import socket
 import subprocess
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 from benchmarks.places import cached
 
@@ -40,7 +41,7 @@ http {{
   uwsgi_temp_path {scratch}/uwsgi;
   scgi_temp_path {scratch}/scgi;
   server {{
-    listen 127.0.0.1:{port} reuseport;
+    listen 127.0.0.1:{port} reuseport {tls};
     {locations}
   }}
 }}
@@ -52,6 +53,35 @@ _PAUSING: Final = """
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A certificate of 127.0.0.1 that vouches for itself, and its key."""
+
+    file: Path
+    key: Path
+
+    @classmethod
+    def make(cls, directory: Path) -> Self:
+        """Make both in a directory."""
+        made = cls(directory / "certificate.pem", directory / "key.pem")
+        subprocess.run(
+            [
+                *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt"),
+                *("ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=benchmark"),
+                *("-addext", "subjectAltName=IP:127.0.0.1"),
+                *("-keyout", str(made.key), "-out", str(made.file)),
+            ],
+            check=True,
+            capture_output=True,
+        )
+        return made
+
+    @property
+    def directives(self) -> str:
+        """What nginx is told of it where it listens."""
+        return f"ssl http2; ssl_certificate {self.file}; ssl_certificate_key {self.key}"
+
+
 @contextlib.contextmanager
 def nginx(
     directory: Path,
@@ -59,11 +89,12 @@ def nginx(
     pause_seconds: float = 0,
     log: Path | None = None,
     keeps_files_open: bool = False,
+    certificate: Certificate | None = None,
 ) -> Iterator[str]:
     """Serve ``directory`` within the context, each answer after a pause; gives its URL.
 
     What it is asked is written to ``log``, if there is one. ``keeps_files_open``: it does not look
-    again, for a while, whether a file is still the same.
+    again, for a while, whether a file is still the same. With a ``certificate`` it speaks HTTP/2.
 
     Raises:
         RuntimeError: there is no nginx, or it does not start.
@@ -81,6 +112,7 @@ def nginx(
             _CONFIGURATION.format(
                 module=module,
                 log=log or "off",
+                tls="" if certificate is None else certificate.directives,
                 open_files="max=65536" if keeps_files_open else "off",
                 # It serves what only its user may read.
                 user="user root;" if os.geteuid() == 0 else "",
@@ -93,7 +125,7 @@ def nginx(
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
             try:
                 _wait_until_it_listens(server, port)
-                yield f"http://127.0.0.1:{port}"
+                yield f"http{'' if certificate is None else 's'}://127.0.0.1:{port}"
             finally:
                 server.terminate()
 
