@@ -10,9 +10,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias, cast
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
-from mirror.cli import INTERRUPTED, commands
+from mirror.cli import INTERRUPTED, commands, parameters
 from mirror.cli.running import print_error_document
 
 if TYPE_CHECKING:
@@ -47,20 +47,46 @@ class _Program(TyperGroup):
             formatter.write_dl(list(commands.SUMMARIES.items()))
 
 
+class _Command(TyperCommand):
+    """A command whose help has options and arguments as the manual page has them."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:  # noqa: ARG002 - typer's method
+        """What stands after the command's name in its usage."""
+        return ["[OPTIONS]", parameters.usage(self)]
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the arguments and the options."""
+        sections = {
+            "Arguments": parameters.arguments(self),
+            "Options": parameters.options(self, ctx),
+        }
+        for title, described in sections.items():
+            if rows := [(each.label, each.about) for each in described]:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
+
+
 def _load(name: str) -> Any:
-    command = import_module(f"{commands.__name__}.{name}").command
-    if isinstance(command, typer.Typer):
-        return typer.main.get_command(command)
-    alone = typer.Typer(add_completion=False, rich_markup_mode=None)
-    alone.command(name)(command)
-    return typer.main.get_command(alone)
+    """Build a command, or a group of commands, of what its module says."""
+    module = import_module(f"{commands.__name__}.{name}")
+    app = typer.Typer(
+        add_completion=False,
+        help=commands.SUMMARIES[name],
+        no_args_is_help=True,
+        rich_markup_mode=None,
+    )
+    group = getattr(module, "COMMANDS", None)
+    for word, command in (group or {name: module.command}).items():
+        app.command(word, cls=_Command)(command)
+    return typer.main.get_command(app)
 
 
 app = typer.Typer(
     name="prefetch",
     cls=_Program,
-    help="Know, and prove, that a host can be rebuilt offline: "
-    "fetch exactly what its rebuild needs, and keep it.",
+    help="Make sure that Nix machines can be rebuilt without a network.\n\n"
+    "What each target on a list needs for a rebuild is fetched, verified, and kept in a Nix store "
+    "or a binary cache directory. Real builds without a network prove that it is enough.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -70,7 +96,7 @@ app = typer.Typer(
 @app.callback(invoke_without_command=True)
 def program(
     *,
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
     """Handle what stands before a command."""
     if version:

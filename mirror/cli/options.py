@@ -10,7 +10,9 @@ import typer
 Lists = Annotated[
     list[Path],
     typer.Argument(
-        metavar="LIST", help="Files that list targets, one a line; - is standard input."
+        metavar="LIST",
+        help="Lists of targets: text files with one target per line; a list called - is read from "
+        "standard input.",
     ),
 ]
 To = Annotated[
@@ -18,17 +20,18 @@ To = Annotated[
     typer.Option(
         "--to",
         metavar="DEST",
-        help="A directory (binary cache) or a Nix store (daemon, local?root=DIR). "
-        "Without it: this machine's Nix store, or ./prefetch-cache where there is no Nix.",
+        help="Destination: a directory (binary cache) or a Nix store (daemon, "
+        "local?root=DIR). Default: this machine's Nix store, or ./prefetch-cache if "
+        "Nix is not installed.",
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 Level = Annotated[
     str | None,
     typer.Option(
         "--level",
         metavar="LEVEL",
-        help="runtime, rebuild, sources or full, instead of what the list says.",
+        help="runtime, rebuild, sources or full, instead of the levels in the lists.",
     ),
 ]
 Store = Annotated[
@@ -36,7 +39,7 @@ Store = Annotated[
     typer.Option(
         "--store",
         metavar="URL",
-        help="The Nix store to evaluate in, instead of the one Nix uses by itself.",
+        help="Nix store to evaluate in. Default: the store that Nix uses.",
     ),
 ]
 Substituters = Annotated[
@@ -44,7 +47,7 @@ Substituters = Annotated[
     typer.Option(
         "--substituter",
         metavar="URL",
-        help="A binary cache, instead of those Nix is set up with; can be repeated.",
+        help="Binary cache to use instead of Nix's substituters. Can be repeated.",
     ),
 ]
 TrustedKeys = Annotated[
@@ -52,20 +55,23 @@ TrustedKeys = Annotated[
     typer.Option(
         "--trusted-key",
         metavar="KEY",
-        help="A public key, instead of those Nix is set up with; can be repeated.",
+        help="Public key to trust instead of those that Nix trusts. Can be repeated.",
     ),
 ]
 NoBuilder = Annotated[
     bool,
-    typer.Option("--no-builder", help="Never run a fetcher's builder: caches and origins only."),
+    typer.Option(
+        "--no-builder", help="Never run a fetcher's builder; use caches and origins only."
+    ),
 ]
 
 AllowRefused = Annotated[
     bool,
     typer.Option(
         "--allow-refused",
-        help="Go on without what a cache has and is not believed, such as what a key signed that "
-        "is not trusted: it is built instead. It is said and recorded, and no failure.",
+        help="Do not fail if paths in a cache are refused, for example because no "
+        "trusted key signed them. They are built instead, and the refusal is "
+        "reported and recorded.",
     ),
 ]
 
@@ -73,7 +79,8 @@ NoArchives = Annotated[
     bool,
     typer.Option(
         "--no-archives",
-        help="Do not ask public archives (tarballs.nixos.org, Software Heritage) by hash.",
+        help="Do not look up sources by hash in public archives (tarballs.nixos.org, "
+        "Software Heritage).",
     ),
 ]
 

@@ -41,12 +41,17 @@ def command(
         typer.Option(
             "--valid-paths",
             metavar="FILE",
-            help="Ask about a store that has these paths: one a line, or `nix-store --dump-db`.",
+            help="Check a store that has exactly the paths in this file: one per line, or "
+            "the output of `nix-store --dump-db`.",
         ),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Say whether each target can be rebuilt with no network now, touching none itself."""
+    """Tell whether targets can be rebuilt without a network now.
+
+    The network is not used and nothing is fetched. For each cause that keeps a target from
+    being rebuilt, the missing path, the derivations that need it and the consequences are named.
+    """
     request = Request(lists=tuple(lists), to=to, store=store)
     run(execute(request, valid_paths, json=json), json=json)
 

@@ -23,10 +23,14 @@ def command(
     *,
     keep: Annotated[
         Path | None,
-        typer.Option("--keep", metavar="DIR", help="Leave the demo's files in this directory."),
+        typer.Option("--keep", metavar="DIR", help="Keep the demo's files in this directory."),
     ] = None,
 ) -> None:
-    """Show the whole job on this machine, without the internet."""
+    """Show everything on this machine, without the internet.
+
+    A small distribution is served on loopback, synced, and rebuilt after a garbage collection
+    and without a network. Each step is verified. Your own Nix store is not touched.
+    """
     run(execute(keep))
 
 

@@ -53,9 +53,10 @@ def command(
         ExportForm | None,
         typer.Option(
             "--format",
-            help="closure-info: a Nix expression of the root paths, for rootPaths of closureInfo; "
-            "paths (where nothing is named): all store paths, one a line; dot: the graph, for "
-            "Graphviz.",
+            metavar="FORMAT",
+            help="closure-info: a Nix expression of the root paths, for rootPaths of "
+            "closureInfo. paths (the default): all store paths, one per line. dot: the "
+            "graph, for Graphviz.",
             show_default=False,
         ),
     ] = None,
@@ -67,7 +68,11 @@ def command(
     no_archives: NoArchives = False,
     json: Json = False,
 ) -> None:
-    """Print what a hermetic test must hold, so that the targets can be rebuilt in it."""
+    """Print the store paths that a hermetic test needs.
+
+    A NixOS test or a container that has these paths can rebuild the targets without a
+    network. They are worked out as for an empty destination, and are not fetched.
+    """
     request = Request(
         lists=tuple(lists),
         to=None,

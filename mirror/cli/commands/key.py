@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -14,37 +14,36 @@ from mirror.cli.signing_keys import read_key
 from mirror.errors import DestinationError, FormatError, RequestError
 from mirror.formats.signing import SecretKey
 
-command = typer.Typer(
-    help="Make keys that sign what is made here, and show them.",
-    add_completion=False,
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
 
-
-@command.command("generate")
 def generate(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="The key's name, by custom HOST-1 or DOMAIN-1.")
+        str,
+        typer.Argument(metavar="NAME", help="Name of the key, by convention HOST-1 or DOMAIN-1."),
     ],
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="Where to write the secret key; must not exist.")
+        Path, typer.Argument(metavar="FILE", help="New file for the secret key; it must not exist.")
     ],
     *,
     json: Json = False,
 ) -> None:
-    """Make a key pair: the secret to FILE, the public one is printed."""
+    """Generate a key pair.
+
+    The secret key is written to FILE, readable by its owner only, and the public key is printed.
+    """
     run(execute_generate(name, file, json=json), json=json)
 
 
-@command.command("show")
 def show(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A secret key.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="File of the secret key.")],
     *,
     json: Json = False,
 ) -> None:
-    """Print the public key of a secret one."""
+    """Print the public key that belongs to a secret key."""
     run(execute_show(file, json=json), json=json)
+
+
+COMMANDS: Final = {"generate": generate, "show": show}
+"""What ``prefetch key`` is followed by."""
 
 
 async def execute_generate(name: str, file: Path, *, json: bool = False) -> int:

@@ -53,7 +53,12 @@ def command(
     allow_refused: AllowRefused = False,
     json: Json = False,
 ) -> None:
-    """Say what would be fetched, from where and how big; write nothing."""
+    """Show what would be fetched, from where and how large it is.
+
+    Nothing is written to the destination. The plan lists how much comes from which cache or
+    origin, how much room is needed, what the machine would have to build itself, and what nobody
+    has.
+    """
     request = Request(
         lists=tuple(lists),
         to=to,

@@ -39,7 +39,7 @@ def command(
         list[Path] | None,
         typer.Argument(
             metavar="LIST",
-            help="Lists of targets: only these are pruned, and others that are kept are named.",
+            help="Prune only the targets on these lists, and name the others that are kept.",
             show_default=False,
         ),
     ] = None,
@@ -59,13 +59,13 @@ def command(
         typer.Option(
             "--keep-within",
             metavar="AGE",
-            help="And all that are not older: 12h, 30d, 8w.",
+            help="Also keep all generations up to this age, such as 12h, 30d or 8w.",
         ),
     ] = None,
     removed: Annotated[
         bool,
         typer.Option(
-            "--removed", help="Drop all generations of targets that are on none of the lists."
+            "--removed", help="Remove all generations of targets that are on none of the lists."
         ),
     ] = False,
     grace: Annotated[
@@ -73,29 +73,35 @@ def command(
         typer.Option(
             "--grace",
             metavar="AGE",
-            help="How long a server goes on answering what is dropped from a directory.",
+            help="How long a server continues to serve what is removed from a directory.",
         ),
     ] = "1h",
     served: Annotated[
         bool,
         typer.Option(
             "--served",
-            help="Heed --grace although no prefetch serve was seen: a web server serves it.",
+            help="Apply --grace although no `prefetch serve` was seen, because another web "
+            "server serves the directory.",
         ),
     ] = False,
     old_signatures: Annotated[
         bool,
         typer.Option(
             "--old-signatures",
-            help="Also remove the signatures of all but the newest key that signed here.",
+            help="Also remove the signatures of every key that signed here but the newest.",
         ),
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would go; change nothing.")
+        bool, typer.Option("--dry-run", help="Print what would be removed; change nothing.")
     ] = False,
     json: Json = False,
 ) -> None:
-    """Drop old generations and, in a cache directory, what nothing needs any more."""
+    """Remove old generations, and paths that no generation needs.
+
+    In a cache directory, paths that no generation needs are then deleted; if a server is
+    running or ran recently, only after --grace. In a Nix store, the next garbage collection frees
+    the space.
+    """
     request = PruneRequest(
         lists=tuple(lists or ()),
         to=to,

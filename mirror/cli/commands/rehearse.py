@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 
 
 def command(lists: Lists, *, to: To = None, store: Store = None, json: Json = False) -> None:
-    """Evaluate and build each target from what was kept alone, with real Nix and no network."""
+    """Rebuild targets offline, from what is kept and nothing else.
+
+    Each target, and each of its edits, is evaluated and built by the installed Nix with an
+    empty store, empty caches, no network, and nothing to copy from but the destination. The result
+    is recorded; `prefetch roots` shows it.
+    """
     run(execute(Request(lists=tuple(lists), to=to, store=store), json=json), json=json)
 
 

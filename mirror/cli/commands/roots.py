@@ -27,7 +27,11 @@ if TYPE_CHECKING:
 
 
 def command(*, to: To = None, json: Json = False) -> None:
-    """List what is kept: for which target, since when, how big."""
+    """List what is kept: for which target, since when, how large.
+
+    Each generation is listed with its rehearsal. What the last run of a target failed to get,
+    and targets that are on no list any more, are named below.
+    """
     run(execute(to, json=json), json=json)
 
 

@@ -15,11 +15,17 @@ def command(
     name: Annotated[
         str | None,
         typer.Argument(
-            metavar="NAME", help="A document; without it, all are listed.", show_default=False
+            metavar="NAME",
+            help="Document to describe. Without it, the names of all documents are printed.",
+            show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Print the JSON Schema of a document that --json, or a server, gives."""
+    """Print the JSON Schema of a document.
+
+    Documents are what commands print with --json, and what a server provides as
+    /status.json.
+    """
     run(execute(name))
 
 

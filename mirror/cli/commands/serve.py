@@ -35,7 +35,7 @@ _LOOPBACK: Final = Address("127.0.0.1", DEFAULT_PORT)
 def command(
     directory: Annotated[
         str | None,
-        typer.Argument(metavar="DIR", help="A cache directory, or a Nix store by its URL."),
+        typer.Argument(metavar="DIR", help="Cache directory, or the URL of a Nix store."),
     ] = None,
     *,
     store: Annotated[
@@ -46,33 +46,42 @@ def command(
         typer.Option(
             "--listen",
             metavar="HOST:PORT",
-            help="Where to listen, instead of 127.0.0.1:8080; can be repeated. :8080 is every "
-            "interface.",
+            help="Address to listen on, instead of 127.0.0.1:8080. Can be repeated. :8080 "
+            "means every interface.",
         ),
     ] = None,
     priority: Annotated[
         int,
         typer.Option(
             "--priority",
+            metavar="N",
             min=0,
-            help="Its place among a client's caches: the lowest is asked first.",
+            help="Priority among a client's caches; the cache with the lowest number is "
+            "asked first.",
         ),
     ] = 30,
     signing_key: Annotated[
         Path | None,
         typer.Option(
-            "--signing-key", metavar="FILE", help="Sign what a served Nix store has with this key."
+            "--signing-key",
+            metavar="FILE",
+            help="Sign the paths of a served Nix store with this key.",
         ),
     ] = None,
     all_paths: Annotated[
         bool,
         typer.Option(
             "--all-paths",
-            help="Give any path of a served Nix store to whoever asks, not only what is kept.",
+            help="Serve every path of a Nix store, not only those that are kept.",
         ),
     ] = False,
 ) -> None:
-    """Serve a cache to the network: narinfos and NARs, sources by hash, flake inputs, a page."""
+    """Serve a cache directory or a Nix store over HTTP.
+
+    Clients get a read-only binary cache, sources by hash (/sha256/…), flake inputs, and a status
+    page with the settings that they need. Private paths are not served. SIGTERM or Ctrl-C stops the
+    server after the transfers in progress.
+    """
     run(
         execute(
             directory,

@@ -33,21 +33,25 @@ def command(
         typer.Option(
             "--signing-key",
             metavar="FILE",
-            help="The secret key to sign with (see: prefetch key generate).",
+            help="Secret key to sign with (see `prefetch key generate`).",
         ),
     ],
     every: Annotated[
         bool,
         typer.Option(
-            "--all", help="Also what has signatures of earlier keys only; these are kept."
+            "--all", help="Also sign what has signatures of earlier keys only; these stay."
         ),
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be signed; change nothing.")
+        bool, typer.Option("--dry-run", help="Print what would be signed; change nothing.")
     ] = False,
     json: Json = False,
 ) -> None:
-    """Sign what was made here and has no signature, in a cache directory."""
+    """Sign what was made here and has no signature yet.
+
+    This is for cache directories. What upstream has signed is not signed again, unless every
+    client would refuse it.
+    """
     run(execute(to, signing_key, every=every, dry_run=dry_run, json=json), json=json)
 
 

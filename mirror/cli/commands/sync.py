@@ -59,11 +59,23 @@ def command(
     to: To = None,
     level: Level = None,
     jobs: Annotated[
-        int, typer.Option("--jobs", "-j", min=1, max=512, help="Paths obtained at once.")
+        int,
+        typer.Option(
+            "--jobs",
+            "-j",
+            metavar="N",
+            min=1,
+            max=512,
+            help="Number of paths to obtain at the same time.",
+        ),
     ] = 16,
     limit_rate: Annotated[
         str | None,
-        typer.Option("--limit-rate", metavar="RATE", help="Bytes a second at most: 500k, 2M."),
+        typer.Option(
+            "--limit-rate",
+            metavar="RATE",
+            help="Maximum download rate in bytes per second, such as 500k or 2M.",
+        ),
     ] = None,
     build: Annotated[
         bool, typer.Option("--build", help="Also build what no cache has, and keep the outputs.")
@@ -73,42 +85,43 @@ def command(
         typer.Option(
             "--signing-key",
             metavar="FILE",
-            help="Sign what is made here with this secret key (see: prefetch key generate).",
+            help="Sign what is made here with this secret key (see `prefetch key generate`).",
         ),
     ] = None,
     keep_going: Annotated[
-        bool, typer.Option("--keep-going", help="Go on after a path that cannot be obtained.")
+        bool, typer.Option("--keep-going", help="Continue after a path that cannot be obtained.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Plan only, as `prefetch plan` does.")
+        bool, typer.Option("--dry-run", help="Only print the plan, as `prefetch plan` does.")
     ] = False,
     refresh: Annotated[
         bool,
         typer.Option(
             "--refresh",
-            help="First update the lock files of flakes in directories, the channels, and what "
-            "Nix has of other places; put back where that cannot be made ready.",
+            help="First update the lock files of flakes in local directories, the channels, "
+            "and what Nix has cached of other inputs. An update with which a target "
+            "cannot be made ready is undone.",
         ),
     ] = False,
     ask_upstream: Annotated[
         bool,
         typer.Option(
             "--ask-upstream",
-            help="Ask caches and origins whether they still have what is kept, and say once "
-            "of what this is the only copy.",
+            help="Ask caches and origins whether they still have what is kept. Report once "
+            "the paths of which this is the only copy.",
         ),
     ] = False,
     quiet: Annotated[
         bool,
         typer.Option(
-            "--quiet", "-q", help="Print nothing at all if nothing is new and all is there."
+            "--quiet", "-q", help="Print nothing if nothing is new and everything is present."
         ),
     ] = False,
     skip_if_running: Annotated[
         bool,
         typer.Option(
             "--skip-if-running",
-            help="If another run holds the destination, say so and exit with 0.",
+            help="If another run holds the destination, say so and exit with code 0.",
         ),
     ] = False,
     on_change: Annotated[
@@ -116,9 +129,9 @@ def command(
         typer.Option(
             "--on-change",
             metavar="COMMAND",
-            help="Run this by the shell if something new was kept, with PREFETCH_DESTINATION, "
-            "PREFETCH_TARGETS and PREFETCH_RESULT (complete or incomplete) set. It may take as "
-            "long as it likes: `timeout 5m …` bounds it.",
+            help="Shell command to run if something new was kept. It is given "
+            "PREFETCH_DESTINATION, PREFETCH_TARGETS and PREFETCH_RESULT (complete or "
+            "incomplete) in its environment. No time limit; use `timeout 5m …`.",
         ),
     ] = None,
     store: Store = None,
@@ -129,7 +142,12 @@ def command(
     allow_refused: AllowRefused = False,
     json: Json = False,
 ) -> None:
-    """Fetch what the targets of the lists need, verify it and keep it."""
+    """Fetch what targets need, verify it and keep it.
+
+    Each path is verified before it becomes visible. What a target needs is recorded as a
+    generation, which protects it from garbage collection. An interrupted run is completed by the
+    next one.
+    """
     request = Request(
         lists=tuple(lists),
         to=to,

@@ -34,7 +34,7 @@ def command(
         str | None,
         typer.Argument(
             metavar="DIR",
-            help="A cache directory, or a Nix store by its URL: what --to names otherwise.",
+            help="Cache directory, or the URL of a Nix store, instead of --to.",
             show_default=False,
         ),
     ] = None,
@@ -45,24 +45,26 @@ def command(
         typer.Option(
             "--jobs",
             "-j",
+            metavar="N",
             min=1,
             max=512,
-            help="Files read at once, instead of one a core.",
+            help="Number of files to read at the same time. Default: one per core.",
             show_default=False,
         ),
     ] = None,
     repair: Annotated[
-        bool, typer.Option("--repair", help="Fetch again what is damaged, from who still has it.")
+        bool,
+        typer.Option("--repair", help="Fetch damaged files again, from any source that has them."),
     ] = False,
     quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Print nothing at all if all is well.")
+        bool, typer.Option("--quiet", "-q", help="Print nothing if nothing is damaged.")
     ] = False,
     store: Annotated[
         str | None,
         typer.Option(
             "--store",
             metavar="URL",
-            help="The Nix store that a repair asks last, instead of the one Nix uses by itself.",
+            help="Nix store that a repair asks last. Default: the store that Nix uses.",
         ),
     ] = None,
     substituter: Substituters = None,
@@ -70,7 +72,11 @@ def command(
     no_archives: NoArchives = False,
     json: Json = False,
 ) -> None:
-    """Read everything that is kept again, and say what is not as it was written."""
+    """Read all that is kept again, and report or repair damage.
+
+    NARs are unpacked and hashed; other files are compared with the checksums recorded when they
+    were written. The destination may be in use by a sync or a server.
+    """
     request = Request(
         lists=(),
         to=to,

@@ -29,11 +29,12 @@ def command(
     target: Annotated[
         str,
         typer.Argument(
-            metavar="TARGET", help="A target, as in a list: .#laptop; with --list, its name there."
+            metavar="TARGET",
+            help="Target as in a list, such as .#laptop; with --list, its name in that list.",
         ),
     ],
     path: Annotated[
-        str, typer.Argument(metavar="PATH", help="A store path, its name, or a package's name.")
+        str, typer.Argument(metavar="PATH", help="Store path, its name, or the name of a package.")
     ],
     *,
     list_file: Annotated[
@@ -41,15 +42,21 @@ def command(
         typer.Option(
             "--list",
             metavar="LIST",
-            help="The list that TARGET is on, with its level and its edits.",
+            help="List that has TARGET, to use its level and edits.",
         ),
     ] = None,
     to: To = None,
     store: Store = None,
-    every: Annotated[bool, typer.Option("--all", help="Each way to it, not the shortest.")] = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="Show every chain, not only the shortest one.")
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Show the shortest chain from a target to a path, what asked for it, and its size."""
+    """Show why a target needs a path, and how large the path is.
+
+    The shortest chain of derivations and references is printed, with what asked for the path,
+    its size, and the size of its closure. The network is not used.
+    """
     lists = () if list_file is None else (list_file,)
     request = Request(lists=lists, to=to, store=store)
     run(execute(request, target, path, every=every, json=json), json=json)
