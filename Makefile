@@ -3,6 +3,7 @@
 # make cover   the tests, and what of the program they do not reach; that takes a third longer
 # make check   the tests and every other check: what has to pass before a change goes in
 # make setup   the Python environment alone, in .venv
+# make man     prefetch.1, the manual page
 # make format  let the formatter and the linter mend what they can
 # make fuzz    every parser, SECONDS=60 each, or some of them: make fuzz TARGETS="nar narinfo"
 # make lock    locks/ anew after a change of pyproject.toml; all versions anew: make lock UPGRADE=1
@@ -28,7 +29,7 @@ RELEASE_INSTALLED := .venv-release/.installed
 PIP_INSTALL := -m pip install --quiet --require-hashes --no-deps
 LOCKS := run development fuzz release
 
-.PHONY: demo test cover check setup format lint fuzz lock audit nix test-tools newest-nix clean
+.PHONY: demo test cover check man setup format lint fuzz lock audit nix test-tools newest-nix clean
 
 demo: $(INSTALLED) nix
 	$(BIN)/prefetch demo
@@ -45,6 +46,9 @@ lint: $(INSTALLED)
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+man: $(INSTALLED)
+	$(BIN)/prefetch man >prefetch.1
 
 format: $(INSTALLED)
 	$(BIN)/ruff format

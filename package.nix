@@ -1,4 +1,11 @@
-{ lib, python3Packages, git, nix }:
+{
+  lib,
+  stdenv,
+  installShellFiles,
+  python3Packages,
+  git,
+  nix,
+}:
 
 python3Packages.buildPythonApplication {
   pname = "prefetch";
@@ -8,6 +15,8 @@ python3Packages.buildPythonApplication {
   src = lib.cleanSource ./.;
 
   build-system = [ python3Packages.hatchling ];
+
+  nativeBuildInputs = [ installShellFiles ];
 
   dependencies =
     with python3Packages;
@@ -25,6 +34,12 @@ python3Packages.buildPythonApplication {
 
   # A user's own nix and git come first; these are for a search path that has none.
   makeWrapperArgs = [ "--suffix PATH : ${lib.makeBinPath [ git nix ]}" ];
+
+  # The program prints its manual page itself, where it can run.
+  postInstall = lib.optionalString (stdenv.buildPlatform.canExecute stdenv.hostPlatform) ''
+    PYTHONPATH="$out/${python3Packages.python.sitePackages}:$PYTHONPATH" python -m mirror man >prefetch.1
+    installManPage prefetch.1
+  '';
 
   nativeCheckInputs = with python3Packages; [
     hypothesis

@@ -107,7 +107,7 @@ def test_each_command_that_reports_has_a_document() -> None:
     for words, command in leaves():
         options = {each.name for each in command.params}
         (reporting if "json" in options else silent).add(words[0])
-    assert silent == {"serve", "demo", "schema"}
+    assert silent == {"serve", "demo", "schema", "man"}
     assert reporting <= {*schemas.names()}
 
 

@@ -99,6 +99,7 @@ NEEDED: Final[Mapping[tuple[str, ...], Mapping[str, str]]] = {
     ("key", "generate"): {"NAME": "a-1", "FILE": "new-key"},
     ("key", "show"): {"FILE": "key"},
     ("schema",): {},
+    ("man",): {},
     ("demo",): {},
 }
 """What is given to each command unless it is what is tried."""

@@ -216,6 +216,7 @@ let
 
     optional = condition: value: if condition then [ value ] else [ ];
     optionals = condition: list: if condition then list else [ ];
+    optionalString = condition: text: if condition then text else "";
     optionalAttrs = condition: attributes: if condition then attributes else { };
     genAttrs = names: make: listToAttrs (map (name: { inherit name; value = make name; }) names);
     mapAttrsToList = function: attributes: attrValues (mapAttrs function attributes);

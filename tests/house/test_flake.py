@@ -65,7 +65,12 @@ STUB = """
             gnumake = "/gnumake";
             nix = "/nix";
             python3 = "/python3";
-            python3Packages = python // { buildPythonApplication = made system "prefetch"; };
+            stdenv = { buildPlatform.canExecute = host: true; hostPlatform = { }; };
+            installShellFiles = "/install-shell-files";
+            python3Packages = python // {
+              buildPythonApplication = made system "prefetch";
+              python.sitePackages = "lib/python3/site-packages";
+            };
             mkShell = made system "shell";
             writeText = name: made system name;
             callPackage = file: given:

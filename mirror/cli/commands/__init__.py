@@ -25,5 +25,6 @@ SUMMARIES: Final = {
     "key": "Generate signing keys, and show their public keys.",
     "demo": "Show everything on this machine, without the internet.",
     "schema": "Print the JSON Schema of a document.",
+    "man": "Print the manual page, for man(1).",
 }
 """The commands in the order of ``--help``, each with the first line of its docstring."""
