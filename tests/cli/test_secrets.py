@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from rig.servers import Reply, Request, Server
 from rig.serving import serve_directory
-from rig.shell import COMMAND
 
 if TYPE_CHECKING:
     from rig.shell import Shell
@@ -95,7 +94,7 @@ async def test_no_credential_comes_out(shell: Shell) -> None:
             "https_proxy": f"http://bob:{canary('proxypass')}@127.0.0.1:1",
             "no_proxy": "",
         }
-        said = b""
+        said = ""
         to, store = ("--to", "cache"), ("--store", shell.evaluation.url)
         sources = (*store, "--no-archives")
         commands = [
@@ -115,15 +114,10 @@ async def test_no_credential_comes_out(shell: Shell) -> None:
         for words in commands:
             # The servers answer while it runs.
             done = await asyncio.to_thread(
-                subprocess.run,
-                [*COMMAND, *words],
-                cwd=shell.directory,
-                env=run,
-                capture_output=True,
-                check=False,
+                shell.forking.run, words, directory=shell.directory, environment=run
             )
-            assert b"Traceback" not in done.stderr, done.stderr.decode()
-            assert not found_in(done.stdout + done.stderr), (words, done)
+            assert "Traceback" not in done.stderr, done.stderr
+            assert not found_in((done.stdout + done.stderr).encode()), (words, done)
             said += done.stdout + done.stderr
         # The failures were told, each with where it was.
         for expected in (
@@ -134,18 +128,13 @@ async def test_no_credential_comes_out(shell: Shell) -> None:
             "generation 1",
             "its URL has a password or a token",
         ):
-            assert expected in said.decode(), said.decode()
+            assert expected in said, said
         netrc.write_text(f"machine 127.0.0.1 {canary('netrcpass')} password x\n")
         done = await asyncio.to_thread(
-            subprocess.run,
-            [*COMMAND, *commands[0]],
-            cwd=shell.directory,
-            env=run,
-            capture_output=True,
-            check=False,
+            shell.forking.run, commands[0], directory=shell.directory, environment=run
         )
-        assert done.returncode == 1
-        assert not found_in(done.stderr), done.stderr
+        assert done.code == 1
+        assert not found_in(done.stderr.encode()), done.stderr
         # A flake's own URL is an argument of Nix: SECURITY.md says so.
         for each in arguments:
             assert not found_in(each, besides=("flakeuser", "flakequery")), each

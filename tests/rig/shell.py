@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from rig.forked import Forking
 
 COMMAND = [sys.executable, "-m", "mirror"]
+_READ_AT_START: Final = ("PYTHON", "LANG", "LC_")
+"""How the variables begin that Python looks at when it starts, and not again."""
 
 
 @dataclass
@@ -73,11 +75,14 @@ class Shell:
     ) -> subprocess.CompletedProcess[str]:
         """Run it as cron would, without a terminal; a traceback is never what a user sees.
 
-        The program itself is run by a fork, unless it is to have more of an ``environment``.
+        The program itself is run by a fork, unless Python is to have another ``environment``.
         """
-        if arguments[: len(COMMAND)] == COMMAND and not environment:
+        is_of_python = any(each.startswith(_READ_AT_START) for each in environment)
+        if arguments[: len(COMMAND)] == COMMAND and not is_of_python:
             ended = self.forking.run(
-                arguments[len(COMMAND) :], directory=self.directory, environment=self.environment()
+                arguments[len(COMMAND) :],
+                directory=self.directory,
+                environment=self.environment(**environment),
             )
             completed = subprocess.CompletedProcess(
                 arguments, ended.code, ended.stdout, ended.stderr
