@@ -67,9 +67,12 @@ def nix_newest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nix]:
         yield nix
 
 
-@pytest.fixture(scope="session", params=["nix_stable", "nix_newest"])
+@pytest.fixture(
+    scope="session",
+    params=["nix_stable", pytest.param("nix_newest", marks=pytest.mark.thorough)],
+)
 def any_nix(request: pytest.FixtureRequest) -> Nix:
-    """Each version in turn."""
+    """Each version in turn; the quick suite has the newest one where Nix itself is spoken to."""
     nix: Nix = request.getfixturevalue(request.param)
     return nix
 

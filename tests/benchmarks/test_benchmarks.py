@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 PROJECT = Path(__file__).parents[2]
 
 
+@pytest.mark.thorough
 def test_many_clients_are_all_answered_and_take_little_memory() -> None:
     """200 slow ones and 16 fast ones; how fast is not looked at, only what the server holds."""
     completed = subprocess.run(
@@ -132,6 +133,7 @@ def test_what_is_measured_reads_all_and_plans_what_can_be_had(
     assert (fetch > 0) is (level == "sources")
 
 
+@pytest.mark.thorough
 def test_every_comparison_can_be_made() -> None:
     """At a small size: what each side did has been checked by the commands themselves."""
     completed = subprocess.run(
@@ -161,6 +163,7 @@ def test_a_benchmark_that_there_is_not_is_said_before_any_is_run() -> None:
     assert "there is no benchmark agian; there are reading, planning, " in completed.stderr
 
 
+@pytest.mark.thorough
 def test_the_memory_of_a_server_is_measured() -> None:
     completed = subprocess.run(
         [sys.executable, "-m", "benchmarks.serving", "50", "1000"],

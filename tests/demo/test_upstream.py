@@ -105,6 +105,7 @@ def test_an_edit_pulls_in_a_package_and_a_tool_of_its_own(
     assert {"dnsmasq-2.90", "dnsmasq-check-2.90", "libresolve-4.4"} <= names(would.substitute)
 
 
+@pytest.mark.thorough
 def test_the_generated_system_is_large_and_partly_cached(
     any_nix: Nix, generated: Generated, scratch_store: ScratchStore
 ) -> None:

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 PROJECT = Path(__file__).resolve().parents[2]
 IMPORT_EACH_FIRST = """
 import importlib, sys
@@ -16,6 +18,7 @@ for name in sys.argv[1:]:
 """
 
 
+@pytest.mark.thorough
 def test_each_module_can_be_imported_first() -> None:
     files = sorted((PROJECT / "mirror").rglob("*.py"))
     names = [".".join(file.relative_to(PROJECT).with_suffix("").parts) for file in files]

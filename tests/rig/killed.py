@@ -32,11 +32,12 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from rig.forked import import_all
 from rig.nixes import PYTHON_PATH
 from rig.power import Recorder
+from rig.thorough import thorough_after_the_first
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -67,6 +68,12 @@ OF_OTHERS: Final = 3
 NOT_ANNOUNCED: Final = ("fsync", "pwrite", "write")
 """The functions of ``os`` that change an open file, and that Python does not announce."""
 
+
+ONE_OF: Final = 6
+"""One of so many steps is in the smaller share."""
+Share = Literal["some", "others"]
+"""Of the steps that are tried, one of :data:`ONE_OF`, or the others."""
+SHARES: Final = thorough_after_the_first(("some", "others"))
 
 Step = tuple[str, int]
 """A kind of step (:func:`kind_of`), and which one of them, from 1."""
@@ -100,11 +107,10 @@ class Run:
             found.append((kind, count[kind]))
         return found
 
-    @property
-    def sample(self) -> list[Step]:
+    def sample(self, share: Share) -> list[Step]:
         """Those of :func:`sampled`."""
         steps = self.each_step
-        return [steps[place] for place in sampled(self.steps)]
+        return [steps[place] for place in sampled(self.steps, share)]
 
     def came_to(self, step: Step) -> bool:
         return step in self.each_step
@@ -115,13 +121,19 @@ def kind_of(step: str) -> str:
     return re.sub(r"\btmp[a-z0-9_]{8}|\.[0-9]+$", "tmp", step)
 
 
-def sampled(steps: Sequence[str]) -> list[int]:
-    """Where the steps are that are tried: of each kind the first, the last and some between.
+def sampled(steps: Sequence[str], share: Share) -> list[int]:
+    """A share of the steps of which some of each kind are tried: the first, the last, some between.
 
-    All of them where ``PREFETCH_STEPS`` is ``all``.
+    It is a share of all of them where ``PREFETCH_STEPS`` is ``all``.
     """
-    if os.environ.get("PREFETCH_STEPS") == "all":
-        return list(range(len(steps)))
+    places = range(len(steps)) if os.environ.get("PREFETCH_STEPS") == "all" else of_each_kind(steps)
+    return [
+        place for number, place in enumerate(places) if (number % ONE_OF == 0) is (share == "some")
+    ]
+
+
+def of_each_kind(steps: Sequence[str]) -> list[int]:
+    """Where the first step of each kind is, the last, and some between."""
     kinds: dict[str, list[int]] = {}
     for place, step in enumerate(steps):
         # Of whatever store path it is.

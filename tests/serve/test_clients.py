@@ -122,6 +122,7 @@ IN_THE_MIDDLE = {
     "files are 500": of_files(lambda reply: replace(reply, status=500, body=b"")),
     "files come to a halt": of_files(lambda reply: replace(reply, hang=True)),
 }
+TRIES_NIX_PATIENCE = ("nothing is ever answered", "files come to a halt")
 CRASHES = (2, 10, 0)
 """A Nix before that crashes when a cache fails that it believes in (NixOS/nix#6445)."""
 
@@ -190,7 +191,13 @@ async def test_a_client_builds_from_its_other_cache(bench: Bench, worse: Worse, 
         assert await worse.build(url) is None
 
 
-@pytest.mark.parametrize("fault", [*FROM_THE_BEGINNING, *IN_THE_MIDDLE])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(fault, marks=[pytest.mark.thorough] * (fault in TRIES_NIX_PATIENCE))
+        for fault in (*FROM_THE_BEGINNING, *IN_THE_MIDDLE)
+    ],
+)
 async def test_a_client_goes_on_with_its_other_cache(
     bench: Bench, worse: Worse, fault: str
 ) -> None:

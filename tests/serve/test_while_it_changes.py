@@ -27,7 +27,7 @@ from mirror.formats.store_path import StorePath
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-SECONDS: Final = float(os.environ.get("PREFETCH_SOAK_SECONDS", "20"))
+SECONDS: Final = float(os.environ.get("PREFETCH_SOAK_SECONDS", "5"))
 PROJECT: Final = Path(__file__).parents[2]
 LEASE_SECONDS: Final = 3
 """A client here needs less for a whole closure, unless the machine is busy: then it was promised no

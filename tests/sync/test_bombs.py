@@ -117,6 +117,7 @@ def test_a_bomb_is_refused_in_little_memory(village: Village, says_its_size: boo
     assert ended.peak_bytes < BOUND
 
 
+@pytest.mark.thorough
 def test_what_truly_is_a_gigabyte_takes_no_more_memory(village: Village) -> None:
     case = CacheCase(name="zstd", serve=truthful("zstd"), said="", arrives=True)
     ended = measured(village, [case])

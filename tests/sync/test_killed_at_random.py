@@ -16,6 +16,7 @@ from rig.killed import Launcher
 from rig.published import read_by_nix
 from rig.running import ScratchStore, instantiate, run
 from rig.shell import shell
+from rig.thorough import thorough_after_the_first
 
 from mirror.formats.narinfo import parse_narinfo
 
@@ -92,7 +93,7 @@ class Store:
         assert "modified" not in verified.stderr
 
 
-@pytest.mark.parametrize("kind", [Cache, Store])
+@pytest.mark.parametrize("kind", thorough_after_the_first([Cache, Store]))
 @pytest.mark.timeout(900 + 30 * KILLS)
 def test_sync_can_be_killed_at_any_time(shell: Shell, kind: type[Cache | Store]) -> None:
     attribute = "packages.x86_64-linux.curl"

@@ -71,7 +71,10 @@ def test_a_read_only_file_system_is_named(shell: Shell) -> None:
         assert ", complete" in shell.run([*disk.inside, *sync]).stdout
 
 
-@pytest.mark.parametrize(("package", "destination"), [("atlas", "cache"), ("editor", "store")])
+@pytest.mark.parametrize(
+    ("package", "destination"),
+    [("atlas", "cache"), pytest.param("editor", "store", marks=pytest.mark.thorough)],
+)
 def test_a_full_directory_for_temporary_files_is_named(
     shell: Shell, package: str, destination: str
 ) -> None:

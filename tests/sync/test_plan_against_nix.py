@@ -74,6 +74,7 @@ async def test_the_plan_of_a_demo_target_is_nix_own(bench: Bench, any_nix: Nix, 
     expect_what_nix_says(bench, any_nix, made)
 
 
+@pytest.mark.thorough
 async def test_the_plan_of_a_large_system_is_nix_own(bench: Bench, any_nix: Nix) -> None:
     generated = generate(any_nix, bench.upstream, bench.directory / "generating")
     made = await planned(bench, any_nix, f"large = {generated.file}#{generated.attribute}")

@@ -291,6 +291,7 @@ def prove(nix: Nix, upstream: Upstream, directory: Path, tally: Tally) -> None:
     assert tally.is_enough
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(1800)
 def test_what_is_claimed_of_any_system_and_edit_is_what_nix_does(
     nix_stable: Nix, upstream: Upstream, tmp_path: Path

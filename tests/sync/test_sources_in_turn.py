@@ -53,7 +53,7 @@ def write_source(bench: Bench, *urls: str, content: bytes = CONTENT) -> str:
         (Reply(body=b"x" * len(CONTENT)), "expected sha256-"),
         (Reply(status=404), "404"),
         (Reply(body=CONTENT, cut_after=1000), "cut short"),
-        (Reply(body=CONTENT, hang=True), "timed out"),
+        pytest.param(Reply(body=CONTENT, hang=True), "timed out", marks=pytest.mark.thorough),
         (Reply(body=CONTENT, cut_after=1000, length=False), "expected sha256-"),
     ],
     ids=["wrong bytes", "404", "truncated", "hangs", "truncated without a length"],

@@ -8,7 +8,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
+import pytest
 from rig.made_paths import Made, chain, generation, input_addressed, put, put_as, text
+from rig.thorough import thorough_after_the_first
 
 from mirror.destinations import CacheDirectory, Receipt, RunRecord
 from mirror.destinations.cache.layout import CHECKSUMS
@@ -108,7 +110,10 @@ async def test_all_is_well_after_a_sync(tmp_path: Path) -> None:
     assert told.amount >= told.total > 0
 
 
-async def test_every_flipped_byte_of_every_kind_of_file_is_found(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stride", thorough_after_the_first([11, 1]))
+async def test_every_flipped_byte_of_every_kind_of_file_is_found(
+    tmp_path: Path, stride: int
+) -> None:
     *_, from_upstream, _ = await fill(tmp_path)
     kinds: dict[str, str] = {}
     for file in all_files(tmp_path):
@@ -122,7 +127,7 @@ async def test_every_flipped_byte_of_every_kind_of_file_is_found(tmp_path: Path)
         data = path.read_bytes()
         # All of what readers of a cache read; of the others, which a digest covers, a part.
         step = 1 if file.startswith(("nar", "nix", "public")) or "narinfo" in file else 5
-        for place in range(0, len(data), step):
+        for place in range(0, len(data), step * stride):
             flipped = bytearray(data)
             flipped[place] ^= 1 << place % 8
             path.write_bytes(flipped)
