@@ -1,26 +1,14 @@
-<<<<<<< HEAD
-# make demo    set up all it needs, and show the main job on the embedded distribution
-# make test    set up all it needs, and pass the tests, on both versions of Nix where that may be
-# make cover   the tests, and what of the program they do not reach; that takes a third longer
-# make check   the tests and every other check: what has to pass before a change goes in
-# make setup   the Python environment alone, in .venv
-# make man     prefetch.1, the manual page
-# make format  let the formatter and the linter mend what they can
-# make fuzz    every parser, SECONDS=60 each, or some of them: make fuzz TARGETS="nar narinfo"
-# make lock    locks/ anew after a change of pyproject.toml; all versions anew: make lock UPGRADE=1
-# make audit   whether what is locked is known to be vulnerable; asks PyPI
-=======
 # make demo      set up all it needs, and show the main job on the embedded distribution
 # make test      set up all it needs, and pass the quick tests: each promise once
 # make test-all  all tests: these, and what is tried at greater length, on both versions of Nix
 # make cover     all tests, and what of the program they do not reach; that takes half as long again
 # make check     all tests and every other check: what has to pass before a change goes in
+# make man       prefetch.1, the manual page
 # make setup     the Python environment alone, in .venv
 # make format    let the formatter and the linter mend what they can
 # make fuzz      every parser, SECONDS=60 each, or some of them: make fuzz TARGETS="nar narinfo"
 # make lock      locks/ anew after a change of pyproject.toml; all versions anew: make lock UPGRADE=1
 # make audit     whether what is locked is known to be vulnerable; asks PyPI
->>>>>>> c276cbb (tests: part the quick suite from the thorough one)
 
 # The first of these that runs and is recent enough; or name one: make PYTHON=/path/to/python
 PYTHONS ?= python3 python3.13 python3.12 python3.11
@@ -43,11 +31,8 @@ RELEASE_INSTALLED := .venv-release/.installed
 PIP_INSTALL := -m pip install --quiet --require-hashes --no-deps
 LOCKS := run development fuzz release
 
-<<<<<<< HEAD
-.PHONY: demo test cover check man setup format lint fuzz lock audit nix test-tools newest-nix clean
-=======
-.PHONY: demo test test-all cover check setup format lint fuzz lock audit nix test-tools newest-nix clean
->>>>>>> c276cbb (tests: part the quick suite from the thorough one)
+.PHONY: demo test test-all cover check man setup format lint fuzz lock audit nix test-tools \
+  newest-nix clean
 
 demo: $(INSTALLED) nix
 	$(BIN)/prefetch demo
