@@ -36,7 +36,7 @@ class KeptNar:
 
 
 class Readable(Protocol):
-    """Something that gives the NARs of paths back."""
+    """A place from which the NARs of paths can be read."""
 
     @property
     def name(self) -> str:
@@ -56,7 +56,7 @@ class Readable(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signed:
-    """What signing did: paths that got a signature, had it already, have only others of ours.
+    """The result of signing: paths that were signed, were already, or have only older signatures.
 
     ``upstream`` counts the paths that others vouch for, which are left as they are.
     """
@@ -69,7 +69,7 @@ class Signed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unsigned:
-    """What taking away old signatures did.
+    """The result of removing old signatures.
 
     ``newest`` is the key whose signatures stay, None if none was ever used; ``paths`` lost older
     ones. ``left`` have none but older ones, and keep them; ``forgotten`` are the keys of which no
@@ -105,7 +105,7 @@ class Signing(Protocol):
         ...
 
     def remove_old(self, *, dry_run: bool) -> Unsigned:
-        """Take away the signatures of all keys of ours but the newest; then forget those keys.
+        """Remove the signatures of all our keys but the newest; then forget those keys.
 
         No path is left without one of ours that had one: one that has older ones only keeps them.
 
@@ -132,7 +132,7 @@ class HeldBack:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Swept:
-    """What a sweep did, or would do.
+    """The result of a sweep, real or simulated.
 
     ``retired`` are the paths that were taken out of the destination (one whose narinfo cannot be
     read is there by its file name); ``files`` were deleted, of ``bytes`` together. ``unreadable``
@@ -147,7 +147,7 @@ class Swept:
 
 
 class Sweeping(Protocol):
-    """The removal of what no generation needs, where nobody else does that."""
+    """The removal of what no generation needs, if nothing else (such as Nix) does that."""
 
     async def sweep(
         self,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Shelf(Protocol):
-    """A destination, or what is known of one already."""
+    """A destination, or known facts about one."""
 
     async def look_up(self, paths: Collection[StorePath]) -> Mapping[StorePath, Found]:
         """As :meth:`.Destination.look_up`."""

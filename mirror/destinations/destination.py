@@ -56,7 +56,7 @@ class Staging(Protocol):
 
 
 class Destination(Protocol):
-    """Somewhere that paths are kept."""
+    """A place where paths are kept."""
 
     @property
     def name(self) -> str:
@@ -65,7 +65,7 @@ class Destination(Protocol):
 
     @property
     def keeps(self) -> Literal["compressed", "nar"]:
-        """Whether it keeps paths as they arrive, or unpacked."""
+        """Whether it keeps paths as they arrive (compressed) or unpacked."""
         ...
 
     @property
@@ -206,7 +206,7 @@ class Destination(Protocol):
         ...
 
     async def restrict(self, private: Collection[StorePath], given: Collection[StorePath]) -> bool:
-        """Let nobody else read ``private`` paths, also those yet to come; all ``given`` ones.
+        """Make ``private`` paths, also future ones, private, and ``given`` ones readable by all.
 
         Whether that is possible: False where files cannot be kept from anybody.
 
@@ -247,19 +247,19 @@ class Destination(Protocol):
         ...
 
     async def record(self, receipt: Receipt) -> None:
-        """Keep what a rehearsal came to, instead of the target's earlier one. Needs no lock."""
+        """Record the result of a rehearsal, replacing the target's earlier one. Needs no lock."""
         ...
 
     async def receipts(self, unreadable: Told | None = None) -> list[Receipt]:
-        """What the newest rehearsal of each target came to, by target; raises likewise."""
+        """The newest receipt of each target, by target; raises likewise."""
         ...
 
     async def record_run(self, record: RunRecord) -> None:
-        """Keep what a sync came to, instead of the target's earlier one. Needs no lock."""
+        """Record the result of a sync, replacing the target's earlier one. Needs no lock."""
         ...
 
     async def run_records(self, unreadable: Told | None = None) -> list[RunRecord]:
-        """What the last sync of each target came to, by target; raises likewise."""
+        """The run record of each target, by target; raises likewise."""
         ...
 
     async def forget_records(self, target: str) -> None:

@@ -91,7 +91,7 @@ def make_file(path: Path) -> None:
 
 @contextlib.contextmanager
 def _modes_may_be_fixed(file: Path | int, mode: int) -> Iterator[None]:
-    """Let pass that a mode cannot be set where the file allows as much already.
+    """Ignore that a mode cannot be set if the file allows as much already.
 
     On FAT, all files have the mode that they were mounted with: what should be private is not.
     """
@@ -113,7 +113,7 @@ def read_plain_file(path: Path) -> bytes:
 
 
 def sync_directory(directory: Path) -> None:
-    """Make what was renamed in a directory last through a power failure."""
+    """Make renames in a directory durable."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -130,7 +130,7 @@ def replace_file(
     like: Path | None = None,
     mode: int = FILE_MODE,
 ) -> None:
-    """Write a file whole: who reads ``path`` sees the old content, or all of the new.
+    """Replace a file atomically: a reader of ``path`` sees the old content or all of the new.
 
     ``temporaries`` is a directory on the same file system, in which its name begins with
     ``prefix``. The content is durable before it has its name; the name is once ``path``'s directory
@@ -150,7 +150,7 @@ def replace_file(
 
 
 def make_durable(file: IO[bytes], *, like: Path | None = None, mode: int = FILE_MODE) -> None:
-    """Make a temporary file's content last, with ``mode``, before it gets its name.
+    """Make a temporary file's content durable, with ``mode``, before it gets its name.
 
     ``like`` is a file whose mode and owner it is to have instead, if it is there.
     """
@@ -175,7 +175,7 @@ def _given_as(file: IO[bytes], like: Path, otherwise: int) -> int:
 
 @contextlib.contextmanager
 def locked(lock: Path, thing: str) -> Iterator[None]:
-    """Hold a lock file for as long as the context lasts; the kernel gives it up for a dead process.
+    """Hold a lock file within the context; the kernel releases it if the process dies.
 
     Raises:
         LockedError: another process holds it; the text says which, and since when.
@@ -206,7 +206,7 @@ def locked(lock: Path, thing: str) -> Iterator[None]:
 
 
 def _write_holder(descriptor: int) -> None:
-    """Say in a lock file who holds it."""
+    """Write the holder into a lock file."""
     since = datetime.now(UTC).isoformat(sep=" ", timespec="seconds")
     holder = f"process {os.getpid()} on {socket.gethostname()} since {since}\n"
     os.ftruncate(descriptor, 0)

@@ -20,7 +20,7 @@ _COMPRESSING: Final = frozenset({"bcachefs", "btrfs", "f2fs", "zfs"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Room:
-    """What is left for this user where ``place`` is.
+    """The free space for this user at ``place``.
 
     ``bytes`` are free, and so are ``files``: how many more there can be; None where no limit is
     known. ``may_compress``: more bytes may fit than are free.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opening:
-    """What a destination is opened for.
+    """How a destination is opened.
 
     ``exclusive``: to be written to; its lock is held. Without it nothing is made and no lock taken:
     it is for looking, and for receipts, also while another run writes. ``must_exist``: a slip of
@@ -42,7 +42,7 @@ class Kind(Protocol):
 
     @property
     def forms(self) -> str:
-        """What a user may type for one, as an error's hint says it."""
+        """How a user names one, for the hint of an error."""
         ...
 
     def is_meant(self, to: str | None) -> bool:

@@ -20,10 +20,10 @@ _AT_ONCE: Final = 16 << 20
 
 
 class Progress(Protocol):
-    """Who is told how far the reading is."""
+    """Receives the progress of reading."""
 
     def begin(self, total: int) -> None:
-        """So many bytes are to be read, about."""
+        """Reading begins; the number of bytes is an estimate."""
         ...
 
     def read(self, amount: int) -> None:

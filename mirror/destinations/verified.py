@@ -1,4 +1,4 @@
-"""What a verification of a destination finds, and what a repair makes of it."""
+"""The results of verifying and repairing a destination."""
 
 from __future__ import annotations
 

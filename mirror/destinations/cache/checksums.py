@@ -1,23 +1,22 @@
-"""What the small files of a cache directory were when they were written: ``.prefetch/checksums``.
+"""Checksums of the small files of a cache directory: ``.prefetch/checksums``.
 
-A narinfo's signature covers neither its ``Deriver`` nor its other signatures, and nothing at all
-covers ``nix-cache-info``. A field of our own in the files would: some readers of narinfos, those in
-Go, refuse what has a field that they do not know. So it is recorded beside them, in lines that
-``sha256sum --check .prefetch/checksums`` reads, too::
+A narinfo's signature covers neither its ``Deriver`` nor its other signatures, and nothing covers
+``nix-cache-info``. A field of our own in the files is no solution, because readers of narinfos that
+are written in Go refuse unknown fields. So the checksums are beside them, in lines that ``sha256sum
+--check .prefetch/checksums`` reads, too::
 
     # sha256:<digest of all that follows>
     <SHA-256, base 16>  <file name>
 
-**A line is never wrong, whatever is killed when.** What a file that has no line is given costs
-nothing: it is recorded when a generation is kept, after its name has been made durable. Before a
-file that has a line is written over, the new content gets a line, too, durably, and a file is right
-if *one* of its lines says so. Lines of files that are gone, and those that are not true any more,
-go when the next generation is kept.
+**A line is never wrong, whatever is killed when.** A new file gets its line when a generation is
+kept, after its name has been made durable. Before a file that has a line is replaced, the new
+content gets a second line, durably, and a file is correct if *one* of its lines matches. Lines of
+files that are gone, and outdated lines, are removed when the next generation is kept.
 
-A file without a line, of a cache that is older than the record or whose sync was interrupted, was
-written by whoever: it is taken as it is when the next generation is kept. A retired narinfo
-(:mod:`.sweep`) is recorded by the name that it had. Only who holds the directory's lock writes the
-record. Blocking, for use off the event loop.
+A file without a line comes from a cache that is older than the record, or from an interrupted sync.
+Its content is recorded as it is when the next generation is kept. A retired narinfo (:mod:`.sweep`)
+is recorded by its former name. Only the holder of the directory's lock writes the record. Blocking,
+for use off the event loop.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ _LINE: Final = re.compile(r"([0-9a-f]{64})  (.+)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """What the record says: by file name the digests, one of which its content has.
+    """The record's content: for each file name the digests, one of which has to match.
 
     ``problem`` says what is wrong with the record itself, None if it is whole or was never made.
     Whether a line of such a one or its file is wrong cannot be told: both are suspected. So is a
@@ -54,12 +53,12 @@ class Recorded:
     problem: str | None = None
 
     def knows(self, name: str, data: bytes) -> bool | None:
-        """Whether a file's content is what was recorded; None if it was not."""
+        """Whether a file's content matches the record; None if it has no line."""
         digests = self.lines.get(name)
         return None if digests is None else digest(data) in digests
 
     def objection(self, name: str, data: bytes) -> str | None:
-        """What is to be said against a file's content; None if there is nothing."""
+        """What is wrong with a file's content; None if nothing is."""
         known = self.knows(name, data)
         if known is False:
             return "checksum mismatch: it has changed since it was written"

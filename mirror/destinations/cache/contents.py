@@ -70,7 +70,7 @@ class Contents:
         self._is_changed = True
 
     def read(self, name: str) -> None:
-        """Read a NAR's file and remember what it has: nothing, if it cannot be read."""
+        """Read a NAR's file and record its hash; nothing if it cannot be read."""
         with contextlib.suppress(OSError):
             before = _identity(os.stat(self._nars / name))  # noqa: PTH116 - as everywhere here
             digest = _digest(self._nars / name)
@@ -79,7 +79,7 @@ class Contents:
                 self._is_changed = True
 
     def write(self, temporaries: Path) -> None:
-        """Write the record, if there is anything new; where it cannot be, nothing is remembered.
+        """Write the record if there is anything new; if that fails, nothing is recorded.
 
         ``temporaries`` is on the same file system.
         """
@@ -113,7 +113,7 @@ class Contents:
 
 
 def is_sealed(data: bytes) -> bool:
-    """Whether a record is as it was written, whatever files it is of."""
+    """Whether a record's own checksum matches."""
     header = _HEADER.match(data)
     return header is not None and _seal(header[1], data[header.end() :]) == header[2].decode()
 
@@ -144,7 +144,7 @@ def _parse(data: bytes, inode: int) -> dict[str, tuple[str, str]]:
 
 
 def _identity(status: os.stat_result) -> str:
-    """What is another one for another file, and once the file has changed."""
+    """The identity of a file, which differs for another file and after a change."""
     return f"{status.st_ino} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
 
 

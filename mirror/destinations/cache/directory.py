@@ -204,7 +204,7 @@ class CacheDirectory(RecordFiles):
 
     @property
     def mending(self) -> Mending:
-        """What it takes to mend it without any source."""
+        """The repairs that need no source."""
         return Mending(self.directory, temporaries=self._staging, checksums=self._checksums)
 
     def as_substituter(self) -> AbstractContextManager[str]:
@@ -220,11 +220,11 @@ class CacheDirectory(RecordFiles):
         return (self.directory / RECEIPTS, self.directory / RUNS, generations, *of_targets)
 
     async def protect(self, paths: Collection[StorePath]) -> bool:  # noqa: ARG002 - as said
-        """Do nothing: only a run that holds the lock removes anything."""
+        """Do nothing: only a run that holds the lock removes paths."""
         return False
 
     async def held(self, paths: Collection[StorePath]) -> Mapping[StorePath, PathInfo]:
-        """Those of ``paths`` that Nix could take from here if it had what they refer to."""
+        """Those of ``paths`` that Nix could use from here, if it had their references."""
         return whole(await self.look_up(paths))
 
     async def look_up(self, paths: Collection[StorePath]) -> Mapping[StorePath, Found]:
@@ -232,7 +232,7 @@ class CacheDirectory(RecordFiles):
         return await self._lookup.look_up(paths)
 
     def look_as(self, *, trusted_keys: Iterable[str], is_old_nix: bool) -> None:
-        """Look at what was altered as a client's Nix does.
+        """Judge altered narinfos as a client's Nix does.
 
         Signatures of ``trusted_keys``, too, count for it; ``is_old_nix``: it reads narinfos as 2.8
         does, not as 2.34 does.
@@ -243,7 +243,7 @@ class CacheDirectory(RecordFiles):
                 self._trusted = (*self._trusted, PublicKey.parse(text))
 
     async def restrict(self, private: Collection[StorePath], given: Collection[StorePath]) -> bool:
-        """Let nobody else read ``private`` paths, also those yet to come; all ``given`` ones."""
+        """Make ``private`` paths, also future ones, private, and ``given`` ones readable by all."""
         self._publishing.private = frozenset(private)
         with files.explained(self.directory):
             return await in_thread(self._restricting.restrict, private, given)
@@ -331,14 +331,14 @@ class CacheDirectory(RecordFiles):
             self.signatures.record_key(self._signing_key.public)
 
     def _settle(self) -> None:
-        """Make lasting all that was published so far."""
+        """Sync the directories, so that everything published so far is durable."""
         with files.explained(self.directory):
             for directory in (self.directory / NARS, self.directory):
                 files.sync_directory(directory)
             self._checksums.record()
 
     def _keys(self) -> TrustedKeys:
-        """The keys that count here: those of who asks, of this cache, and that vouched for it."""
+        """The trusted keys: the caller's, this cache's, and those recorded in manifests."""
         own: list[PublicKey] = []
         with contextlib.suppress(DestinationError):  # `verify` says what is wrong with it
             own = read_public_keys(self.directory)

@@ -173,7 +173,7 @@ class Inspection:
             return _Narinfo(state, None, error.message, True)
 
     def _distrusted(self, file: str, narinfo: _Narinfo, info: PathInfo) -> Found | None:
-        """Why Nix would not take the path for what its altered narinfo says; None if it would."""
+        """Why Nix would refuse the path because of its altered narinfo; None if it would not."""
         # Another thread's refresh may forget them meanwhile.
         keys = self._keys = self._keys or self._find_keys()
         try:
@@ -300,5 +300,5 @@ def _detected(start: bytes) -> str:
 
 
 def _state(status: os.stat_result) -> tuple[int, ...]:
-    """What changes when a file is replaced or written to."""
+    """A state that changes when a file is replaced or written to."""
     return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns

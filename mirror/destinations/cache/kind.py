@@ -27,7 +27,7 @@ class CacheDirectories:
     forms = "a directory for a binary cache"
 
     def is_meant(self, to: str | None) -> bool:
-        """Whatever is no URL; without a name, it is ``./prefetch-cache``."""
+        """Anything but a URL; without a name, ``./prefetch-cache``."""
         if to is None:
             return True
         return bool(to) and (to.startswith(_FILE) or not _URL.fullmatch(to))

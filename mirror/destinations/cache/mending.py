@@ -1,9 +1,9 @@
-"""Mending a cache directory where it takes no source, and keeping from readers what is damaged.
+"""Repairs of a cache directory that need no source, and the quarantine for damaged files.
 
-What was damaged and cannot be had again is *set aside*: renamed to ``.prefetch/damaged/``, where
-its owner may look at it. Nobody who reads the cache is given it then, a run of ``prefetch sync``
-sees that it is not held and fetches it once somebody has it again, and the copy goes with the next
-mending after that. Who mends holds the directory's lock. Blocking, for use off the event loop.
+A damaged file that nobody can provide again is *quarantined*: renamed to ``.prefetch/damaged/``,
+where its owner may look at it. Readers of the cache no longer get it. A sync sees that the path is
+missing, and fetches it once somebody has it again; the repair after that removes the quarantined
+copy. The caller holds the directory's lock. Blocking, for use off the event loop.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Mending:
             stream.truncate(0)
 
     def set_aside(self, file: str) -> str | None:
-        """Take a file from the readers of the cache; where it is then, None if there was none.
+        """Quarantine a file; returns its new place, None if there was no such file.
 
         Raises:
             OSError: it cannot be renamed.
@@ -81,7 +81,7 @@ class Mending:
         return place
 
     def settle(self) -> None:
-        """Make lasting what was mended, record what is there, drop what was set aside for it.
+        """Sync what was repaired, record checksums, remove what is no longer quarantined.
 
         Raises:
             OSError: something cannot be written, or read.

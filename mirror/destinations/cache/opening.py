@@ -30,7 +30,7 @@ def is_cache(path: Path) -> bool:
 
 
 def refuse_other_directories(path: Path) -> None:
-    """Keep a slip of the finger from filling someone's home directory with narinfo files.
+    """Refuse a directory that is neither empty nor a cache, in case it was named by mistake.
 
     One that has a record of checksums is a cache, also where its ``nix-cache-info`` was lost.
 

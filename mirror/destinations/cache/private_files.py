@@ -1,9 +1,9 @@
-"""Keeping some paths of a cache directory from all but its owner, by the modes of their files.
+"""Private paths of a cache directory: their files are readable by their owner only.
 
-A *private* path is kept, verified and swept like any other. Its narinfo and its NAR are readable by
-their owner alone: no web server of another user gives them, and ``prefetch serve`` gives no narinfo
-that not everybody may read, nor a NAR that only such ones name. Blocking, for use off the event
-loop; who restricts holds the directory's lock.
+A *private* path is kept, verified and swept like any other. No web server that runs as another user
+can read its narinfo and NAR, and ``prefetch serve`` serves neither a narinfo that not everybody may
+read, nor a NAR that only such narinfos name. The caller holds the directory's lock. Blocking, for
+use off the event loop.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class Restricting:
         return bool(mode & stat.S_IROTH)
 
     def _set_narinfo(self, path: StorePath, mode: int) -> None:
-        """Write it anew, so that whoever looks at the directory sees that something has changed."""
+        """Replace a narinfo, so that readers notice a change of the directory."""
         file = self._narinfo(path)
         data = files.read_plain_file(file)
         files.replace_file(file, data, temporaries=self.temporaries, mode=mode)
@@ -103,7 +103,7 @@ class Restricting:
         return nar if nar.is_file() else None
 
     def _close(self, nars: Iterable[Path]) -> None:
-        """Keep NARs from others that no narinfo names which they may read."""
+        """Make NARs private that no public narinfo names."""
         given = {
             self.directory / each.url
             for each in narinfo_files(self.directory).values()

@@ -1,8 +1,8 @@
-"""Repairing a cache directory: the part of it that is not obtaining damaged paths again.
+"""Repairing a cache directory, except for obtaining damaged paths again.
 
-What can be obtained from nobody is set aside (:mod:`.mending`) where it would give its readers
-something wrong. Manifests, receipts and run records are nobody else's: they stay as they are, and
-are told with what to do.
+What nobody can provide is quarantined (:mod:`.mending`) if readers would get wrong data from it.
+Manifests, receipts and run records exist nowhere else: they stay as they are, and are reported with
+what to do.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class CacheRepair:
         return Leftovers(self._directory, keys)
 
     async def finish(self, mended: Sequence[Mended]) -> Sequence[Mended]:
-        """Mend what takes no source, set aside what nobody had, record what there is now."""
+        """Repair what needs no source, quarantine what nobody had, record checksums."""
         with files.explained(self._directory):
             return await in_thread(self._finish, mended)
 

@@ -1,9 +1,9 @@
 """Whether a cache directory is served: the lock that servers hold, and when one was last seen.
 
-A server locks ``.prefetch/serving`` for as long as it runs. Whoever prunes cannot tell by the lock
-alone: a server may just be starting anew, its disk may have been away, or it may not be able to
-lock what came back. So ``.prefetch/served`` says by its time of modification when a server was last
-there. A server that may write here sets it, and so does a prune that finds the lock held.
+A server locks ``.prefetch/serving`` while it runs. The lock alone does not tell a prune enough: a
+server may just be restarting, its disk may have been unmounted, or it may not be able to lock the
+directory again. So the modification time of ``.prefetch/served`` is when a server was last seen. A
+server that may write here sets it, and so does a prune that finds the lock held.
 
 Blocking, for use off the event loop.
 """

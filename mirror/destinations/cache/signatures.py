@@ -1,14 +1,14 @@
-"""The mirror's own signatures in a cache directory: which keys signed, adding, taking away.
+"""The mirror's own signatures in a cache directory: adding and removing them, and their keys.
 
-``public-keys`` lists the keys that what was made here is signed with, ``name:base64`` a line, the
-newest last. A key is written there before its first signature is, and is taken from there after its
-last: so whose a signature is can always be told.
+``public-keys`` lists the keys that sign what was made here, ``name:base64`` a line, the newest
+last. A key is added before its first signature, and removed after its last, so that every signature
+of ours can be recognised.
 
 A path was *made here* if it has no signature, or one by those keys. What upstream signed keeps its
-signatures and gets none of ours, with one exception: a path that every client would refuse, since
-all its signatures are by keys that no sync trusted when it was kept (it came from a cache whose URL
-says ``trusted=true``). It is signed like what was made here. Narinfos are replaced whole, and the
-caller holds the directory's lock unless nothing is to change. Blocking, for use off the event loop.
+signatures and gets none of ours, with one exception: a path that every client would refuse, because
+no sync trusted the keys of its signatures when it was kept (it came from a cache with
+``trusted=true`` in its URL). It is signed like what was made here. Narinfos are replaced whole. The
+caller holds the directory's lock unless nothing changes. Blocking, for use off the event loop.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ class Signatures:
         self._rewrite(rewritten)
 
     def remove_old(self, *, dry_run: bool) -> Unsigned:
-        """Take away the signatures of all keys of ours but the newest; then forget those keys.
+        """Remove the signatures of all our keys but the newest; then forget those keys.
 
         No path is left without one of ours that had one: one that has older ones only keeps them.
 
@@ -223,7 +223,7 @@ class Signatures:
 
 
 def _signers(info: PathInfo, keys: Iterable[PublicKey]) -> list[PublicKey | None]:
-    """Which of the keys made each of the path's signatures; None where none of them did."""
+    """Which of our keys made each of the path's signatures; None for other keys."""
     return [
         next(
             (

@@ -1,22 +1,23 @@
-"""Sweeping a cache directory: what no generation needs any more is taken away, marked first.
+"""Sweeping a cache directory: mark what generations need, and remove the rest.
 
-The caller holds the directory's lock, and has dropped the manifests of what is to go. Marked are
-the paths of the generations that are left, and whatever these refer to. What is not marked goes in
-steps, each of which leaves a directory that any reader can use, so a sweep may be killed anywhere:
+The caller holds the directory's lock, and has removed the manifests of dropped generations. The
+paths of the remaining generations are marked, and everything that they refer to. The rest is
+removed in steps, each of which leaves a directory that any reader can use, so a sweep may be killed
+anywhere:
 
-1. Narinfos are *retired*, those that refer to others before these: renamed to
-   ``.prefetch/retired/<hash part>.narinfo``, with the time of it as their time of modification. No
-   reader of the directory sees them any more; the NARs stay.
-2. A server goes on answering them to clients that were given what leads to them, be it a narinfo
-   that refers to them or a derivation that makes them. So they are purged only after a time of
-   grace, unless nobody serves the directory, nor has done so lately (:mod:`.served`): then this
-   holds the servers' lock exclusively, and all are purged.
-3. NARs that no narinfo names are deleted, be it a published or a retired one: several may name one.
-   A narinfo that is a link is left alone, and so is its NAR.
-   While one that is marked cannot be read, no NAR is: it may be the one that is named there.
+1. Narinfos are *retired*, referrers before what they refer to: they are renamed to
+   ``.prefetch/retired/<hash part>.narinfo``, and their modification time is set to now. Readers of
+   the directory no longer see them; the NARs stay.
+2. A server still serves retired narinfos to clients that were led to them, by a narinfo that refers
+   to them or a derivation that makes them. So they are purged only after a grace period, unless
+   nobody serves the directory, or has done so recently (:mod:`.served`): then the sweep holds the
+   servers' lock exclusively, and purges all of them.
+3. NARs that no narinfo names, published or retired, are deleted (several may name one NAR). A
+   narinfo that is a link, and its NAR, are left alone. While a marked narinfo cannot be read, no
+   NAR is deleted, since it may be the one that is named there.
 
-A retired path that a sync publishes anew is there again; its retired copy goes with the next sweep.
-Files whose names are not those of a cache are left alone. Blocking, for use off the event loop.
+A retired path that a sync publishes again is back; the next sweep removes its retired copy. Files
+with names that do not belong to a cache are left alone. Blocking, for use off the event loop.
 """
 
 from __future__ import annotations
@@ -101,7 +102,7 @@ class _Survey:
         nars: Iterable[str],
         held_back: HeldBack | None = None,
     ) -> Swept:
-        """What it comes to if these and the strays are deleted."""
+        """The result if these and the strays are deleted."""
         sizes = [
             *(each.size for each in narinfos),
             *(self.nars[url] for url in nars),
@@ -276,7 +277,7 @@ class Sweep:
         return found.swept(going, unnamed, held_back)
 
     def _begun(self, retired: NarinfoFile) -> NarinfoFile:
-        """Let its grace begin now if it was retired by a clock that has been set back since."""
+        """Restart the grace period if the clock has been set back since it was retired."""
         if retired.modified <= self._now:
             return retired
         moment = self._now.timestamp()
@@ -291,7 +292,7 @@ def _is_back(retired: NarinfoFile, published: NarinfoFile | None) -> bool:
 
 @contextlib.contextmanager
 def _unless_served(lock: Path) -> Iterator[bool]:
-    """Whether nobody serves; then nobody can begin to before the context is left."""
+    """Whether nobody serves it; then no server can start until the context is left."""
     # For writing: NFS has no exclusive lock without.
     descriptor = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
     try:

@@ -1,7 +1,7 @@
-"""``verify`` of a cache directory: all of it is read again, and compared with what was written.
+"""``verify`` of a cache directory: read all of it again, and compare it with what was written.
 
-Without the directory's lock, what seems damaged there is looked at again: another run may have
-been writing just there.
+Without the directory's lock, apparent damage is checked a second time: another run may have been
+writing that file.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ write to both in between."""
 
 @dataclass
 class _Found:
-    """What was found of the narinfos so far, all by file."""
+    """Results for the narinfos so far, by file name."""
 
     paths: dict[str, StorePath] = field(default_factory=dict)
     needed: dict[StorePath, str] = field(default_factory=dict)

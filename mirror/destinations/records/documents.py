@@ -39,7 +39,7 @@ _END: Final = b"\n}\n"
 
 
 class OfTarget(Protocol):
-    """What a document can be of: something that belongs to a target."""
+    """The content of a document: something that belongs to a target."""
 
     @property
     def target(self) -> str:
@@ -198,7 +198,7 @@ def entries(directory: Path, unreadable: Told | None) -> list[Path]:
 
 @contextlib.contextmanager
 def telling(unreadable: Told | None) -> Iterator[None]:
-    """Tell of an error instead of raising it, if there is one to be told."""
+    """Report an error to ``unreadable`` instead of raising it, if that is given."""
     try:
         yield
     except DestinationError as error:
@@ -246,7 +246,7 @@ def name(value: object) -> str:
 
 
 def text(value: object) -> str:
-    """What is to be told, of any number of lines; a terminal is told nothing by it."""
+    """Text of any number of lines, with control characters escaped."""
     return printable(str(value))
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generation:
-    """What one sync of one target made ready: the manifest.
+    """A generation, the result of one sync of one target: the content of its manifest.
 
     ``number`` counts from 1 for each target; ``root`` is the target's root derivation;
     ``paths`` (sorted) are all the paths that the generation keeps, closed under references;

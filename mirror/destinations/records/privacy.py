@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """What is kept for a target at a time, and which of it is for nobody else."""
+    """What is kept for a target at a time, and which of it is private."""
 
     target: str
     paths: Collection[StorePath]
@@ -31,7 +31,7 @@ def holdings(generations: Iterable[Generation]) -> list[Holding]:
 
 
 def private_paths(found: Iterable[Holding]) -> frozenset[StorePath]:
-    """The paths that are given to nobody else: those that no target gives.
+    """The private paths: those that no target gives to clients.
 
     Of a target, its last holding decides about what is in it, and the earlier ones about the rest.
     """

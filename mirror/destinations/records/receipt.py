@@ -25,7 +25,7 @@ DOES_NOT_APPLY: Final = "does not apply: "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """What a rehearsal of a target's generation ``number`` came to.
+    """The result of rehearsing a target's generation ``number``.
 
     ``root`` is the derivation that was rehearsed, ``nix_version`` what it was built with;
     ``created`` is in UTC. ``lock_file`` is the flake's on this machine, None where there is none
@@ -50,7 +50,7 @@ class Receipt:
         return all(each is None or each.startswith(DOES_NOT_APPLY) for each in problems)
 
     def is_about(self, generation: Generation, lock_hash: str | None) -> bool:
-        """Whether it says something of this generation while the lock file has this hash."""
+        """Whether it applies to this generation, while the lock file has this hash."""
         return (self.target, self.number, self.root, self.lock_hash) == (
             generation.target,
             generation.number,

@@ -42,7 +42,7 @@ _NOT_PRINTED: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
-    """What a sync of a target came to.
+    """The result of a sync of a target.
 
     ``finished`` is in UTC. ``number`` is the target's newest generation at its end, None if there
     is none; ``is_complete``: that generation has all that the target wanted in this run.
@@ -72,7 +72,7 @@ class RunRecord:
 
 
 def as_problems(texts: Iterable[str]) -> tuple[str, ...]:
-    """Texts as a record has them: a line each, not too long, not too many."""
+    """Problems as a record has them: a line each, of limited length and number."""
     lines = [_shortened(" ".join(_NOT_PRINTED.sub(" ", text).split())) for text in texts]
     if len(lines) <= PROBLEMS_KEPT:
         return tuple(lines)
@@ -86,7 +86,7 @@ def run_records_in(directory: Path) -> Documents[RunRecord]:
 
 
 def _shortened(line: str) -> str:
-    """Leave out the middle: what it is about comes first, and what Nix fails of last."""
+    """Leave out the middle: the subject comes first, and Nix's error last."""
     if len(line) <= _LONGEST_PROBLEM:
         return line
     half = (_LONGEST_PROBLEM - len(_LEFT_OUT)) // 2

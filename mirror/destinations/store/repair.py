@@ -40,7 +40,7 @@ class StoreRepair:
         """None: what is damaged in a store is of no use."""
 
     async def finish(self, mended: Sequence[Mended]) -> Sequence[Mended]:
-        """Nothing is left to be done."""
+        """Do nothing more."""
         return mended
 
 

@@ -76,7 +76,7 @@ async def once(data: bytes) -> AsyncIterator[bytes]:
 
 @contextlib.contextmanager
 def refusals(path: StorePath) -> Iterator[None]:
-    """Say what is to be done where Nix refuses a path."""
+    """Turn Nix's refusal of a path into an error that says what to do."""
     try:
         yield
     except daemon.DaemonError as error:

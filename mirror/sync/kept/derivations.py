@@ -1,7 +1,6 @@
-"""The derivations that a destination keeps: what the fixed outputs that it keeps are made by.
+"""The derivations that a destination keeps, which make the fixed outputs that it keeps.
 
-They say where a damaged source can be had from, also where nobody has the list any more that it
-came from.
+They say where a damaged source can be downloaded, also if the list that it came from is gone.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a destination keeps, as a source: for a rehearsal, which is fed from nothing else."""
+"""A destination as a source: a rehearsal uses no other."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""``verify --repair``: what is damaged is had again."""
+"""``verify --repair``: obtain damaged paths again."""

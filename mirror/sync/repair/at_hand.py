@@ -1,7 +1,7 @@
-"""The store of this machine as a source for a repair, which vouches for nothing.
+"""This machine's store as a source for a repair; it is not trusted.
 
-A path of it is believed if its content is the very one that was kept, by what is known of that, or
-if its name follows from its content and its references.
+A path from it is accepted if its content is known to be the one that was kept, or if it is
+content-addressed and its content and references make its name.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""``verify --repair``: have again what is damaged, from whoever still has it.
+"""``verify --repair``: obtain damaged paths again, from whoever still has them.
 
-A path is fetched as a sync does it: verified to the last byte, its NAR put in the place of the
-damaged one by a rename, then its narinfo. So whoever reads the destination meanwhile is given the
-old file whole or the new one. Asked are, in turn, the caches, a fixed output's origins by the
-derivation that is kept, mirrors and archives, what is left of the path in the cache itself, and
-the store of this machine; its builder is not run.
+A path is fetched as by a sync: it is verified to the last byte, then its NAR replaces the damaged
+one by a rename, then its narinfo. So a reader gets either the old file whole or the new one. The
+sources are, in this order, the caches, a fixed output's origins (by the derivation that is kept),
+mirrors and archives, what is left of the path in the cache itself, and this machine's store.
+Builders are not run.
 
-What takes no source is the destination's own: :class:`mirror.destinations.capabilities.Repair`.
+Repairs that need no source are the destination's: :class:`mirror.destinations.capabilities.Repair`.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Survey:
-    """What there is: narinfos, published and retired, and the files of ``nar`` with their sizes.
+    """All files: narinfos, published and retired, and the files of ``nar`` with their sizes.
 
     ``kept`` are the paths of the generations, each with the manifest that names it; ``damages`` are
     what is wrong with the small files, of which ``files`` were read, ``bytes`` in all.
@@ -63,7 +63,7 @@ class Survey:
 
 
 class AtRest:
-    """The cache ``directory``, to be looked at, with the record as it is now."""
+    """The cache ``directory`` and its record of checksums, as they are now."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -99,7 +99,7 @@ class AtRest:
         )
 
     def path(self, file: str) -> PathAtRest:
-        """A path, by its narinfo, yet to be checked."""
+        """The path of a narinfo, to be checked."""
         return PathAtRest(self._directory, file, self._recorded)
 
     def missing(self, needed: Mapping[StorePath, str], there: Collection[str]) -> list[Damage]:
@@ -166,7 +166,7 @@ class AtRest:
 
 
 def _sizes(directory: Path) -> dict[str, int]:
-    """What is in a directory, which need not be there, with the sizes in bytes."""
+    """The files of a directory, which may be missing, with their sizes in bytes."""
     try:
         with os.scandir(directory) as entries:
             return {each.name: each.stat(follow_symlinks=False).st_size for each in entries}

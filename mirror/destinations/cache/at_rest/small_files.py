@@ -116,7 +116,7 @@ class SmallFiles:
         ]
 
     def _content(self, file: str, hint: str) -> bytes | None:
-        """What a file has; None where it is missing, or cannot be read, which is noted."""
+        """A file's content; None if it is missing or cannot be read, which is noted."""
         try:
             data = files.read_plain_file(self._directory / file)
         except FileNotFoundError:
@@ -200,7 +200,7 @@ class SmallFiles:
                     self._newest[value.target] = (value.number, file)
 
     def _check_newest(self) -> None:
-        """See that no target lost its newest generation, which no prune takes."""
+        """Check that no target lost its newest generation, which no prune removes."""
         for target, (number, record) in self._newest.items():
             directory = f"{GENERATIONS}/{file_name(target)}"
             there = [
