@@ -13,7 +13,7 @@ from mirror.errors import CommandError
 from mirror.system.processes import started
 
 if TYPE_CHECKING:
-    from mirror.sync.run import Synced
+    from mirror.sync.results import Synced
 
 _SHELL: Final = "/bin/sh"
 

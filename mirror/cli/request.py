@@ -51,8 +51,13 @@ class Request:
         words = ["prefetch", "sync", *map(str, self.lists), *(("--to", self.to) if self.to else ())]
         return shlex.join(words)
 
-    def options(self) -> WorkshopOptions:
-        """How the work is to be done.
+    @property
+    def list_names(self) -> tuple[str, ...]:
+        """What the lists are known by from one run to the next, of those that have such a name."""
+        return tuple(name for each in self.lists if (name := list_name(each)) is not None)
+
+    def workshop_options(self) -> WorkshopOptions:
+        """Where what is wanted may be had from, and how.
 
         Raises:
             RequestError: the rate cannot be read.

@@ -27,6 +27,7 @@ from mirror.planning.lists.list_file import parse_list
 from mirror.shipped import lists_directory, shipped_edits
 from mirror.sync.offline.check import check
 from mirror.sync.run import plan, sync
+from mirror.sync.sync_options import SyncOptions
 from mirror.sync.workshop import WorkshopOptions, open_workshop
 from mirror.system.processes import started
 
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from mirror.planning.lists.targets import Target
     from mirror.sync.offline.check import Checked
     from mirror.sync.report import Observer
-    from mirror.sync.run import Planned, Synced
+    from mirror.sync.results import Planned, Synced
     from mirror.sync.workshop import Workshop
 
 _HOST: Final = "laptop"
@@ -226,16 +227,13 @@ class _Story:
         return open_workshop(self._nix, options, self._observer)
 
     async def _sync(self, destination: Destination) -> Synced:
-        async with self._workshop() as workshop:
-            synced = await sync(
-                _targets(self._place / "demo.txt"),
-                workshop,
-                destination,
-                self._observer,
-                jobs=_JOBS,
-                keep_going=True,
-                build=False,
-            )
+        synced = await sync(
+            _targets(self._place / "demo.txt"),
+            self._workshop(),
+            destination,
+            self._observer,
+            SyncOptions(jobs=_JOBS, keep_going=True),
+        )
         self._show.synced(synced, destination.name)
         for _, error in synced.failures:
             self._say(error.message)

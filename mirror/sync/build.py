@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from mirror.planning.plan import Plan
     from mirror.sync.prepare import EvaluatedTargets
     from mirror.sync.report import Observer
+    from mirror.sync.sync_options import SyncOptions
     from mirror.sync.workshop import Workshop
 
 
@@ -47,7 +48,7 @@ async def build_targets(
     destination: Destination,
     observer: Observer,
     *,
-    jobs: int,
+    options: SyncOptions,
 ) -> Built:
     """Build the plan's local derivations; a target that fails stops no other.
 
@@ -61,12 +62,12 @@ async def build_targets(
     before = await destination.held(outputs)
     failures: list[tuple[Target, PrefetchError]] = []
     store = destination.store or workshop.store
-    with workshop.build_options(destination) as options:
+    with workshop.build_options(destination) as settings:
         for target in plan.targets:
             observer.step(f"building {len(target.build)} derivations of {target.target.name}")
             build = sorted(target.build)
             try:
-                await realise(workshop.nix, build, store=store, options=options)
+                await realise(workshop.nix, build, store=store, options=settings)
             except SourceError as error:
                 failures.append((target.target, error))
     if destination.store is not None:
@@ -76,7 +77,7 @@ async def build_targets(
         }
     else:
         missing = [path for path in outputs if path not in before]
-        outcomes = await _copy(missing, workshop, destination, observer, jobs)
+        outcomes = await _copy(missing, workshop, destination, observer, options.jobs)
     return Built(outcomes=outcomes, failures=tuple(failures))
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from mirror.errors import FormatError, PrefetchError, RequestError, SourceError, TransientError
 from mirror.formats.signing import PublicKey, TrustedKeys, shown
+from mirror.nix.command import Nix
 from mirror.nix.evaluation.places import credentials
 from mirror.nix.protocol import daemon
 from mirror.nix.settings import read_settings
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 
     from mirror.destinations import Destination
     from mirror.formats.store_path import StorePath
-    from mirror.nix.command import Nix
     from mirror.nix.evaluation.places import Credentials, Place
     from mirror.nix.settings import NixSettings
     from mirror.nix.stores import StoreLocation
@@ -220,6 +220,19 @@ async def open_workshop(
             ),
             allow_refused=options.allow_refused,
         )
+
+
+@contextlib.asynccontextmanager
+async def open_installed(options: WorkshopOptions, observer: Observer) -> AsyncIterator[Workshop]:
+    """Find the Nix of this machine, and open a workshop with it.
+
+    Raises:
+        ToolError: there is none, or it cannot be used.
+        TransientError: there are caches, and none of them can be asked.
+
+    """
+    async with open_workshop(await Nix.find(), options, observer) as workshop:
+        yield workshop
 
 
 async def _settings_and_store(nix: Nix, url: str | None) -> tuple[NixSettings, StoreLocation]:

@@ -23,6 +23,7 @@ from mirror.destinations import CacheDirectory
 from mirror.sync.offline.check import judge
 from mirror.sync.prepare import evaluate_offline
 from mirror.sync.run import sync
+from mirror.sync.sync_options import SyncOptions
 from mirror.sync.workshop import open_workshop
 
 if TYPE_CHECKING:
@@ -103,13 +104,9 @@ async def test_what_check_says_of_a_damaged_cache_is_what_nix_does(
 async def kept(real: RealNixos, directory: Path) -> KeptCache:
     """What a sync of the laptop with all edits keeps."""
     laptop = [each for each in real.targets if each.name == LAPTOP]
-    async with (
-        open_workshop(real.nix, real.options, Recorder()) as workshop,
-        CacheDirectory.open(directory) as destination,
-    ):
-        synced = await sync(
-            laptop, workshop, destination, Recorder(), jobs=8, keep_going=False, build=False
-        )
+    opening = open_workshop(real.nix, real.options, Recorder())
+    async with CacheDirectory.open(directory) as destination:
+        synced = await sync(laptop, opening, destination, Recorder(), SyncOptions(jobs=8))
     assert synced.is_complete
     return KeptCache.read(directory)
 

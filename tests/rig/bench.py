@@ -13,8 +13,8 @@ from mirror.nix.stores import StoreLocation
 from mirror.planning.lists.list_file import parse_list
 from mirror.shipped import shipped_edits
 from mirror.sources.http.settings import HttpSettings
-from mirror.sync.refresh.refresh import refreshed
-from mirror.sync.run import Synced, sync
+from mirror.sync.run import sync
+from mirror.sync.sync_options import SyncOptions
 from mirror.sync.workshop import Workshop, WorkshopOptions, open_workshop
 from rig.running import ScratchStore
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from mirror.nix.command import Nix
     from mirror.planning.lists.targets import Target
     from mirror.sync.report import Outcome
+    from mirror.sync.results import Synced
 
 QUICK = HttpSettings(attempts=2, first_pause=0.01, speed_seconds=5, connect_seconds=20)
 """It asks servers of its own process, which answer late while a busy machine plans, or hashes."""
@@ -129,26 +130,14 @@ class Bench:
         ask: bool = False,
     ) -> Synced:
         """A whole sync of list lines to a destination."""
-        targets = self.targets(text)
-        async with (
-            self.destination(nix, to) as destination,
-            self.workshop(
-                nix, substituters=substituters, trusted_keys=trusted_keys, builder=builder
-            ) as workshop,
-            contextlib.AsyncExitStack() as stack,
-        ):
-            anew = refreshed(targets, workshop, self.recorder) if refresh else None
-            return await sync(
-                targets,
-                workshop,
-                destination,
-                self.recorder,
-                jobs=8,
-                keep_going=keep_going,
-                build=build,
-                refreshed=await stack.enter_async_context(anew) if anew else None,
-                ask=ask,
-            )
+        opening = self.workshop(
+            nix, substituters=substituters, trusted_keys=trusted_keys, builder=builder
+        )
+        options = SyncOptions(
+            jobs=8, keep_going=keep_going, build=build, refresh=refresh, ask_upstream=ask
+        )
+        async with self.destination(nix, to) as destination:
+            return await sync(self.targets(text), opening, destination, self.recorder, options)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ server that misbehaves must not spoil what the others give either.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import re
 import tempfile
@@ -23,7 +24,8 @@ from mirror.formats.store_path import StorePath
 from mirror.nix.stores import StoreLocation
 from mirror.planning.lists.list_file import parse_list
 from mirror.sources.http.settings import HttpSettings
-from mirror.sync.run import Synced, sync
+from mirror.sync.run import sync
+from mirror.sync.sync_options import SyncOptions
 from mirror.sync.workshop import WorkshopOptions, open_workshop
 from rig.bench import Recorder
 from rig.hostile import CacheCase, OriginCase, Place
@@ -34,12 +36,12 @@ from rig.servers import Reply, Server
 from rig.shell import COMMAND
 
 if TYPE_CHECKING:
-    import contextlib
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from mirror.destinations import Destination
     from mirror.nix.command import Nix
+    from mirror.sync.results import Synced
     from rig.servers import Request
 
 PUBLIC: Final = "127.0.0.1"
@@ -243,12 +245,10 @@ class Village:
                 async with open_workshop(self.nix, options, recorder) as workshop:
                     synced = await sync(
                         targets,
-                        workshop,
+                        contextlib.nullcontext(workshop),
                         destination,
                         recorder,
-                        jobs=8,
-                        keep_going=True,
-                        build=False,
+                        SyncOptions(jobs=8, keep_going=True),
                     )
                     # The user is told of the first alone.
                     said = "\n".join(workshop.caches.refusals.values())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
@@ -23,6 +23,7 @@ from mirror.sync.offline.check import check
 from mirror.sync.offline.rehearse import rehearse
 from mirror.sync.repair.repair import repair
 from mirror.sync.run import plan, sync
+from mirror.sync.sync_options import SyncOptions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -72,7 +73,11 @@ async def test_a_destination_of_another_kind_is_kept_proven_mended_and_pruned(
         assert planned.need.fits
         assert planned.plan.missing_paths
         synced = await sync(
-            targets, workshop, destination, bench.recorder, jobs=8, keep_going=True, build=False
+            targets,
+            nullcontext(workshop),
+            destination,
+            bench.recorder,
+            SyncOptions(jobs=8, keep_going=True),
         )
     assert synced.is_complete
     kept = set(synced.kept[0].paths)
@@ -105,7 +110,11 @@ async def test_a_destination_of_another_kind_is_kept_proven_mended_and_pruned(
 
         nothing = bench.targets(f"{LINE} level=runtime")
         await sync(
-            nothing, workshop, destination, bench.recorder, jobs=8, keep_going=True, build=False
+            nothing,
+            nullcontext(workshop),
+            destination,
+            bench.recorder,
+            SyncOptions(jobs=8, keep_going=True),
         )
         pruned = await prune(
             destination,

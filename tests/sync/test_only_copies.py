@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mirror.nix.command import Nix
     from mirror.planning.availability import Offer
     from mirror.planning.fetchers.fixed_outputs import FixedOutput, Origin
-    from mirror.sync.run import Synced
+    from mirror.sync.results import Synced
 
 LINES = "laptop = DEMO#laptop level=sources"
 

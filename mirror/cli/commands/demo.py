@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mirror.sync.offline.check import Checked
-    from mirror.sync.run import Planned, Synced
+    from mirror.sync.results import Planned, Synced
 
 
 def command(

@@ -24,11 +24,10 @@ from mirror.cli.progress import Noting, observer
 from mirror.cli.request import Request, read_lists
 from mirror.cli.running import print_document, run, write_error, write_lines
 from mirror.errors import RequestError
-from mirror.nix.command import Nix
 from mirror.planning.hermetic import closure_info_lines, dot_lines
 from mirror.planning.refusals import as_members
 from mirror.sync.export import export
-from mirror.sync.workshop import open_workshop
+from mirror.sync.workshop import open_installed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -92,7 +91,7 @@ async def execute(request: Request, *, form: ExportForm | None, json: bool) -> i
         raise RequestError("export prints one form, and two are named", hint="--format or --json")
     targets = await read_lists(request)
     shown = Noting(observer())
-    async with open_workshop(await Nix.find(), request.options(), shown) as workshop:
+    async with open_installed(request.workshop_options(), shown) as workshop:
         found = await export(targets, workshop, shown, named=form is ExportForm.CLOSURE_INFO)
     if json:
         members = _document(found.export, found.failures, shown)

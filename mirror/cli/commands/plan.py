@@ -25,11 +25,10 @@ from mirror.cli.request import Request, read_lists
 from mirror.cli.running import print_document, run, write_lines
 from mirror.cli.text import edit_lines, shown, table
 from mirror.destinations.registry import open_destination
-from mirror.nix.command import Nix
 from mirror.planning.refusals import failing
 from mirror.quantities import number, size
 from mirror.sync.run import plan as make_plan
-from mirror.sync.workshop import open_workshop
+from mirror.sync.workshop import open_installed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,11 +75,11 @@ def command(
 async def execute(request: Request, *, json: bool) -> int:
     """Plan, and show the plan; 1 if it is not whole."""
     targets = await read_lists(request)
-    options = request.options()
+    options = request.workshop_options()
     noting = Noting(observer())
     async with (
         open_destination(request.to, exclusive=False, reads_contents=True) as destination,
-        open_workshop(await Nix.find(), options, noting) as workshop,
+        open_installed(options, noting) as workshop,
     ):
         planned = await make_plan(targets, workshop, destination, noting)
     if json:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,29 +27,23 @@ from mirror.cli.options import (
     given,
 )
 from mirror.cli.progress import Noting, QuietObserver, observer
-from mirror.cli.request import Request, list_name, read_lists
+from mirror.cli.request import Request, read_lists
 from mirror.cli.running import print_document, run, write_error, write_lines
 from mirror.cli.signing_keys import read_key
 from mirror.cli.text import edit_lines, kept_state
 from mirror.destinations.registry import open_destination
 from mirror.errors import LockedError, PrefetchError
-from mirror.nix.command import Nix
 from mirror.planning.refusals import as_members
 from mirror.planning.sharing import exposed_lines
 from mirror.quantities import number, size
-from mirror.sync.kept.listing import mark_unlisted, unlisted
-from mirror.sync.records import failures_recorded
-from mirror.sync.refresh.refresh import refreshed
-from mirror.sync.refresh.unsettled import put_back_interrupted
 from mirror.sync.run import sync as make_ready
-from mirror.sync.workshop import open_workshop
+from mirror.sync.sync_options import SyncOptions
+from mirror.sync.workshop import open_installed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
-    from mirror.planning.lists.targets import Target
-    from mirror.sync.report import Observer
-    from mirror.sync.run import Synced
+    from mirror.sync.results import Synced
 
 
 def command(
@@ -163,46 +156,38 @@ def command(
     )
     if dry_run:
         run(plan.execute(request, json=json), json=json)
-    manner = SyncManner(
+    options = SyncOptions(
         jobs=jobs,
         keep_going=keep_going,
         build=build,
         refresh=refresh,
         ask_upstream=ask_upstream,
-        json=json,
-        quiet=quiet,
-        skip_if_running=skip_if_running,
-        on_change=on_change,
+        lists=request.list_names,
     )
-    run(execute(request, manner), json=json)
+    telling = Telling(json=json, quiet=quiet, skip_if_running=skip_if_running, on_change=on_change)
+    run(execute(request, options, telling), json=json)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SyncManner:
-    """How ``sync`` is to go about it, and what it is to say."""
+class Telling:
+    """Who is told of a sync, and when nobody is."""
 
-    jobs: int
-    keep_going: bool
-    build: bool
-    refresh: bool
-    ask_upstream: bool
     json: bool
     quiet: bool
     skip_if_running: bool
     on_change: str | None
 
 
-async def execute(request: Request, manner: SyncManner) -> int:
+async def execute(request: Request, options: SyncOptions, telling: Telling) -> int:
     """Sync, tell of it, run the user's own command; 1 if not all is there."""
-    targets = await read_lists(request)
-    quiet = QuietObserver() if manner.quiet else None
+    quiet = QuietObserver() if telling.quiet else None
     shown = Noting(quiet or observer())
     try:
-        synced, destination, is_for_others = await _sync(targets, request, manner, shown)
+        synced, destination, is_for_others = await _sync(request, options, shown)
     except LockedError as error:
-        if not manner.skip_if_running:
+        if not telling.skip_if_running:
             raise
-        if manner.json:
+        if telling.json:
             print_document("skipped", {"skipped": error.message})
         write_error(f"skipped: {error.message}")
         return 0
@@ -215,66 +200,43 @@ async def execute(request: Request, manner: SyncManner) -> int:
     if quiet:
         quiet.release()
     refused = refused_by_clients_lines(synced.vouching, destination) if is_for_others else ()
-    return await _tell_of_sync(synced, destination, manner, shown, refused)
+    return await _tell_of_sync(synced, destination, telling, shown, refused)
 
 
 async def _tell_of_sync(
     synced: Synced,
     destination: str,
-    manner: SyncManner,
+    telling: Telling,
     shown: Noting,
     refused: Iterable[str],
 ) -> int:
     """Say what was synced and what clients refuse, run the user's own command; the exit code."""
-    if not manner.json:
+    if not telling.json:
         show(synced, destination)
         write_lines(refused)
     explain_failures(synced.failures)
     ran = OnChange()
     try:
-        if manner.on_change:
-            await run_on_change(manner.on_change, synced, destination, ran)
+        if telling.on_change:
+            await run_on_change(telling.on_change, synced, destination, ran)
     finally:
         # What came of the command is in the document, also if it failed or was interrupted.
-        if manner.json:
+        if telling.json:
             members = _document(synced, shown, destination)
             print_document("sync", {**members, "on_change": ran.document()})
     return 0 if synced.is_complete else 1
 
 
-async def _sync(
-    targets: Sequence[Target], request: Request, manner: SyncManner, shown: Observer
-) -> tuple[Synced, str, bool]:
+async def _sync(request: Request, options: SyncOptions, shown: Noting) -> tuple[Synced, str, bool]:
     """Sync, and give up the destination; what was done, its name, and whether it is for others."""
-    options = request.options()
+    targets = await read_lists(request)
+    workshop = open_installed(request.workshop_options(), shown)
     signing_key = await read_key(request.signing_key) if request.signing_key else None
-    async with (
-        open_destination(request.to, signing_key=signing_key, reads_contents=True) as destination,
-        failures_recorded(targets, destination),
-        contextlib.AsyncExitStack() as stack,
-    ):
-        # What follows may fail of a network; the lists were read, and are right all the same.
-        lists = [name for each in request.lists if (name := list_name(each)) is not None]
-        newly = await mark_unlisted(targets, lists, destination)
-        workshop = await stack.enter_async_context(open_workshop(await Nix.find(), options, shown))
-        await put_back_interrupted(targets, workshop.nix, shown)
-        anew = refreshed(targets, workshop, shown) if manner.refresh else None
-        synced = await make_ready(
-            targets,
-            workshop,
-            destination,
-            shown,
-            jobs=manner.jobs,
-            keep_going=manner.keep_going,
-            build=manner.build,
-            refreshed=await stack.enter_async_context(anew) if anew else None,
-            ask=manner.ask_upstream,
-        )
-        return (
-            replace(synced, unlisted=await unlisted(destination, newly)),
-            destination.name,
-            destination.is_for_others,
-        )
+    async with open_destination(
+        request.to, signing_key=signing_key, reads_contents=True
+    ) as destination:
+        synced = await make_ready(targets, workshop, destination, shown, options)
+        return synced, destination.name, destination.is_for_others
 
 
 def show(synced: Synced, destination: str) -> None:

@@ -153,7 +153,7 @@ async def _repair(
     from mirror.sync.repair.repair import repair as mend  # noqa: PLC0415 - start-up time
     from mirror.sync.workshop import open_workshop  # noqa: PLC0415 - start-up time
 
-    nix, options = await Nix.find(), request.options()
+    nix, options = await Nix.find(), request.workshop_options()
     try:
         async with open_workshop(nix, options, shown) as workshop:
             return await mend(verified, destination, workshop, shown, jobs=_FETCHES)

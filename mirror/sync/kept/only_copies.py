@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from mirror.destinations import Destination
+    from mirror.errors import DestinationError
     from mirror.formats.path_info import PathInfo
     from mirror.formats.store_path import StorePath
     from mirror.planning.plan import Plan
@@ -26,6 +27,48 @@ if TYPE_CHECKING:
     from mirror.sync.workshop import Workshop
 
 _AT_ONCE: Final = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnlyCopies:
+    """What is held and nobody upstream has any more.
+
+    ``of_targets`` has the paths that each target keeps, by its name; ``new`` are those that are
+    told for the first time, each with how that is known.
+    """
+
+    of_targets: Mapping[str, Collection[StorePath]]
+    new: Mapping[StorePath, str]
+
+
+async def find_only_copies(
+    plan: Plan,
+    evaluated: EvaluatedTargets,
+    workshop: Workshop,
+    destination: Destination,
+    observer: Observer,
+    *,
+    ask: bool,
+) -> OnlyCopies:
+    """Find the only copies that the targets keep; unless ``ask``, those of the last run.
+
+    Raises:
+        DestinationError: the destination cannot be read.
+
+    """
+
+    def passed_over(error: DestinationError) -> None:
+        observer.notice(f"passed over: {error.message}")
+
+    records = await destination.run_records(passed_over)
+    before = {each.target: each.only_copies for each in records}
+    findings: Mapping[StorePath, Finding] = {}
+    if ask:
+        findings = await ask_upstream(plan, evaluated, workshop, destination, observer)
+    copies = only_copies(plan, findings, before)
+    told = {path for paths in before.values() for path in paths}
+    new = {path for paths in copies.values() for path in paths} - told
+    return OnlyCopies(of_targets=copies, new={path: findings[path].reason for path in sorted(new)})
 
 
 async def ask_upstream(

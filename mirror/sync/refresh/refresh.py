@@ -249,6 +249,7 @@ async def refreshed(
 ) -> AsyncIterator[Refreshed]:
     """Refresh what the targets are evaluated from, for the run within the context.
 
+    Without targets there is nothing to refresh, and nothing to put back.
     A target whose inputs cannot be refreshed is among the ``failures``; it is evaluated all the
     same, from what there was. A run that is interrupted, or stopped by an error, leaves everything
     as it was before.
