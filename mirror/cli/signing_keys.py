@@ -1,4 +1,4 @@
-"""The signing key that an option names, and the signatures that it is about."""
+"""The signing key that an option names, and where signatures can be made with it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def read_key(file: Path) -> SecretKey:
         ) from error
 
 
-def signatures_at(
+def signing_at(
     destination: Destination,
     doing: str,
     *,
@@ -44,12 +44,12 @@ def signatures_at(
         RequestError: it has none.
 
     """
-    signatures = destination.signatures
-    if signatures is None:
+    signing = destination.signing
+    if signing is None:
         is_store = destination.store is not None
         kind = "is a Nix store, which" if is_store else "is of a kind that"
         raise RequestError(
             f"cannot {doing} {destination.name}: it {kind} keeps no signatures of the mirror's own",
             hint=of_store if is_store else "name a cache directory",
         )
-    return signatures
+    return signing

@@ -83,9 +83,9 @@ class Unsigned:
 
 
 class Signing(Protocol):
-    """The mirror's own signatures at a destination. Blocking, for use off the event loop."""
+    """The mirror's own signatures at a destination."""
 
-    def add(
+    async def add(
         self,
         key: SecretKey,
         *,
@@ -104,7 +104,7 @@ class Signing(Protocol):
         """
         ...
 
-    def remove_old(self, *, dry_run: bool) -> Unsigned:
+    async def remove_old(self, *, dry_run: bool) -> Unsigned:
         """Remove the signatures of all our keys but the newest; then forget those keys.
 
         No path is left without one of ours that had one: one that has older ones only keeps them.

@@ -97,7 +97,7 @@ class Destination(Protocol):
         ...
 
     @property
-    def signatures(self) -> Signing | None:
+    def signing(self) -> Signing | None:
         """The mirror's own signatures, None where it gives its paths to nobody with signatures."""
         ...
 

@@ -103,7 +103,7 @@ class MemoryDestination:
     is_for_others = True
     store = None
     directory = None
-    signatures = None
+    signing = None
 
     def __init__(self, memory: Memory, *, to_mend: bool) -> None:
         self._memory = memory

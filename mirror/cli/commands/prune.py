@@ -14,13 +14,12 @@ from mirror.cli.members import generation
 from mirror.cli.options import Json, To
 from mirror.cli.request import Request, read_lists
 from mirror.cli.running import print_document, run, write_error, write_lines
-from mirror.cli.signing_keys import signatures_at
+from mirror.cli.signing_keys import signing_at
 from mirror.destinations.registry import open_destination
 from mirror.errors import RequestError
 from mirror.planning.retention import Retention
 from mirror.quantities import moment, number, size
 from mirror.sync.kept.prune import prune
-from mirror.system.threads import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -151,7 +150,7 @@ async def execute(request: PruneRequest, *, json: bool) -> int:
         request.to, must_exist=True, exclusive=not request.dry_run
     ) as destination:
         if request.old_signatures:
-            signatures = signatures_at(destination, "remove signatures from")
+            signing = signing_at(destination, "remove signatures from")
         pruned = await prune(
             destination,
             retention,
@@ -163,7 +162,7 @@ async def execute(request: PruneRequest, *, json: bool) -> int:
             is_served=request.served,
         )
         if request.old_signatures:
-            unsigned = await in_thread(signatures.remove_old, dry_run=request.dry_run)
+            unsigned = await signing.remove_old(dry_run=request.dry_run)
     report = PruneReport(
         pruned=pruned,
         unsigned=unsigned,

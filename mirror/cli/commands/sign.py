@@ -11,11 +11,10 @@ import typer
 
 from mirror.cli.options import Json, To
 from mirror.cli.running import print_document, run, write_error, write_lines
-from mirror.cli.signing_keys import read_key, signatures_at
+from mirror.cli.signing_keys import read_key, signing_at
 from mirror.destinations.records.vouched import refused_by_clients
 from mirror.destinations.registry import open_destination
 from mirror.quantities import number
-from mirror.system.threads import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,7 +60,7 @@ async def execute(to: str | None, key_file: Path, *, every: bool, dry_run: bool,
     async with open_destination(
         to, must_exist=True, exclusive=not dry_run, signing_key=key
     ) as destination:
-        signatures = signatures_at(
+        signing = signing_at(
             destination,
             "sign in",
             of_store=shlex.join(
@@ -75,9 +74,7 @@ async def execute(to: str | None, key_file: Path, *, every: bool, dry_run: bool,
         is_refused = refused_by_clients(
             await destination.generations(passed_over.append), await destination.signers()
         )
-        signed = await in_thread(
-            signatures.add, key, again=every, dry_run=dry_run, is_refused=is_refused
-        )
+        signed = await signing.add(key, again=every, dry_run=dry_run, is_refused=is_refused)
     for error in passed_over:
         write_error(f"passed over: {error.message}\n  {error.hint}")
     report = SignReport(

@@ -5,20 +5,7 @@ Its files are those of :mod:`.layout`. What is private is in files that their ow
 
 What was compressed upstream is kept byte for byte, with upstream's signatures and no other. What
 was made here (:attr:`Claim.made_here`) is compressed with zstd, and signed if there is a key.
-
-**Why a reader sees only complete closures, at any instant.** A path exists for readers once its
-narinfo has its name. A commit refuses a path until all of its references are there, gives the NAR
-its name, and then the narinfo. Names are given by rename alone, so a killed run leaves nothing
-half-written outside of ``.prefetch/staging``.
-
-A power failure may also undo renames and lose unwritten content. Content is made durable (fsync)
-before each rename, so no name can stand for a file that is empty or cut short. Directories are
-synced only in :meth:`CacheDirectory.keep`, ``nar`` first and the manifest's own last; until then
-the renames are in the file system's journal, which keeps their order: a later one never lasts
-without the earlier (ext4, XFS, btrfs). Where a file system promises less, the worst case is a
-narinfo without its NAR or without its references', outside of any kept generation; the next run
-sees by :meth:`CacheDirectory.held` what is lacking. The price of it, on ext4: 1,000 small paths
-take 1.1 s with eight commits at once, and 0.2 s without any fsync.
+The order in which files get their names, and why, is in :mod:`.publishing`.
 """
 
 from __future__ import annotations
@@ -29,6 +16,7 @@ import shutil
 from typing import TYPE_CHECKING, Literal, Self
 
 from mirror.destinations import files
+from mirror.destinations.cache.accepted_keys import AcceptedKeys
 from mirror.destinations.cache.checksums import Checksums
 from mirror.destinations.cache.contents import TEMPORARY_PREFIX, Contents
 from mirror.destinations.cache.inspection import Inspection
@@ -52,7 +40,7 @@ from mirror.destinations.cache.opening import refuse_links, refuse_other_directo
 from mirror.destinations.cache.private_files import Restricting
 from mirror.destinations.cache.publishing import Publishing
 from mirror.destinations.cache.repair import CacheRepair
-from mirror.destinations.cache.signatures import Signatures, read_public_keys
+from mirror.destinations.cache.signatures import CacheSigning, Signatures, read_public_keys
 from mirror.destinations.cache.staging import CacheStaging
 from mirror.destinations.cache.substituter import file_url
 from mirror.destinations.cache.sweep import CacheSweeping
@@ -60,9 +48,7 @@ from mirror.destinations.cache.verification import verify_cache
 from mirror.destinations.free_space import Room, room_at
 from mirror.destinations.records.privacy import holdings, private_paths
 from mirror.destinations.records.record_files import RecordFiles
-from mirror.destinations.records.vouched import recorded_keys
-from mirror.errors import DestinationError, FormatError
-from mirror.formats.signing import PublicKey, TrustedKeys
+from mirror.errors import DestinationError
 from mirror.planning.presence import whole
 from mirror.system.threads import in_thread
 
@@ -77,7 +63,7 @@ if TYPE_CHECKING:
     from mirror.destinations.records.generation import Generation
     from mirror.destinations.verified import Verified
     from mirror.formats.path_info import PathInfo
-    from mirror.formats.signing import SecretKey
+    from mirror.formats.signing import PublicKey, SecretKey
     from mirror.formats.store_path import StorePath
     from mirror.formats.verifier import Claim
     from mirror.planning.presence import Found
@@ -102,14 +88,14 @@ class CacheDirectory(RecordFiles):
         super().__init__(receipts=self.directory / RECEIPTS, runs=self.directory / RUNS)
         self._signing_key = signing_key
         self._is_locked = False
-        self._trusted: tuple[PublicKey, ...] = ()
         self._staging = self.directory / STAGING
         self._manifests = Manifests(self.directory / GENERATIONS, self._staging)
         self._checksums = Checksums(
             self.directory, temporaries=self._staging, retired=self.directory / RETIRED
         )
         self._contents = Contents(self.directory)
-        self._inspection = Inspection(self.directory, self._contents, keys=self._keys)
+        self._accepted = AcceptedKeys(self.directory, self._manifests)
+        self._inspection = Inspection(self.directory, self._contents, keys=self._accepted.find)
         self._lookup = Lookup(
             self.directory, self._inspection, self._contents, reads_contents=reads_contents
         )
@@ -178,8 +164,13 @@ class CacheDirectory(RecordFiles):
         return str(self.directory)
 
     @property
-    def signatures(self) -> Signatures:
+    def signing(self) -> CacheSigning:
         """The mirror's own signatures in it."""
+        return CacheSigning(self.signatures)
+
+    @property
+    def signatures(self) -> Signatures:
+        """The same, for use off the event loop."""
         return Signatures(self.directory, temporaries=self._staging, checksums=self._checksums)
 
     async def signers(self) -> tuple[PublicKey, ...]:
@@ -238,9 +229,7 @@ class CacheDirectory(RecordFiles):
         does, not as 2.34 does.
         """
         self._inspection.is_old_nix = is_old_nix
-        for text in trusted_keys:
-            with contextlib.suppress(FormatError):  # Nix itself says what is wrong with it
-                self._trusted = (*self._trusted, PublicKey.parse(text))
+        self._accepted.trust(trusted_keys)
 
     async def restrict(self, private: Collection[StorePath], given: Collection[StorePath]) -> bool:
         """Make ``private`` paths, also future ones, private, and ``given`` ones readable by all."""
@@ -336,13 +325,6 @@ class CacheDirectory(RecordFiles):
             for directory in (self.directory / NARS, self.directory):
                 files.sync_directory(directory)
             self._checksums.record()
-
-    def _keys(self) -> TrustedKeys:
-        """The trusted keys: the caller's, this cache's, and those recorded in manifests."""
-        own: list[PublicKey] = []
-        with contextlib.suppress(DestinationError):  # `verify` says what is wrong with it
-            own = read_public_keys(self.directory)
-        return TrustedKeys([*own, *recorded_keys(self._manifests.read(_nobody)), *self._trusted])
 
 
 def _nobody(error: DestinationError) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mirror.destinations import files
@@ -25,6 +25,7 @@ from mirror.destinations.capabilities import Signed, Unsigned
 from mirror.errors import DestinationError, FormatError
 from mirror.formats.narinfo import parse_narinfo, print_narinfo
 from mirror.formats.signing import PublicKey, TrustedKeys, fingerprint
+from mirror.system.threads import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -220,6 +221,30 @@ class Signatures:
         """
         with files.explained(self._directory):
             self._checksums.record()
+
+
+@dataclass(frozen=True, slots=True)
+class CacheSigning:
+    """The signing in a cache directory, as a destination offers it."""
+
+    signatures: Signatures
+
+    async def add(
+        self,
+        key: SecretKey,
+        *,
+        again: bool,
+        dry_run: bool,
+        is_refused: Callable[[PathInfo], bool],
+    ) -> Signed:
+        """Sign what was made here."""
+        return await in_thread(
+            self.signatures.add, key, again=again, dry_run=dry_run, is_refused=is_refused
+        )
+
+    async def remove_old(self, *, dry_run: bool) -> Unsigned:
+        """Take away the signatures of all keys of ours but the newest."""
+        return await in_thread(self.signatures.remove_old, dry_run=dry_run)
 
 
 def _signers(info: PathInfo, keys: Iterable[PublicKey]) -> list[PublicKey | None]:

@@ -59,7 +59,7 @@ class NixStore(RecordFiles):
     keeps: Literal["compressed", "nar"] = "nar"
     is_for_others = False
     directory = None
-    signatures = None
+    signing = None
     sweeping = None
 
     def __init__(
