@@ -1,7 +1,7 @@
-"""What some destinations can do, and others cannot: signing, sweeping, repairing.
+"""What a destination offers beyond keeping paths: reading, signing, sweeping, repairing.
 
-A caller gets a capability from the destination (:class:`mirror.destinations.Destination`), which
-gives None where it has no such thing.
+A caller gets each from the destination (:class:`mirror.destinations.Destination`). Signing and
+sweeping are None for a destination that does not offer them.
 """
 
 from __future__ import annotations

@@ -78,38 +78,41 @@ class Destination(Protocol):
 
     @property
     def store(self) -> StoreLocation | None:
-        """The Nix store that it is: what is valid in it, Nix evaluates and builds with.
+        """The Nix store that it is: Nix itself evaluates and builds with what is valid there.
 
-        None for any other: clients copy its paths to a store of theirs first.
+        None for other kinds, from which clients copy paths to a store of their own first.
         """
         ...
 
     @property
     def directory(self) -> Path | None:
-        """The directory of a binary cache's files, which a server sends as they are; or None."""
+        """The directory of its files, if they are a binary cache's and can be served as they are.
+
+        None for other kinds.
+        """
         ...
 
     def as_substituter(self) -> AbstractContextManager[str | None]:
-        """The URL by which this machine's Nix gets its paths while the context lasts.
+        """The URL from which this machine's Nix can take its paths while the context lasts.
 
-        It can stand among others, divided by spaces. None where Nix cannot get them.
+        It has no space in it, since Nix separates URLs by spaces. None if Nix cannot read it.
         """
         ...
 
     @property
     def signing(self) -> Signing | None:
-        """The mirror's own signatures, None where it gives its paths to nobody with signatures."""
+        """Adding and removing the mirror's own signatures; None if it keeps none."""
         ...
 
     @property
     def sweeping(self) -> Sweeping | None:
-        """The removal of what no generation needs, None where that is Nix's own business."""
+        """Removing what no generation needs; None if Nix's garbage collector does that."""
         ...
 
     def watched(self) -> Sequence[Path]:
-        """Directories that change when generations, receipts or run records do. It blocks.
+        """Directories that change when generations, receipts or run records do; it blocks.
 
-        None where these are no files.
+        Empty if these are not files.
         """
         ...
 

@@ -21,7 +21,7 @@ from mirror.sync.kept.freshness import rehearsals
 from mirror.sync.kept.prune import prune
 from mirror.sync.offline.check import check
 from mirror.sync.offline.rehearse import rehearse
-from mirror.sync.repair.repair import repair
+from mirror.sync.repair.refetch import repair
 from mirror.sync.run import plan, sync
 from mirror.sync.sync_options import SyncOptions
 

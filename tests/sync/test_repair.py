@@ -20,7 +20,7 @@ from mirror.formats.hashes import Hash
 from mirror.formats.narinfo import parse_narinfo
 from mirror.formats.verifier import Claim
 from mirror.nix.stores import StoreLocation
-from mirror.sync.repair.repair import repair
+from mirror.sync.repair.refetch import repair
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

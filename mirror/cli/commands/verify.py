@@ -150,7 +150,7 @@ async def _repair(
 ) -> Sequence[Mended]:
     """Mend what was found, also where no cache can be asked: origins may be, and this machine."""
     # Reading alone needs neither Nix nor HTTP.
-    from mirror.sync.repair.repair import repair as mend  # noqa: PLC0415 - start-up time
+    from mirror.sync.repair.refetch import repair as mend  # noqa: PLC0415 - start-up time
     from mirror.sync.workshop import open_workshop  # noqa: PLC0415 - start-up time
 
     nix, options = await Nix.find(), request.workshop_options()

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from mirror.errors import DestinationError, ToolError
-from mirror.sync.kept.derivations import read_graph
+from mirror.sync.kept.kept_derivations import read_graph
 from mirror.system.temporaries import remove_left_behind, remove_tree, temporary_directory
 from mirror.system.threads import in_thread
 

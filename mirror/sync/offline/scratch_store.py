@@ -13,7 +13,7 @@ from mirror.planning.graph import in_order
 from mirror.sources import Wanted
 from mirror.sync.asking import Item
 from mirror.sync.engine import obtain
-from mirror.sync.kept.source import Kept
+from mirror.sync.kept.kept_source import Kept
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence

@@ -21,8 +21,8 @@ from mirror.planning.fetchers.fixed_output_index import FixedOutputs
 from mirror.sources import Wanted
 from mirror.sync.asking import Item
 from mirror.sync.engine import obtain
-from mirror.sync.kept.derivations import read_graph
-from mirror.sync.kept.source import Kept
+from mirror.sync.kept.kept_derivations import read_graph
+from mirror.sync.kept.kept_source import Kept
 from mirror.sync.repair.at_hand import OfThisMachine
 
 if TYPE_CHECKING:
