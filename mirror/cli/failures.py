@@ -60,7 +60,7 @@ def refused_lines(
             "build would come from a cache otherwise"
         )
     if can_be_allowed and failing(found):
-        yield "  --allow-refused goes on without what is refused"
+        yield "  --allow-refused continues without what is refused"
 
 
 def retried_lines(outcome: Outcome) -> Iterator[str]:

@@ -51,7 +51,7 @@ def as_own(error: BaseException) -> PrefetchError:
     if isinstance(first, MemoryError):
         return DestinationError(
             "there is not enough memory",
-            hint="end something else, raise its limit (ulimit -v), or do less at once (--jobs 1)",
+            hint="end other programs, raise the limit (ulimit -v), or do less at once (--jobs 1)",
         )
     if isinstance(first, RuntimeError) and _NO_THREAD in str(first):
         return DestinationError(
@@ -65,7 +65,8 @@ def _refused(error: OSError) -> PrefetchError:
     names = [_name(each) for each in (error.filename, error.filename2) if each is not None]
     about = f"{' -> '.join(names)}: " if names else ""
     return DestinationError(
-        f"{about}{error.strerror or error}", hint="see what is there, and that this user may use it"
+        f"{about}{error.strerror or error}",
+        hint="check what is there, and whether this user may use it",
     )
 
 

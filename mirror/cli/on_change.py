@@ -80,5 +80,5 @@ async def _run(command: str, synced: Synced, destination: str) -> None:
         how = f"exit code {code}" if code > 0 else f"signal {-code}"
         raise CommandError(
             f"the command given with --on-change failed ({how}): {command}",
-            hint="what was synced is kept all the same",
+            hint="what was synced is kept nevertheless",
         )

@@ -26,7 +26,7 @@ from mirror.system.processes import dismiss_guard
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Mapping
 
-_INTERRUPTED: Final = "interrupted: nothing half-done is visible; run it again to go on from here"
+_INTERRUPTED: Final = "interrupted: nothing incomplete is visible; run it again to continue"
 _INTERRUPTIONS: Final = (KeyboardInterrupt, asyncio.CancelledError)
 _OPEN_FILES: Final = 1 << 16
 """More than paths can be waiting for others at once, each with its NAR in an open file."""

@@ -87,7 +87,7 @@ def test_it_says_where_it_serves_and_stops_when_told(cache: Path, number: int) -
         line = process.stderr.readline()
         assert line.startswith(f"serving {cache} at http://127.0.0.1:")
         assert b"Priority: 7\n" in ask(f"{line.split()[-1]}nix-cache-info")
-    assert said == ["stopping: what is on its way is finished first"]
+    assert said == ["stopping: finishing the requests in progress"]
 
 
 def test_systemd_hands_it_a_socket_and_hears_how_it_goes(cache: Path, tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_more_connections_than_files_may_be_open_are_told_of_once(cache: Path) -
                 stack.enter_context(socket.create_connection(address, timeout=200))
             assert "Too many open files" in process.stderr.readline()
         assert b"StoreDir" in ask(f"{url}/nix-cache-info")
-    assert said == ["stopping: what is on its way is finished first"]
+    assert said == ["stopping: finishing the requests in progress"]
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ def test_targets_that_left_the_list_are_named_and_go_only_when_told(shell: Shell
     assert gone["unlisted"] == ["two"]
     assert gone["swept"]["paths"]
     refused = shell.run([*shell.command, "prune", "--to", "cache", "--removed"], expect=2)
-    assert "--removed takes lists" in refused.stderr
+    assert "--removed needs lists" in refused.stderr
 
 
 def test_beside_a_server_it_says_what_is_held_back_and_until_when(shell: Shell) -> None:

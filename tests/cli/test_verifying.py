@@ -46,7 +46,7 @@ def test_damage_is_named_mended_and_gone(shell: Shell) -> None:
     (cache / "notes.txt").write_text("not ours")
     found = shell.run([*verify, "--quiet"], expect=1)
     assert found.stdout.startswith(f"damaged: {file}: ")
-    assert found.stdout.endswith("; to mend it: prefetch verify cache --repair\n")
+    assert found.stdout.endswith("; to repair it: prefetch verify cache --repair\n")
     assert "not of the cache, and not read: notes.txt" in found.stderr
     document = shell.json([*verify, "--json"], expect=1)
     assert document["version"] == 1
@@ -72,9 +72,9 @@ def test_damage_is_named_mended_and_gone(shell: Shell) -> None:
     assert damage["hint"] == "`prefetch sync` fetches it once somebody has it"
     assert not nar.exists()
     mended = shell.run(repair)
-    assert mended.stdout.startswith(f"mended: {file}: it is missing")
-    assert f"had again from {shell.upstream.cache_url}/nar/" in mended.stdout
-    assert mended.stdout.endswith("; 1 mended\n")
+    assert mended.stdout.startswith(f"repaired: {file}: it is missing")
+    assert f"obtained again from {shell.upstream.cache_url}/nar/" in mended.stdout
+    assert mended.stdout.endswith("; 1 repaired\n")
     assert nar.read_bytes() == whole
     assert shell.run(verify).stdout == well.stdout
     assert not list((cache / ".prefetch/damaged").iterdir())
@@ -88,10 +88,10 @@ def test_what_only_a_sync_makes_anew_is_said(shell: Shell) -> None:
     for name in ("generations/hello/1.json", "runs/hello.json"):
         flip(cache / name)
     found = shell.run([*shell.command, "verify", "cache"], expect=1).stdout
-    assert found.endswith("; no repair mends that: do what is said above\n")
+    assert found.endswith("; a repair cannot fix that: follow the hints above\n")
     whole = flip(nar_of_hello(cache))
     found = shell.run([*shell.command, "verify", "cache"], expect=1).stdout
-    assert found.endswith("; to mend 1 of them: prefetch verify cache --repair\n")
+    assert found.endswith("; to repair 1 of them: prefetch verify cache --repair\n")
     nar_of_hello(cache).write_bytes(whole)
     told = shell.run(shell.arguments("verify", "cache", "--repair"), expect=1).stdout
     assert "damaged: generations/hello/1.json: " in told
@@ -204,7 +204,7 @@ def test_what_was_found_is_told_also_where_it_cannot_be_mended(shell: Shell) -> 
     ("words", "code", "named"),
     [
         (["no-such-cache"], 3, "there is no binary cache in"),
-        (["cache", "--to", "cache"], 2, "two are named"),
+        (["cache", "--to", "cache"], 2, "two are given"),
         (["--to", "ftp://cache"], 2, "not a destination"),
         (["cache", "--jobs", "0"], 2, "--jobs"),
     ],

@@ -57,7 +57,7 @@ def serving(cache: Path, lan: Lan) -> Iterator[str]:
         process.send_signal(signal.SIGTERM)
         said = process.communicate(timeout=200)[1]
     assert process.returncode == 0, said
-    assert said == "stopping: what is on its way is finished first\n"
+    assert said == "stopping: finishing the requests in progress\n"
 
 
 async def test_a_client_with_the_served_cache_alone_builds_the_system(

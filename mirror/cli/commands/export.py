@@ -88,7 +88,7 @@ def command(
 async def execute(request: Request, *, form: ExportForm | None, json: bool) -> int:
     """Plan from nothing, and print what that takes; 1 if that is not whole."""
     if json and form is not None:
-        raise RequestError("export prints one form, and two are named", hint="--format or --json")
+        raise RequestError("export prints one form, but two are given", hint="--format or --json")
     targets = await read_lists(request)
     shown = Noting(observer())
     async with open_installed(request.workshop_options(), shown) as workshop:

@@ -134,7 +134,7 @@ async def execute(request: PruneRequest, *, json: bool) -> int:
     """Prune a destination; 1 if there are old signatures that must stay."""
     if request.removed and not request.lists:
         raise RequestError(
-            "--removed takes lists: what is on none of them is dropped",
+            "--removed needs lists: targets on none of them are dropped",
             hint="prefetch prune LIST… --removed",
         )
     targets = (
@@ -219,7 +219,7 @@ class PruneReport:
         if self.unsigned is not None and self.unsigned.left:
             yield (
                 f"{number(self.unsigned.left, 'path')} with older signatures only: "
-                "kept, until `prefetch sign --all` has signed them anew"
+                "kept, until `prefetch sign --all` has signed them again"
             )
 
     def document(self) -> dict[str, Any]:
@@ -268,7 +268,7 @@ class PruneReport:
         if swept is not None and swept.unreadable:
             yield (
                 f"no NAR {would}deleted, since {', '.join(swept.unreadable)} cannot be read: sync "
-                "again, which mends it, and prune then"
+                "again, which repairs it, then prune"
             )
         if swept is not None and swept.held_back is not None:
             held_back = swept.held_back

@@ -126,7 +126,7 @@ async def execute(
             notify(os.environ, "READY=1")
             await _told_to_stop()
             notify(os.environ, "STOPPING=1")
-            write_error("stopping: what is on its way is finished first")
+            write_error("stopping: finishing the requests in progress")
             await server.stop()
     return 0
 

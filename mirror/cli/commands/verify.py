@@ -105,7 +105,7 @@ async def execute(
     if directory is not None:
         if request.to is not None:
             raise RequestError(
-                "verify reads one destination, and two are named",
+                "verify reads one destination, but two are given",
                 hint="prefetch verify DIR, or prefetch verify --to DEST",
             )
         request = replace(request, to=directory)
@@ -212,25 +212,25 @@ class VerifyReport:
             return
         there = f"{number(len(self.mended), 'damaged file')} at {self.destination}, of {amount}"
         if self.mending is None:
-            yield f"{there}; {sum(each.is_mended for each in self.mended):,} mended"
+            yield f"{there}; {sum(each.is_mended for each in self.mended):,} repaired"
         elif mendable := self._mendable:
             which = "it" if len(self.mended) == 1 else f"{mendable:,} of them"
             which = "them" if 1 < mendable == len(self.mended) else which
-            yield f"{there}; to mend {which}: {self.mending}"
+            yield f"{there}; to repair {which}: {self.mending}"
         else:
-            yield f"{there}; no repair mends that: do what is said above"
+            yield f"{there}; a repair cannot fix that: follow the hints above"
 
     def notices(self) -> Iterator[str]:
         """What its user should know besides."""
         found = self.verified
         if found.unproven:
             yield (
-                f"{number(found.unproven, 'file')} without a checksum, as of before there were "
-                "any, or because their record was lost: the next generation kept makes one of what "
-                "is there now"
+                f"{number(found.unproven, 'file')} without a checksum, written before there were "
+                "any, or because their record was lost: the next generation that is kept records "
+                "the present content"
             )
         for each in found.strays:
-            yield f"not of the cache, and not read: {each}"
+            yield f"not part of the cache, and not read: {each}"
 
     def document(self) -> dict[str, Any]:
         """``verify --json``."""
@@ -264,9 +264,9 @@ class VerifyReport:
 def _lines(mended: Mended) -> Iterator[str]:
     damage = mended.damage
     problem = damage.problem.removeprefix(f"{damage.file}: ")
-    yield f"{'mended' if mended.is_mended else 'damaged'}: {damage.file}: {problem}"
+    yield f"{'repaired' if mended.is_mended else 'damaged'}: {damage.file}: {problem}"
     if mended.source:
-        yield f"  had again from {mended.source}"
+        yield f"  obtained again from {mended.source}"
     if damage.path is not None and damage.path not in damage.problem + damage.file:
         yield f"  {damage.path}"
     if mended.is_mended:
@@ -274,7 +274,7 @@ def _lines(mended: Mended) -> Iterator[str]:
     for attempt in mended.attempts:
         yield f"  {attempt}"
     if mended.set_aside:
-        yield f"  kept from readers, as {mended.set_aside}"
+        yield f"  quarantined as {mended.set_aside}"
     if hint := _hint(mended):
         yield f"  {hint}"
 
