@@ -184,7 +184,7 @@ def test_it_reads_beside_another_run_and_mends_alone(shell: Shell) -> None:
     shutil.copytree(shell.upstream.cache_directory, cache)
     with files.locked(cache / ".prefetch/lock", "the test"):
         told = shell.run([*shell.command, "verify", "cache"])
-        assert " without a checksum, as of before there were any, " in told.stderr
+        assert " without a checksum, written before there were any, " in told.stderr
         refused = shell.run([*shell.command, "verify", "cache", "--repair"], expect=3)
         assert "in use by another run" in refused.stderr
 
