@@ -1,6 +1,6 @@
 """Processes that are ended with all that they started, whatever becomes of who waits for them.
 
-They are started by the guard (:mod:`mirror.system.process_guard`), a process that outlives this one
+They are started by the guard (:mod:`mirror.system.guard`), a process that outlives this one
 for as long as it takes to end them all.
 """
 
@@ -17,17 +17,19 @@ import socket
 import sys
 import threading
 from asyncio.subprocess import DEVNULL, PIPE
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
-from mirror.system import process_guard
-from mirror.system.process_guard import ANSWER, LENGTH, PATIENCE, SECONDS
+from mirror.system import guard
+from mirror.system.guard.guard import PATIENCE
+from mirror.system.guard.protocol import ANSWER, LENGTH, SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
-    from pathlib import Path
 
 __all__ = ["DEVNULL", "PIPE", "Process", "dismiss_guard", "started"]
 
+_GUARD: Final = Path(guard.__file__).with_name("__main__.py")
 _GUARD_IS_GONE: Final = -signal.SIGKILL
 """What a program's exit code is taken for then: it was killed by the kernel with its guard."""
 
@@ -292,7 +294,7 @@ class _Guard:
             stack.callback(control.close)
             cls._number = os.posix_spawn(
                 sys.executable,
-                [sys.executable, "-I", "-S", process_guard.__file__],
+                [sys.executable, "-I", "-S", str(_GUARD)],
                 os.environ,
                 file_actions=[
                     (os.POSIX_SPAWN_DUP2, its_control.fileno(), 0),

@@ -10,50 +10,38 @@ the run was killed: the programs are asked to end (SIGTERM), and after :data:`PA
 that is below the guard is killed (SIGKILL) until nothing is left. That is a state, which cannot be
 missed, and no event: it holds also for what is started in the run's last moment. Should the guard
 itself be killed, the kernel kills the programs that it started.
-
-What is said
-------------
-
-Over the socket come single bytes: ``S`` with five descriptors to start a program (the program's own
-channel, its three standard streams, its working directory), ``G`` for an orderly end of the run,
-which leaves alone what programs that have ended left running on purpose.
-
-Over a program's channel comes first the length of what follows (4 bytes), then, with NULs in
-between, how many words the command has, these words, and the variables of its environment. Later,
-``T`` with the seconds (a double) that it has to end by itself; a channel that is closed means the
-same. Answered are ``P`` and the process number, or ``F`` and an error number; at its end ``X`` and
-its exit code, negative for a signal. Numbers are big-endian, of 4 bytes.
 """
 
 from __future__ import annotations
 
-import array
 import contextlib
-import ctypes
 import errno
 import os
 import select
 import signal
 import socket
-import struct
 import time
 from typing import Final
 
+from mirror.system.guard.descendants import descendants, signal_group, signal_process
+from mirror.system.guard.protocol import (
+    CONTROL_SPACE,
+    DESCRIPTORS,
+    SECONDS,
+    answer,
+    read_request,
+    received,
+)
+from mirror.system.guard.spawning import PR_SET_CHILD_SUBREAPER, control_process, spawn
+
 PATIENCE: Final = 2.0
 """So many seconds programs have to end by themselves after the run was killed."""
-DESCRIPTORS: Final = 5
-LENGTH: Final = struct.Struct("!I")
-ANSWER: Final = struct.Struct("!ci")
-SECONDS: Final = struct.Struct("!d")
 
-_PR_SET_PDEATHSIG: Final = 1
-_PR_SET_CHILD_SUBREAPER: Final = 36
 _CONTROL: Final = 0
 _PAUSE: Final = 0.02
 _STUBBORN: Final = 60.0
 """So many seconds the guard goes on trying to kill: others' processes, it cannot."""
-_READ: Final = 1 << 16
-_CONTROL_SPACE: Final = socket.CMSG_SPACE(DESCRIPTORS * array.array("i").itemsize)
+_WAKE_UPS: Final = 1 << 16
 
 
 class Program:
@@ -98,7 +86,7 @@ class Guard:
         while self.control is not None or not self.is_over():
             self.poll.poll(self.time_to_wait())
             with contextlib.suppress(BlockingIOError):
-                os.read(self.woken, _READ)
+                os.read(self.woken, _WAKE_UPS)
             self.listen()
             for program in list(self.programs.values()):
                 self.hear(program)
@@ -135,7 +123,7 @@ class Guard:
         while self.control is not None:
             try:
                 word, ancillary, _, _ = self.control.recvmsg(
-                    1, _CONTROL_SPACE, socket.MSG_CMSG_CLOEXEC
+                    1, CONTROL_SPACE, socket.MSG_CMSG_CLOEXEC
                 )
             except BlockingIOError:
                 return
@@ -225,164 +213,10 @@ class Guard:
             program.channel.close()
 
 
-def received(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
-    """The descriptors that came with a message."""
-    found = array.array("i")
-    for level, kind, data in ancillary:
-        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
-            found.frombytes(data[: len(data) - len(data) % found.itemsize])
-    return found.tolist()
-
-
-def read_request(channel: socket.socket) -> tuple[list[bytes], dict[bytes, bytes]] | None:
-    """The command and its environment; None if whoever asked is gone."""
-    head = read_exactly(channel, LENGTH.size)
-    data = read_exactly(channel, LENGTH.unpack(head)[0]) if head else None
-    if data is None:
-        return None
-    count, *parts = data.split(b"\0")
-    words, variables = parts[: int(count)], parts[int(count) :]
-    return words, dict(each.partition(b"=")[::2] for each in variables)
-
-
-def read_exactly(channel: socket.socket, length: int) -> bytes | None:
-    """So many bytes; None if there are less."""
-    data = bytearray()
-    while len(data) < length:
-        part = channel.recv(min(length - len(data), _READ))
-        if not part:
-            return None
-        data += part
-    return bytes(data)
-
-
-def answer(channel: socket.socket, word: bytes, number: int) -> None:
-    """Say something about a program."""
-    # That nobody listens any more is found out by reading.
-    with contextlib.suppress(OSError):
-        channel.send(ANSWER.pack(word, number))
-
-
-def spawn(command: list[bytes], environment: dict[bytes, bytes], descriptors: list[int]) -> int:
-    """Start a program, in a session of its own; ``descriptors`` are its streams and its directory.
-
-    Raises:
-        OSError: it cannot be started.
-
-    """
-    guard = os.getpid()
-    read, write = os.pipe()
-    try:
-        number = os.fork()
-        if number == 0:
-            become(command, environment, descriptors, guard, write)
-        os.close(write)
-        write = -1
-        failed = os.read(read, LENGTH.size)
-    finally:
-        os.close(read)
-        if write >= 0:
-            os.close(write)
-    if failed:
-        os.waitpid(number, 0)
-        code = LENGTH.unpack(failed)[0]
-        raise OSError(code, os.strerror(code))
-    return number
-
-
-def become(
-    command: list[bytes],
-    environment: dict[bytes, bytes],
-    descriptors: list[int],
-    guard: int,
-    complaints: int,
-) -> None:
-    """Become the program, in the new process; errors go to ``complaints``."""
-    try:
-        # The guard may be gone before the kernel was asked to tell of that.
-        control_process(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != guard:
-            os._exit(1)
-        os.setsid()
-        # What Python ignores a program does not expect to be ignored.
-        for number in (signal.SIGPIPE, signal.SIGXFSZ):
-            signal.signal(number, signal.SIG_DFL)
-        *streams, directory = descriptors
-        os.fchdir(directory)
-        for place, stream in enumerate(streams):
-            # None of them is below 3, where the guard's own streams are.
-            os.dup2(stream, place)
-        os.execve(command[0], command, environment)  # noqa: S606 - what this is for
-    except OSError as error:
-        os.write(complaints, LENGTH.pack(error.errno or errno.EIO))
-    finally:
-        os._exit(127)
-
-
-def control_process(option: int, value: int) -> None:
-    """``prctl(2)``; where it is not to be had, sessions are all that is known of descendants."""
-    with contextlib.suppress(AttributeError):
-        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
-
-
-def descendants(number: int) -> dict[int, str]:
-    """All that now descends from a process, with the start of each."""
-    children: dict[int, list[tuple[int, str]]] = {}
-    try:
-        names = os.listdir("/proc")  # noqa: PTH208 - it is many processes, and no paths
-    except OSError:
-        return {}
-    for name in names:
-        if name.isdecimal() and (found := parent_and_start(int(name))) is not None:
-            children.setdefault(found[0], []).append((int(name), found[1]))
-    below, waiting = {}, [number]
-    while waiting:
-        for child, start in children.get(waiting.pop(), ()):
-            below[child] = start
-            waiting.append(child)
-    return below
-
-
-def parent_and_start(number: int) -> tuple[int, str] | None:
-    """A process's parent and start time; None if it has ended."""
-    try:
-        with open(f"/proc/{number}/stat", "rb") as stream:  # noqa: PTH123 - as above
-            text = stream.read()
-    except OSError:
-        return None
-    state, parent, *others = text.rpartition(b")")[2].split()
-    return None if state in b"ZX" else (int(parent), others[17].decode())
-
-
-def signal_group(number: int, what: int) -> None:
-    """Signal a process group, if any of it is left."""
-    # One that became another user, as sudo does, ends when it likes.
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(number, what)
-
-
-def signal_process(number: int, start: str) -> None:
-    """Kill a process, unless its number belongs to another one by now."""
-    with contextlib.suppress(OSError):
-        try:
-            descriptor = os.pidfd_open(number)
-        except OSError as error:
-            if error.errno not in {errno.ENOSYS, errno.EPERM, errno.EMFILE}:
-                return
-            os.kill(number, signal.SIGKILL)
-            return
-        try:
-            found = parent_and_start(number)
-            if found is not None and found[1] == start:
-                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-        finally:
-            os.close(descriptor)
-
-
 def main() -> None:
     """Be the guard of the process that has the other end of standard input."""
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
-    control_process(_PR_SET_CHILD_SUBREAPER, 1)
+    control_process(PR_SET_CHILD_SUBREAPER, 1)
     read, write = os.pipe()
     for descriptor in (read, write):
         os.set_blocking(descriptor, False)
@@ -396,7 +230,3 @@ def main() -> None:
     control = socket.socket(fileno=_CONTROL)
     control.setblocking(False)
     Guard(control, read).serve()
-
-
-if __name__ == "__main__":
-    main()
