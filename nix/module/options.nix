@@ -2,13 +2,13 @@
 let
   inherit (lib) mkEnableOption mkOption types;
 
-  # A path as text: one written without quotes would be copied to the store, where all can read it.
+  # A path as text. A path literal would be copied to the store, where everyone can read it.
   absolutePath = types.strMatching "/.*";
   optional = type: types.nullOr type;
 in
 {
   options.services.prefetch = {
-    enable = mkEnableOption "keeping ready what the rebuild of each listed host needs";
+    enable = mkEnableOption "fetching and keeping what a rebuild of each listed host needs";
 
     package = mkOption {
       type = types.package;
@@ -33,7 +33,7 @@ in
       type = types.listOf absolutePath;
       default = [ ];
       example = [ "/etc/nixos/hosts.txt" ];
-      description = "Files that list targets. They are read at each run, where they are.";
+      description = "Lists of targets. They are read in place at each run.";
     };
 
     destination = mkOption {
@@ -49,36 +49,36 @@ in
     user = mkOption {
       type = types.str;
       default = "prefetch";
-      description = "Who fetches, prunes, and owns what was fetched; made unless another is named.";
+      description = "User who runs the services and owns the destination. The default user is created.";
     };
 
     group = mkOption {
       type = types.str;
       default = "prefetch";
-      description = "The group of that user; made unless another is named.";
+      description = "Group of that user. The default group is created.";
     };
 
     settings = {
       level = mkOption {
         type = optional (types.enum [ "runtime" "rebuild" "sources" "full" ]);
         default = null;
-        description = "How much of the build graph to keep, instead of what the lists say.";
+        description = "How much of the build graph to keep, instead of the levels in the lists.";
       };
       jobs = mkOption {
         type = optional (types.ints.between 1 512);
         default = null;
-        description = "How many paths are obtained at once; null is for prefetch's own choice.";
+        description = "Number of paths to obtain at the same time; null for the default of prefetch.";
       };
       limitRate = mkOption {
         type = optional types.str;
         default = null;
         example = "2M";
-        description = "How many bytes a second are fetched at most.";
+        description = "Maximum download rate in bytes per second.";
       };
       keepGoing = mkOption {
         type = types.bool;
         default = true;
-        description = "Whether to go on after a path that cannot be obtained.";
+        description = "Whether to continue after a path that cannot be obtained.";
       };
       build = mkOption {
         type = types.bool;
@@ -90,14 +90,14 @@ in
         default = null;
         example = "/etc/prefetch/signing-key";
         description = ''
-          The secret key that signs what is made here (`prefetch key generate`). systemd hands it
-          to the service, so that root alone need be able to read it.
+          Secret key that signs what is made here (`prefetch key generate`). systemd passes it to the
+          service, so only root needs to be able to read it.
         '';
       };
       onChange = mkOption {
         type = optional types.str;
         default = null;
-        description = "A command that is run after a sync that changed something, as the same user.";
+        description = "Command that runs after a sync that kept something new, as the same user.";
       };
       extraArguments = mkOption {
         type = types.listOf types.str;
@@ -111,7 +111,7 @@ in
       enable = mkOption {
         type = types.bool;
         default = true;
-        description = "Whether to sync by a timer; the service can always be started by hand.";
+        description = "Whether a timer starts the sync. It can always be started by hand.";
       };
       onCalendar = mkOption {
         type = types.str;
@@ -121,38 +121,38 @@ in
       randomizedDelaySec = mkOption {
         type = types.str;
         default = "30m";
-        description = "How much later at most, by chance, so that not everyone asks at once.";
+        description = "Maximum random delay, which spreads the load on servers.";
       };
       persistent = mkOption {
         type = types.bool;
         default = true;
-        description = "Whether a run that was missed, the machine being off, is made up for.";
+        description = "Whether to catch up on a run that was missed while the machine was off.";
       };
     };
 
     prune = {
-      enable = mkEnableOption "dropping old generations by a timer";
+      enable = mkEnableOption "removing old generations with a timer";
       keep = mkOption {
         type = types.ints.positive;
         default = 3;
-        description = "How many generations of each target stay.";
+        description = "Number of generations to keep for each target.";
       };
       keepWithin = mkOption {
         type = types.str;
         default = "30d";
-        description = "Up to which age generations stay, however many there are.";
+        description = "Age up to which all generations are kept.";
       };
       removed = mkOption {
         type = types.bool;
         default = false;
-        description = "Whether targets that left the lists go, too.";
+        description = "Whether to remove targets that have left the lists.";
       };
       served = mkOption {
         type = types.bool;
         default = false;
         description = ''
-          Whether a web server such as nginx serves the destination: what is dropped is then held
-          back for an hour, as it is where `prefetch serve` runs.
+          Whether another web server, such as nginx, serves the destination. What is dropped then
+          stays available for an hour, as it does with `prefetch serve`.
         '';
       };
       onCalendar = mkOption {
@@ -169,37 +169,37 @@ in
         default = [ "127.0.0.1" ];
         example = [ "0.0.0.0" "::" ];
         description = ''
-          The addresses to listen on, the loopback alone unless told otherwise. With
-          socketActivation names such as localhost are refused: systemd takes numbers alone.
+          Addresses to listen on. With socketActivation they must be numeric, since systemd accepts
+          no names such as localhost.
         '';
       };
       port = mkOption {
         type = types.port;
         default = 8080;
-        description = "The port to listen on; one below 1024 takes socketActivation.";
+        description = "Port to listen on. A port below 1024 needs socketActivation.";
       };
       openFirewall = mkOption {
         type = types.bool;
         default = false;
-        description = "Whether to let other machines through the firewall to the port.";
+        description = "Whether to open the port in the firewall.";
       };
       priority = mkOption {
         type = optional types.ints.unsigned;
         default = null;
-        description = "How early clients ask it, lower is earlier (cache.nixos.org has 40).";
+        description = "Priority among a client's caches; lower is asked first (cache.nixos.org has 40).";
       };
       signingKeyFile = mkOption {
         type = optional absolutePath;
         default = null;
         description = ''
-          The secret key that signs what is served of a Nix store, which has no signature yet. A
-          cache directory is signed by the sync.
+          Secret key that signs paths served from a Nix store. A cache directory is signed by the
+          sync.
         '';
       };
       socketActivation = mkOption {
         type = types.bool;
         default = false;
-        description = "Whether systemd listens, and starts the server at the first request.";
+        description = "Whether systemd listens and starts the server at the first request.";
       };
     };
   };

@@ -1,4 +1,4 @@
-# Fetching, by a timer; dropping old generations, by another.
+# Timers and services for syncing and pruning.
 { config, lib, pkgs, ... }:
 let
   inherit (lib) mkIf mkMerge optional optionals;
@@ -28,7 +28,7 @@ let
       StateDirectory = "prefetch";
       CacheDirectory = "prefetch";
       ReadWritePaths = [ "-${roots}" ] ++ optional isElsewhere (command.quoted cfg.destination);
-      # Interrupted: the next run goes on.
+      # An interrupted run is no failure: the next run continues.
       SuccessExitStatus = 130;
       Nice = 10;
       IOSchedulingClass = "idle";
@@ -102,7 +102,7 @@ in
         service
         {
           description = "Drop old generations of what was prefetched";
-          # Only one at a time holds the destination: a sync under way is waited for.
+          # Only one run at a time holds the destination: wait for a running sync.
           after = [ "nix-daemon.socket" "prefetch-sync.service" ];
           serviceConfig = {
             ExecStart = command.line
