@@ -27,17 +27,16 @@ from mirror.errors import (
     NotAvailableError,
     RequestError,
     TransientError,
-    printable,
 )
 from mirror.formats.cache_info import FILE_NAME, CacheInfo, parse_cache_info
 from mirror.formats.narinfo import NarInfo, largest_file, parse_narinfo
 from mirror.formats.signing import TrustedKeys
 from mirror.formats.verifier import Claim
 from mirror.masking import without_secrets
-from mirror.planning.refusals import WRONG, Refusal
 from mirror.planning.vouching import follows_from_its_content
 from mirror.sources.caches.nar_location import nar_location
 from mirror.sources.caches.signature_checks import SignatureChecks
+from mirror.sources.caches.unsigned import refusal_of
 from mirror.sources.origins.made import DOWNLOAD_CAP
 from mirror.sources.server_errors import ChangedError, MissingError
 from mirror.sources.source import Nar
@@ -48,6 +47,7 @@ if TYPE_CHECKING:
 
     from mirror.formats.path_info import PathInfo
     from mirror.formats.store_path import StorePath
+    from mirror.planning.refusals import Refusal
     from mirror.sources.caches.memory import Memory
     from mirror.sources.http.client import HttpClient
     from mirror.sources.source import Wanted
@@ -233,37 +233,11 @@ class BinaryCache:
     def _url(self, path: StorePath) -> str:
         return f"{self._base}/{path.hash_part}.narinfo"
 
-    async def refusal(self, info: PathInfo) -> str | None:
-        """Why the path is not believed without knowing its content beforehand; None if it is."""
-        found = await self.objection(info)
-        return None if found is None else f"{info.path} is {found.reason}"
-
     async def objection(self, info: PathInfo) -> Refusal | None:
         """The same as :meth:`refusal`, with what to do about it."""
         if await self.is_signed(info) or follows_from_its_content(info):
             return None
-        signers = tuple(sorted({printable(_key_name(each)) for each in info.signatures}))
-        trusted = self._signatures.keys.names
-        reason = "signed by none of the trusted keys; "
-        if not signers:
-            reason += "it has no signature"
-            hint = (
-                f"if you trust everything from {self.name}, name it {self.name}?trusted=true; "
-                "otherwise have its paths signed (nix store sign)"
-            )
-        elif trusted.issuperset(signers):
-            reason += f"its signatures by {', '.join(signers)} do not match it"
-            keys = " and ".join(signers)
-            hint = f"either the key that is trusted as {keys} is outdated, or {WRONG}"
-        else:
-            reason += f"its signatures are by {', '.join(signers)}"
-            others = [each for each in signers if each not in trusted]
-            keys = " or ".join(f"{each}:…" for each in others)
-            hint = (
-                f"if you trust {' or '.join(others)}, add the public key: --trusted-key {keys} "
-                "beside those trusted now, or trusted-public-keys in nix.conf"
-            )
-        return Refusal(path=info.path, cache=self.name, reason=reason, hint=hint, signers=signers)
+        return refusal_of(info, self.name, trusted=self._signatures.keys.names)
 
     async def is_signed(self, info: PathInfo) -> bool:
         """Whether a trusted key, or a trusted cache, vouches for all that a signature covers."""
@@ -338,10 +312,10 @@ class BinaryCache:
                 )
             info = replace(info, content_address=fixed.content_address)
         else:
-            refusal = await self.refusal(info)
+            refusal = await self.objection(info)
             if refusal is not None:
                 raise IntegrityError(
-                    f"{self.name}: {refusal}",
+                    f"{self.name}: {info.path} is {refusal.reason}",
                     hint="if you trust its keys, name them with --trusted-key",
                 )
         return Claim(
@@ -374,7 +348,3 @@ def _priority(url: str, asked: str | None, named: int | None) -> int:
         return int(asked)
     except ValueError as error:
         raise RequestError(f"{url}: priority={asked} is not a number") from error
-
-
-def _key_name(signature: str) -> str:
-    return signature.partition(":")[0]
