@@ -476,8 +476,8 @@ async def test_what_a_cache_said_is_not_asked_again_in_the_next_run(
                     )
                     again = await other.lookup(made.path)
                     assert again is not None
-                    assert await other.refusal(again.info) is not None
-                assert await cache.refusal(narinfo.info) is None
+                    assert await other.objection(again.info) is not None
+                assert await cache.objection(narinfo.info) is None
         assert sum(request.path.endswith(".narinfo") for request in server.requests) == 2
 
 
