@@ -47,7 +47,7 @@ def test_damage_is_named_mended_and_gone(shell: Shell) -> None:
     found = shell.run([*verify, "--quiet"], expect=1)
     assert found.stdout.startswith(f"damaged: {file}: ")
     assert found.stdout.endswith("; to repair it: prefetch verify cache --repair\n")
-    assert "not of the cache, and not read: notes.txt" in found.stderr
+    assert "not part of the cache, and not read: notes.txt" in found.stderr
     document = shell.json([*verify, "--json"], expect=1)
     assert document["version"] == 1
     assert document["checked"]["bytes"] > len(whole)
