@@ -104,7 +104,7 @@ async def test_every_native_kind_is_fetched_without_any_builder(
     assert any(getattr(each.origin, "executable", False) for each in native.values())
     assert {each.system for each in native.values()} - {"builtin"} <= {system}
     assert native.keys() <= stored
-    # Nix computes content hash mismatch and compares it with what it is registered as.
+    # Nix computes the content's hash and compares it with what it is registered as.
     run(nix_stable, "nix-store", "--verify", "--check-contents", store=store)
     for path, each in native.items():
         recursive = ["--recursive"] if each.mode == "nar" else []
