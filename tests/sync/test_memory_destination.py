@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -10,14 +11,13 @@ from typing import TYPE_CHECKING, Final
 import pytest
 from rig.memory_destination import Entry, Memories
 
+from mirror.cli.commands import roots
 from mirror.cli.commands import serve as serving
 from mirror.cli.commands import sign as signing
 from mirror.destinations import registry
 from mirror.errors import IntegrityError, RequestError
 from mirror.formats.signing import SecretKey
 from mirror.planning.retention import Retention
-from mirror.sync.kept.completeness import as_they_are
-from mirror.sync.kept.freshness import rehearsals
 from mirror.sync.kept.prune import prune
 from mirror.sync.offline.check import check
 from mirror.sync.offline.rehearse import rehearse
@@ -55,7 +55,7 @@ def memories(monkeypatch: pytest.MonkeyPatch) -> Memories:
 
 @pytest.mark.timeout(1800)
 async def test_a_destination_of_another_kind_is_kept_proven_mended_and_pruned(
-    bench: Bench, nix_stable: Nix, memories: Memories
+    bench: Bench, nix_stable: Nix, memories: Memories, capsys: pytest.CaptureFixture[str]
 ) -> None:
     scratch = bench.directory / "temporary"
     scratch.mkdir()
@@ -71,6 +71,7 @@ async def test_a_destination_of_another_kind_is_kept_proven_mended_and_pruned(
     async with opened(exclusive=True) as destination, bench.workshop(nix) as workshop:
         planned = await plan(targets, workshop, destination, bench.recorder)
         assert planned.need.fits
+        assert planned.need.text("this").startswith(f"{NAME} has no known limit, and this needs")
         assert planned.plan.missing_paths
         synced = await sync(
             targets,
@@ -89,10 +90,12 @@ async def test_a_destination_of_another_kind_is_kept_proven_mended_and_pruned(
         (found,) = await rehearse(targets, nix, bench.recorder, destination, store=store)
         assert found.has_passed, found.problem
         assert found.built > 0
-        generations = await as_they_are(await destination.generations(), destination)
-        (rehearsal,) = rehearsals(generations, await destination.receipts()).values()
-        assert rehearsal.state == "rehearsed"
-        assert [each.missing for each in generations] == [()]
+    assert await roots.execute(NAME, json=True) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert listed["destination"] == NAME
+    (generation,) = listed["generations"]
+    assert (generation["target"], generation["missing"]) == ("laptop", [])
+    assert generation["receipt"]["state"] == "rehearsed"
 
     from_cache = min(path for path in kept if not path.is_derivation)
     entries = memories.named[NAME].entries
