@@ -57,7 +57,7 @@ def refused_lines(
     if plan.built_for_refusals and found:
         yield (
             f"{len(plan.built_for_refusals):,} of the {number(len(plan.build), 'derivation')} to "
-            "build would come from a cache otherwise"
+            "build would otherwise come from a cache"
         )
     if can_be_allowed and failing(found):
         yield "  --allow-refused continues without what is refused"

@@ -56,7 +56,7 @@ def as_own(error: BaseException) -> PrefetchError:
     if isinstance(first, RuntimeError) and _NO_THREAD in str(first):
         return DestinationError(
             "no thread can be started",
-            hint="raise the limits of processes (ulimit -u) and of memory (ulimit -v)",
+            hint="raise the limits on processes (ulimit -u) and on memory (ulimit -v)",
         )
     return _fault(first, error)
 
@@ -79,9 +79,10 @@ def _name(name: object) -> str:
 
 def _fault(error: BaseException, whole: BaseException) -> PrefetchError:
     said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    message = f"this is a fault of prefetch itself: {' '.join(said.split())[:_LONGEST]}"
+    message = f"this is a bug in prefetch: {' '.join(said.split())[:_LONGEST]}"
     if os.environ.get(TRACEBACK) == "1":
         return FaultError(message, hint="".join(traceback.format_exception(whole)).rstrip())
     return FaultError(
-        message, hint=f"please report it, with what {TRACEBACK}=1 in the environment shows"
+        message,
+        hint=f"please report it, with the traceback that {TRACEBACK}=1 in the environment shows",
     )

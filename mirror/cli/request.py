@@ -105,7 +105,7 @@ async def read_lists(request: Request) -> list[Target]:
     for target in targets:
         if target.name in names:
             raise RequestError(
-                f"two lists have a target called {target.name}", hint="give one another name"
+                f"two lists have a target called {target.name}", hint="rename one of them"
             )
         names.add(target.name)
     if request.level is None:
@@ -144,7 +144,8 @@ async def named_target(request: Request, name: str) -> Target:
             )
         except ListError as error:
             raise RequestError(
-                error.problem, hint=f"name the list that it is on (--list LIST); else {error.hint}"
+                error.problem,
+                hint=f"name its list (--list LIST), or write it as in a list: {error.hint}",
             ) from error
         return replace(target, name=target.installable_text)
     targets = {each.name: each for each in await read_lists(request)}
@@ -196,7 +197,7 @@ def _read_level(text: str) -> Level:
         return Level[text.upper()]
     except KeyError:
         raise RequestError(
-            f"unknown level {text!r}", hint=f"one of {', '.join(Level.names())}"
+            f"unknown level {text!r}", hint=f"the levels are {', '.join(Level.names())}"
         ) from None
 
 
@@ -204,5 +205,7 @@ def _read_rate(text: str) -> int:
     found = _RATE.fullmatch(text.strip())
     rate = int(float(found[1]) * _FACTORS[found[2].lower()]) if found else 0
     if rate <= 0:
-        raise RequestError(f"not a rate: {text!r}", hint="bytes a second, such as 500k or 2M")
+        raise RequestError(
+            f"not a rate: {text!r}", hint="give bytes per second, such as 500k or 2M"
+        )
     return rate

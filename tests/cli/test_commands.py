@@ -244,7 +244,7 @@ def test_what_is_built_here_is_signed_with_the_given_key(shell: Shell) -> None:
     public = shell.run(generate).stdout.strip()
     assert PublicKey.parse(public).name == "mirror-1"
     assert (shell.directory / "secret").stat().st_mode & 0o777 == 0o600
-    assert "exists already" in shell.run(generate, expect=2).stderr
+    assert "already exists" in shell.run(generate, expect=2).stderr
     shell.run(
         shell.arguments(
             *("sync", "hosts.txt", "--to", "cache", "--build", "--signing-key", "secret")

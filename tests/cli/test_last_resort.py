@@ -43,7 +43,7 @@ NUMBERS: Final = ("EIO", "ENOMEM", "EACCES", "ELOOP", "ENAMETOOLONG", "ENFILE")
             "error: none",
         ),
         (BaseExceptionGroup(GROUP, [asyncio.CancelledError(), KeyboardInterrupt()]), 130, "interr"),
-        (KeyError("x"), 3, "error: this is a fault of prefetch itself: KeyError: 'x'"),
+        (KeyError("x"), 3, "error: this is a bug in prefetch: KeyError: 'x'"),
     ],
 )
 def test_an_unforeseen_error_is_one_message(

@@ -32,7 +32,7 @@ HUGE: Final = "x" * 200_000
 CODES: Final = {0, 1, 2, 3}
 LONGEST: Final = 20_000
 TARGET: Final = ("there is no", "no generation of x", "no binary cache in cache")
-NEVER_SAID: Final = ("Traceback", "ExceptionGroup", "fault of prefetch", "not enough memory")
+NEVER_SAID: Final = ("Traceback", "ExceptionGroup", "bug in prefetch", "not enough memory")
 FILE, DIRECTORY, NEW, STORE, TEXT = "file", "directory", "new", "store", "text"
 TAKES: Final = {
     "LIST": FILE,

@@ -65,7 +65,7 @@ def test_targets_that_left_the_list_are_named_and_go_only_when_told(shell: Shell
     shell.write_list("one = DEMO#ledger")
     prune = [*shell.command, "prune", "hosts.txt", "--to", "cache"]
     told = shell.run(prune)
-    assert told.stderr == "two is on none of the lists and stays as it is: --removed drops it\n"
+    assert told.stderr == "two is on none of the lists, and is kept; --removed removes it\n"
     assert told.stdout.startswith("nothing to prune")
     gone = shell.json([*prune, "--removed", "--json"])
     assert [each["target"] for each in gone["dropped"]] == ["two"]
@@ -119,7 +119,7 @@ def test_keys_are_changed_with_no_time_without_a_signature(shell: Shell) -> None
     assert "0 paths would be signed with mirror-2" in shell.run([*sign, "--dry-run"]).stdout
     assert (cache / "public-keys").read_text() == f"{keys[0]}\n"
     told = shell.run(sign).stdout
-    assert "signed with earlier keys only: --all adds to it" in told
+    assert "signed with earlier keys only; --all signs them, too" in told
     drop = [*shell.command, "prune", "--to", "cache", "--old-signatures"]
     assert "prefetch sign --all" in shell.run(drop, expect=1).stderr
     assert names_signing(cache) == {("mirror-1",), (upstream,)}

@@ -37,7 +37,7 @@ def test_damage_is_named_mended_and_gone(shell: Shell) -> None:
     shell.run(shell.arguments("sync", "hosts.txt", "--to", "cache"))
     verify = [*shell.command, "verify", "cache"]
     well = shell.run(verify)
-    assert well.stdout.startswith(f"all is well at {cache}: ")
+    assert well.stdout.startswith(f"no damage at {cache}: ")
     assert well.stderr == ""
     assert shell.run([*verify, "--quiet"]).stdout == ""
     nar = nar_of_hello(cache)
@@ -163,7 +163,7 @@ def test_a_store_is_read_and_repaired(shell: Shell) -> None:
     shell.write_list("hello = DEMO#hello level=runtime")
     shell.run(shell.arguments("sync", "hosts.txt", "--to", client.url))
     verify = [*shell.command, "verify", client.url]
-    assert shell.run(verify).stdout.startswith(f"all is well at {client.url}: ")
+    assert shell.run(verify).stdout.startswith(f"no damage at {client.url}: ")
     paths = client.directory.glob("nix/store/*-hello-*")
     path = next(each for each in paths if each.is_dir())
     file = next(each for each in sorted(path.rglob("*")) if each.is_file())

@@ -106,7 +106,7 @@ def lines(checked: Iterable[Checked], mending: str | None) -> Iterator[str]:
             yield from _missing_lines(missing)
         is_ready = is_ready and each.is_ready
     if not is_ready and mending is not None:
-        yield f"with a network, this brings what is missing: {mending}"
+        yield f"with a network, this command fetches what is missing: {mending}"
 
 
 def _because(checked: Checked) -> str:

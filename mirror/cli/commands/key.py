@@ -50,13 +50,15 @@ async def execute_generate(name: str, file: Path, *, json: bool = False) -> int:
     """Make a key pair, and show its public half."""
     if "#" in name:
         raise RequestError(
-            f"a key cannot be called {name!r}: nix.conf takes what follows a # for a comment",
-            hint="a name such as HOST-1",
+            f"a key cannot be called {name!r}: # begins a comment in nix.conf",
+            hint="use a name such as HOST-1",
         )
     try:
         key = SecretKey.generate(name)
     except FormatError as error:
-        raise RequestError(error.message, hint="a name such as HOST-1, without spaces") from error
+        raise RequestError(
+            error.message, hint="use a name such as HOST-1, without spaces"
+        ) from error
     _write_key(file, key)
     _show(key, json=json)
     return 0
@@ -81,8 +83,8 @@ def _write_key(file: Path, key: SecretKey) -> None:
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError as error:
         raise RequestError(
-            f"{file} exists already, and a key that is lost cannot be made again",
-            hint="give another file",
+            f"{file} already exists, and is not overwritten: a lost key cannot be restored",
+            hint="name another file",
         ) from error
     except OSError as error:
         raise DestinationError(f"{file} cannot be written: {error.strerror}") from error

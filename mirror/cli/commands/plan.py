@@ -131,7 +131,7 @@ def _without_sources(plan: Plan) -> Iterator[str]:
         yield from refused_lines(plan)
     if plan.unobtainable:
         yield ""
-        yield f"cannot be had: {number(len(plan.unobtainable), 'path')}"
+        yield f"not available anywhere: {number(len(plan.unobtainable), 'path')}"
         for missing in plan.unobtainable:
             yield f"  {missing.path}"
             if missing.derivation:
@@ -163,12 +163,12 @@ def _where_from(plan: Plan) -> Iterator[str]:
         yield from table(rows, right=frozenset({1, 2, 3}))
     if plan.incomplete:
         lacking = number(len(plan.incomplete), "path")
-        yield f"kept, but lacking something that they refer to: {lacking}"
+        yield f"present, but with missing references: {lacking}"
     there = number(len(plan.present), "path")
     if plan.missing == 0:
-        yield f"nothing to fetch: all {there} are there"
+        yield f"nothing to fetch: all {there} are present"
     elif plan.present:
-        yield f"already there: {there}"
+        yield f"already present: {there}"
 
 
 def _room(need: Need) -> dict[str, Any]:

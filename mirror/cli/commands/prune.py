@@ -183,7 +183,8 @@ def _read_age(text: str) -> timedelta:
     found = _AGE.fullmatch(text.strip())
     if found is None:
         raise RequestError(
-            f"not an age: {text!r}", hint="a number and one of s, m, h, d, w: 12h, 30d"
+            f"not an age: {text!r}",
+            hint="give a number and one of s, m, h, d, w, such as 12h or 30d",
         )
     return min(timedelta(**{_UNITS[found[2]]: int(found[1])}), _OLDEST)
 
@@ -215,7 +216,7 @@ class PruneReport:
         selection = self.pruned.selection
         if not self.removed:
             for name in selection.unlisted:
-                yield f"{name} is on none of the lists and stays as it is: --removed drops it"
+                yield f"{name} is on none of the lists, and is kept; --removed removes it"
         if self.unsigned is not None and self.unsigned.left:
             yield (
                 f"{number(self.unsigned.left, 'path')} with older signatures only: "
@@ -262,7 +263,7 @@ class PruneReport:
         swept, collectable = self.pruned.swept, self.pruned.collectable
         if swept is not None and (swept.retired or swept.files):
             yield (
-                f"{number(len(swept.retired), 'path')} {would}taken out of {self.destination}, "
+                f"{number(len(swept.retired), 'path')} {would}removed from {self.destination}, "
                 f"{number(swept.files, 'file')} {would}deleted, {size(swept.bytes)}"
             )
         if swept is not None and swept.unreadable:

@@ -38,7 +38,7 @@ async def execute(name: str | None) -> int:
         text = schemas.schema_text(name)
     except KeyError:
         raise RequestError(
-            f"no document is called {name}", hint=f"one of {', '.join(schemas.names())}"
+            f"no document is called {name}", hint=f"there are: {', '.join(schemas.names())}"
         ) from None
     # A pattern may look like the query of a URL.
     write_as_is(text.splitlines())

@@ -106,9 +106,8 @@ async def execute(
     """Serve until told to stop."""
     if store == (served is not None):
         raise RequestError(
-            "serve either a directory (or a store by its URL) or, with --store, this machine's "
-            "Nix store",
-            hint="prefetch serve DIR, or prefetch serve --store",
+            "serve takes either DIR or --store",
+            hint="prefetch serve DIR, or prefetch serve --store for this machine's Nix store",
         )
     addresses = [Address.parse(each) for each in listen_at]
     key = await read_key(signing_key) if signing_key else None
@@ -122,7 +121,9 @@ async def execute(
         async with listening as server:
             write_error(f"serving {library.destination.name} at {', '.join(server.urls)}")
             if addresses == [_LOOPBACK]:
-                write_error("only this machine can reach it: --listen :8080 is for the network")
+                write_error(
+                    "only this machine can reach it; --listen :8080 lets the network reach it"
+                )
             notify(os.environ, "READY=1")
             await _told_to_stop()
             notify(os.environ, "STOPPING=1")
@@ -142,13 +143,13 @@ async def _library(
         if destination.directory is not None:
             if key is not None:
                 raise RequestError(
-                    "a cache directory is served with the signatures that it has",
+                    "--signing-key is for Nix stores; a cache directory has its signatures already",
                     hint="`prefetch sync --signing-key` and `prefetch sign` sign in it",
                 )
             if all_paths:
                 raise RequestError(
-                    "a cache directory has no other paths than those that are kept in it",
-                    hint="--all-paths is for Nix stores; `public=` in a list says what is given",
+                    "--all-paths is for Nix stores: a cache directory has only paths that are kept",
+                    hint="`public=` in a list lets clients have more of what is kept",
                 )
             async with CacheLibrary.open(destination, destination.directory) as library:
                 yield library

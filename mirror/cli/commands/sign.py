@@ -102,10 +102,11 @@ class SignReport:
         would = "would be " if self.dry_run else ""
         yield (
             f"{number(signed.signed, 'path')} {would}signed with {self.key.name} at "
-            f"{self.destination}, {signed.already:,} had its signature already"
+            f"{self.destination}, {signed.already:,} already had its signature"
         )
         if signed.others:
-            yield f"{number(signed.others, 'path')} signed with earlier keys only: --all adds to it"
+            others = number(signed.others, "path")
+            yield f"{others} signed with earlier keys only; --all signs them, too"
 
     def document(self) -> dict[str, Any]:
         """``sign --json``."""

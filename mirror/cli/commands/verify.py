@@ -208,7 +208,7 @@ class VerifyReport:
             f"{number(found.paths, 'path')} and {number(found.files, 'file')}, {size(found.bytes)}"
         )
         if not self.mended:
-            yield f"all is well at {self.destination}: {amount}"
+            yield f"no damage at {self.destination}: {amount}"
             return
         there = f"{number(len(self.mended), 'damaged file')} at {self.destination}, of {amount}"
         if self.mending is None:
@@ -286,4 +286,4 @@ def _hint(mended: Mended) -> str | None:
         return damage.hint
     if damage.path.is_derivation:
         return "`prefetch sync` of its list makes it again"
-    return "`prefetch sync` fetches it once somebody has it"
+    return "`prefetch sync` fetches it as soon as a source has it"

@@ -97,11 +97,11 @@ def _lines(target: Target, reason: Reason, destination: str) -> Iterator[str]:
     if reason.asked_by:
         yield f"asked for by {', '.join(reason.asked_by)}"
     else:
-        yield f"part of its build graph, but nothing asks for it at level {target.level.word}"
+        yield f"in its build graph, but not needed at level {target.level.word}"
     if reason.nar_bytes is None or reason.closure_bytes is None:
         yield f"not at {destination}"
     else:
-        yield f"{size(reason.nar_bytes)}, {size(reason.closure_bytes)} with all that it refers to"
+        yield f"{size(reason.nar_bytes)}, {size(reason.closure_bytes)} with its closure"
 
 
 def _document(
