@@ -1,4 +1,4 @@
-"""What could not be had, what was refused and which targets failed, as lines of text."""
+"""Missing paths, refusals and failed targets, as lines of text."""
 
 from __future__ import annotations
 

@@ -185,7 +185,7 @@ class TerminalObserver:
 
 
 def reading_progress() -> Progress:
-    """Who is told how far a verification is: a bar on a terminal, nobody elsewhere."""
+    """The progress of a verification: a bar on a terminal, nothing elsewhere."""
     return _ReadingBar() if sys.stderr.isatty() else _Nobody()
 
 

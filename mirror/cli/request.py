@@ -57,7 +57,7 @@ class Request:
         return tuple(name for each in self.lists if (name := list_name(each)) is not None)
 
     def workshop_options(self) -> WorkshopOptions:
-        """Where what is wanted may be had from, and how.
+        """Where paths may be obtained, and how.
 
         Raises:
             RequestError: the rate cannot be read.

@@ -32,7 +32,7 @@ class Multi:
         self._transfers: dict[pycurl.Curl, Callable[[int, str], None]] = {}
 
     def add(self, easy: pycurl.Curl, ended: Callable[[int, str], None]) -> None:
-        """Begin a transfer; ``ended`` is told libcurl's error, 0 for none, and its words."""
+        """Begin a transfer; ``ended`` is called with libcurl's error (0 for none) and its text."""
         self._transfers[easy] = ended
         self._multi.add_handle(easy)
 

@@ -275,7 +275,7 @@ def _with_credentials(target: str, url: str, location: str) -> str:
 
 
 def _credentials(url: str) -> str:
-    """The user and password of a URL, with the sign after them; empty where there are none."""
+    """The user and password of a URL, with the ``@`` after them; empty if there are none."""
     found = _AUTHORITY.match(url)
     credentials, sign, _ = found[1].rpartition("@") if found else ("", "", "")
     return credentials + sign

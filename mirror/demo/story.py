@@ -288,7 +288,7 @@ def _environment(place: Path) -> dict[str, str]:
 
 
 async def _check_namespaces() -> None:
-    """See that Nix can build in a store of its own and that the network can be taken away.
+    """Check that Nix can build in a store of its own, and that the network can be removed.
 
     Raises:
         ToolError: the kernel refuses the namespaces that this takes.

@@ -44,7 +44,7 @@ _PIECE_SIZE: Final = 1 << 18
 
 @dataclass(frozen=True, slots=True)
 class Regular:
-    """A file of ``size`` bytes, which ``read`` gives anew each time it is called."""
+    """A file of ``size`` bytes, which each call of ``read`` yields from the beginning."""
 
     size: int
     executable: bool

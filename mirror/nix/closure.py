@@ -1,4 +1,4 @@
-"""Paths and all that they refer to, found by asking whoever knows."""
+"""Closures of paths under references, by any function that looks references up."""
 
 from __future__ import annotations
 

@@ -125,7 +125,7 @@ async def open_store(nix: Nix, store: StoreLocation) -> Completed:
 
 
 def _forget_half_made(store: StoreLocation) -> None:
-    """Let Nix begin anew with a store of which it was killed in the first moments.
+    """Let Nix start again with a store if it was killed while it made the store.
 
     It leaves a file without the number that is to be in it, and calls the store corrupt for good.
     """

@@ -134,7 +134,7 @@ class Plan:
 
     @property
     def built_for_refusals(self) -> tuple[StorePath, ...]:
-        """Those of ``build`` that nobody would build had nothing been refused."""
+        """Those of ``build`` that are built only because something was refused."""
         built = {
             path for target in self.targets for path in target.build - target.built_for_refusals
         }
@@ -147,7 +147,7 @@ class Plan:
 
     @property
     def nar_bytes(self) -> int:
-        """The size of the substituted paths, uncompressed, as far as somebody vouches for it."""
+        """The size of the substituted paths, uncompressed, as far as it is trusted."""
         return sum(each.offer.nar_bytes or 0 for each in self.substitute)
 
     @property

@@ -168,7 +168,7 @@ class Offline:
         return sorted(self.graph[derivation].input_derivations.items())
 
     def _outputs(self, derivation: StorePath, names: Iterable[str]) -> list[StorePath | None]:
-        """The paths of outputs; one that is known only when it is built is None."""
+        """The paths of outputs; None for one that is known only after its build."""
         outputs = self.graph[derivation].outputs
         return [outputs[name].path for name in names if name in outputs]
 

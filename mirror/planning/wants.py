@@ -133,7 +133,7 @@ class Wants:
         )
 
     def built_for_refusals(self) -> frozenset[StorePath]:
-        """Those of ``build`` that nobody would build had every cache been believed."""
+        """Those of ``build`` that are built only because something was refused."""
         if not self.refused:
             return frozenset()
         seen: set[tuple[StorePath, tuple[str, ...]]] = set()

@@ -1,4 +1,4 @@
-"""Content-Encodings that nobody asked for, undone."""
+"""Decoding of Content-Encodings that were not requested."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Obtaining what a plan lacks, each path from whoever the plan knows to have it."""
+"""Obtaining the missing paths of a plan, first from the cache that offered them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writing down what a run came to, for each target that it was asked for."""
+"""Recording the result of a run, for each of its targets."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ async def record_run(
     destination: Destination,
     refused: Mapping[str, Collection[Refusal]] = MappingProxyType({}),
 ) -> None:
-    """Record a run that came to its end.
+    """Record a completed run.
 
     ``found`` has each of the ``targets`` by name with what it failed of, ``only_copies`` the paths
     that nobody upstream has any more, ``refused`` what was not taken from the caches that have it.

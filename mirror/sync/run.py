@@ -85,7 +85,7 @@ class _Run:
     options: SyncOptions
 
     async def keep_ready(self, anew: Refreshed) -> Synced:
-        """Make the targets ready, keep them, and record what that came to.
+        """Make the targets ready, keep them, and record the result.
 
         Where what was refreshed does not make its targets ready, it is put back, and they are made
         ready as they were.

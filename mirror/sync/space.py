@@ -80,7 +80,7 @@ async def need(plan: Plan, destination: Destination) -> Need:
 
 
 async def expect_room(plan: Plan, destination: Destination) -> None:
-    """See that what the plan lacks may fit.
+    """Check that the missing paths of the plan may fit.
 
     Raises:
         FullError: it does not.

@@ -1,4 +1,4 @@
-"""Locks on files (``flock``): the kernel gives up those of a process that has died."""
+"""Locks on files (``flock``), which the kernel releases when their process dies."""
 
 from __future__ import annotations
 

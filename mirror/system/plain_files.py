@@ -70,7 +70,7 @@ def read_plain_file(path: Path, *, at_most: int = LARGEST_TEXT) -> bytes:
 
 
 def see_plain_file(path: Path, *, at_most: int = LARGEST_TEXT) -> None:
-    """See that a file can be read by somebody else, as :func:`read_plain_file` would.
+    """Check that another program can read a file, as :func:`read_plain_file` would.
 
     Raises:
         OSError: it cannot.

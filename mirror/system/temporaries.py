@@ -81,7 +81,7 @@ def _remove_unless_in_use(directory: Path) -> None:
 
 
 def _lock(descriptor: int) -> bool:
-    """Lock it if nobody has; where the file system has no locks, nobody removes it, either."""
+    """Lock it if it is unlocked; on a file system without locks it is never removed."""
     try:
         return take_lock(descriptor)
     except OSError:

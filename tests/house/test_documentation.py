@@ -55,3 +55,10 @@ def test_the_map_names_each_directory() -> None:
         if file.name != "__init__.py"
     }
     assert named == rooms | {"mirror/schemas"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_that_are_named_exist(page: Path) -> None:
+    parts = "mirror|tests|docs|lists|nix|tools|benchmarks|locks"
+    for name in re.findall(rf"`((?:{parts})/[\w./-]*)`", page.read_text()):
+        assert (PROJECT / name).exists(), name

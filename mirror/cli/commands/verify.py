@@ -101,7 +101,7 @@ async def execute(
     quiet: bool,
     json: bool,
 ) -> int:
-    """Verify a destination; 1 if something is damaged, and was not mended."""
+    """Verify a destination; 1 if something is damaged, and was not repaired."""
     if directory is not None:
         if request.to is not None:
             raise RequestError(

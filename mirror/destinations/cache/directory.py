@@ -328,4 +328,4 @@ class CacheDirectory(RecordFiles):
 
 
 def _nobody(error: DestinationError) -> None:
-    """Tell nobody of a manifest that cannot be read: a repair does."""
+    """Ignore a manifest that cannot be read: a repair reports it."""

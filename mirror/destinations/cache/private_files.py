@@ -35,7 +35,7 @@ class Restricting:
     temporaries: Path
 
     def restrict(self, private: Iterable[StorePath], given: Iterable[StorePath]) -> bool:
-        """Let nobody else read ``private`` paths, and everybody ``given`` ones, of what there is.
+        """Make existing ``private`` paths readable by their owner only, ``given`` ones by everyone.
 
         False where the file system does not keep a file from anybody.
 

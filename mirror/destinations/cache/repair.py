@@ -90,7 +90,7 @@ class CacheRepair:
             return await in_thread(self._finish, mended)
 
     def _begin(self) -> None:
-        """Remove what nothing needs: before a path is had again, whose NAR may have that name."""
+        """Remove unneeded files first: a path that is obtained again may need their names."""
         damages = self._verified.damages
         live = {each.file for each in damages if each.path and not _is_retired(each)}
         for each in damages:

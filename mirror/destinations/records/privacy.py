@@ -1,4 +1,4 @@
-"""Which of the paths that a destination keeps are for nobody else, as its generations say."""
+"""Which of the paths that a destination keeps are private, according to its generations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Receipts: what rehearsing a target came to, as JSON beside its generations.
+"""Receipts: the results of rehearsing a target, as JSON beside its generations.
 
 The members are those of :class:`Receipt`, ``created`` in ISO 8601. A target has one receipt, that
 of its newest rehearsal.

@@ -1,4 +1,4 @@
-"""Run records: what the last sync of a target came to, as JSON beside its generations.
+"""Run records: the result of the last sync of a target, as JSON beside its generations.
 
 The members are those of :class:`RunRecord`, ``finished`` in ISO 8601. A target has one, that of the
 last run which had it on a list and came to an end, whatever end: a run that was interrupted leaves

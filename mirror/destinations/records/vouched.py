@@ -1,4 +1,4 @@
-"""What manifests say of who vouches for the paths that are kept."""
+"""Which keys signed the kept paths, according to manifests."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ async def update_lock_file(nix: Nix, flake: str, *, store: StoreLocation) -> Non
 
 
 async def refetch_flake(nix: Nix, flake: str, *, store: StoreLocation) -> None:
-    """Fetch a flake that is elsewhere anew, and the registry that may say where.
+    """Fetch a remote flake again, and the registry that may say where it is.
 
     Raises:
         EvaluationError: it cannot be had.
@@ -57,7 +57,7 @@ async def refetch_flake(nix: Nix, flake: str, *, store: StoreLocation) -> None:
 
 
 async def refetch_search_path(nix: Nix, *, store: StoreLocation) -> tuple[str, ...]:
-    """Fetch anew what Nix's search path names by URL (``nixpkgs=https://…``); which those are.
+    """Fetch again what Nix's search path names by URL (``nixpkgs=https://…``); returns those.
 
     Raises:
         EvaluationError: one cannot be had.

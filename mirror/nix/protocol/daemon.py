@@ -61,7 +61,7 @@ async def connect(nix: Nix, store: StoreLocation) -> AsyncIterator[Connection]:
 
 @contextlib.asynccontextmanager
 async def open_channel(nix: Nix, store: StoreLocation) -> AsyncIterator[Channel]:
-    """Open the way to ``store`` for whoever speaks the protocol; leaving the context closes it.
+    """Open a channel to ``store``, to speak the protocol on; leaving the context closes it.
 
     Raises:
         ToolError: nobody answers, or this user is not let in.

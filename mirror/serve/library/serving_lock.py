@@ -1,4 +1,4 @@
-"""A server's presence in its directory: the lock that tells whoever prunes that clients are about.
+"""A server's presence in its directory: the lock that tells a prune of possible clients.
 
 The lock is on a file, and that may go away: an external disk is unmounted, or another directory is
 put in the place of this one. What is there when it is back says nothing of this server, so the lock

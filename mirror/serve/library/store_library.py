@@ -150,7 +150,7 @@ class StoreLibrary:
 
 
 class _Asking:
-    """A connection to the store's daemon, opened again when the daemon was started anew."""
+    """A connection to the store's daemon, reopened when the daemon was restarted."""
 
     def __init__(self, nix: Nix, store: StoreLocation) -> None:
         self._nix = nix

@@ -24,7 +24,7 @@ class Bits:
         self._count = 0
 
     def take(self, count: int) -> int:
-        """Take a number of so many bits.
+        """Take a number of ``count`` bits.
 
         Raises:
             EOFError: there are not as many.
@@ -51,7 +51,7 @@ class Bits:
         return symbol
 
     def take_bytes(self, count: int) -> bytes:
-        """Skip to the next byte, and take so many."""
+        """Skip to the next byte, and take ``count`` bytes."""
         self.take(self._count % 8)
         return bytes(self.take(8) for _ in range(count))
 

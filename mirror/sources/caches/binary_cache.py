@@ -198,7 +198,7 @@ class BinaryCache:
         return True
 
     def forget_recalled(self, paths: Iterable[StorePath]) -> bool:
-        """Ask anew for those of ``paths`` of which an earlier run was told; whether there are any.
+        """Forget remembered answers for ``paths``; whether there were any.
 
         Of what is remembered only a part is signed.
         """

@@ -97,7 +97,7 @@ class Caches:
         return None
 
     def forget_recalled(self, paths: Collection[StorePath]) -> bool:
-        """Ask anew for those of ``paths`` of which an earlier run was told; whether there are any.
+        """Forget remembered answers for ``paths``; whether there were any.
 
         What is remembered is signed only in part, and may not be true any more.
         """

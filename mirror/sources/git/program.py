@@ -1,4 +1,4 @@
-"""The host's ``git``, run with nobody's settings: the one place that starts it.
+"""The host's ``git``, run without any settings: the one place that starts it.
 
 It reads no file of settings or attributes but the repository's own, runs no hooks, asks nobody, and
 uses only the transports that the URL gives reason for.
@@ -128,7 +128,7 @@ class Git:
             raise await self._failure(arguments[0], words or str(code))
 
     async def see_settings(self) -> None:
-        """See that git goes by the settings of its environment, without which it is not safe.
+        """Check that git reads settings from its environment, on which its safety depends.
 
         Raises:
             NotAvailableError: it is too old for that.

@@ -212,7 +212,7 @@ class Body:
 
 
 def is_part(answer: httpx.Response) -> bool:
-    """Whether it is less than all: a server may call all a part, though nobody asked for one."""
+    """Whether it is less than the whole: some servers send the whole as a part, unasked."""
     if answer.status_code != HTTPStatus.PARTIAL_CONTENT:
         return False
     part = _content_range(answer)

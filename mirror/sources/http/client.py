@@ -135,7 +135,7 @@ class HttpClient:
         keep_encoding: bool = False,
         any_certificate: bool = False,
     ) -> AsyncIterator[AsyncIterator[bytes]]:
-        """The body in chunks of about 1 MiB; a cut is mended by asking for the rest.
+        """The body in chunks of about 1 MiB; after a cut, the rest is requested.
 
         ``expected_size`` (bytes) is known beforehand, ``cap`` is the most that is read.
         ``keep_encoding`` leaves a Content-Encoding as it came, as curl does, for files that a

@@ -53,7 +53,7 @@ async def scratch_directory(place: Path) -> AsyncIterator[Path]:
 
 
 def expect_room(place: Path, generation: Generation) -> None:
-    """See that a generation fits into a scratch store.
+    """Check that a generation fits into a scratch store.
 
     Raises:
         DestinationError: it does not.

@@ -77,7 +77,7 @@ async def fill(
 async def _kept(
     paths: Collection[StorePath], destination: Destination
 ) -> Mapping[StorePath, tuple[StorePath, ...]]:
-    """See that the destination has the paths; what each refers to."""
+    """Check that the destination has the paths; returns the references of each."""
     found = await destination.look_up(paths)
     if damaged := [
         f"{path}\n    {each.flaw.file}: {each.flaw.problem}"

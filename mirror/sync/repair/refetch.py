@@ -95,7 +95,7 @@ class _Fetch:
         self._jobs = jobs
 
     async def have(self, wanted: Collection[StorePath], download_bytes: int) -> None:
-        """Obtain the paths, as many of them as can be had.
+        """Obtain as many of the paths as possible.
 
         Raises:
             DestinationError: the destination cannot be written.

@@ -49,7 +49,7 @@ def read_request(channel: socket.socket) -> tuple[list[bytes], dict[bytes, bytes
 
 
 def read_exactly(channel: socket.socket, length: int) -> bytes | None:
-    """So many bytes; None if there are less."""
+    """Read exactly ``length`` bytes; None if there are fewer."""
     data = bytearray()
     while len(data) < length:
         part = channel.recv(min(length - len(data), _READ))
