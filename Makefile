@@ -105,4 +105,4 @@ newest-nix:
 	@tools/install-newest-nix || test $$? -eq 3
 
 clean:
-	rm -rf .venv .venv-release .fuzz .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .venv-release .fuzz .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
