@@ -1,7 +1,7 @@
 """A whole run: evaluate, plan, protect, obtain, perhaps build, keep.
 
-:func:`plan` and :func:`sync` are what the commands call. A sync also refreshes what its
-targets are evaluated from, if it is asked to, and records for each of them what it came to.
+:func:`plan` and :func:`sync` are what the commands call. A sync also refreshes what its targets are
+evaluated from, if it is asked to, and records for each of them what it came to.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from mirror.sync.results import Planned, Synced, Tried
 from mirror.sync.space import need
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from mirror.destinations import Destination
@@ -52,11 +52,15 @@ async def sync(
     destination: Destination,
     observer: Observer,
     options: SyncOptions,
+    *,
+    lists: Collection[str] = (),
 ) -> Synced:
     """Make the targets ready at the destination, and keep them there.
 
-    ``opening`` opens the workshop. That may fail for want of a network, which is recorded for each
-    target; the lists were read by then, and are right all the same.
+    ``lists`` are the absolute names of the lists that were read, as far as they have one: a target
+    that was on one of them before, and is not any more, is marked. ``opening`` opens the workshop.
+    That may fail for want of a network, which is recorded for each target; the lists were read by
+    then, and are right all the same.
 
     Raises:
         ToolError: Nix cannot be used.
@@ -64,7 +68,7 @@ async def sync(
 
     """
     async with failures_recorded(targets, destination):
-        left = await mark_unlisted(targets, options.lists, destination)
+        left = await mark_unlisted(targets, lists, destination)
         async with opening as workshop:
             await put_back_interrupted(targets, workshop.nix, observer)
             run = _Run(targets, workshop, destination, observer, options)

@@ -13,8 +13,7 @@ class SyncOptions:
     - ``keep_going``: obtain the others after one that cannot be obtained;
     - ``build``: build what no cache has, and keep the outputs;
     - ``refresh``: first update what the targets are evaluated from;
-    - ``ask_upstream``: find out of what is kept whether anybody upstream still has it;
-    - ``lists``: the absolute names of the lists that were read, as far as they have one.
+    - ``ask_upstream``: find out of what is kept whether anybody upstream still has it.
     """
 
     jobs: int
@@ -22,4 +21,3 @@ class SyncOptions:
     build: bool = False
     refresh: bool = False
     ask_upstream: bool = False
-    lists: tuple[str, ...] = ()

@@ -162,7 +162,6 @@ def command(
         build=build,
         refresh=refresh,
         ask_upstream=ask_upstream,
-        lists=request.list_names,
     )
     telling = Telling(json=json, quiet=quiet, skip_if_running=skip_if_running, on_change=on_change)
     run(execute(request, options, telling), json=json)
@@ -170,7 +169,7 @@ def command(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Telling:
-    """Who is told of a sync, and when nobody is."""
+    """What is said of a sync, to whom, and when nothing is."""
 
     json: bool
     quiet: bool
@@ -235,7 +234,9 @@ async def _sync(request: Request, options: SyncOptions, shown: Noting) -> tuple[
     async with open_destination(
         request.to, signing_key=signing_key, reads_contents=True
     ) as destination:
-        synced = await make_ready(targets, workshop, destination, shown, options)
+        synced = await make_ready(
+            targets, workshop, destination, shown, options, lists=request.list_names
+        )
         return synced, destination.name, destination.is_for_others
 
 
