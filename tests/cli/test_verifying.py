@@ -69,7 +69,7 @@ def test_damage_is_named_mended_and_gone(shell: Shell) -> None:
     assert damage["repaired"] is False
     assert damage["set_aside"] == f".prefetch/damaged/{nar.name}"
     assert damage["attempts"][0]["source"] == "caches"
-    assert damage["hint"] == "`prefetch sync` fetches it once somebody has it"
+    assert damage["hint"] == "`prefetch sync` fetches it as soon as a source has it"
     assert not nar.exists()
     mended = shell.run(repair)
     assert mended.stdout.startswith(f"repaired: {file}: it is missing")
