@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -50,6 +51,10 @@ settings.load_profile("unhurried")
 # The program is started hundreds of times: it is not to be compiled each time.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+# Who tests in the background of a script has interruptions ignored; so would be those of the tests.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 install()  # whatever document a test makes in this process is compared with its schema
 
