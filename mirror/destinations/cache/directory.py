@@ -16,10 +16,10 @@ import shutil
 from typing import TYPE_CHECKING, Literal, Self
 
 from mirror.destinations import files
-from mirror.destinations.cache.accepted_keys import AcceptedKeys
+from mirror.destinations.cache.at_rest.mending import Mending
+from mirror.destinations.cache.at_rest.repair import CacheRepair
+from mirror.destinations.cache.at_rest.verification import verify_cache
 from mirror.destinations.cache.checksums import Checksums
-from mirror.destinations.cache.contents import TEMPORARY_PREFIX, Contents
-from mirror.destinations.cache.inspection import Inspection
 from mirror.destinations.cache.layout import (
     CACHE_INFO,
     GENERATIONS,
@@ -32,19 +32,19 @@ from mirror.destinations.cache.layout import (
     SERVING,
     STAGING,
 )
-from mirror.destinations.cache.lookup import Lookup
+from mirror.destinations.cache.looking.accepted_keys import AcceptedKeys
+from mirror.destinations.cache.looking.contents import TEMPORARY_PREFIX, Contents
+from mirror.destinations.cache.looking.inspection import Inspection
+from mirror.destinations.cache.looking.lookup import Lookup
 from mirror.destinations.cache.manifests import Manifests
-from mirror.destinations.cache.mending import Mending
 from mirror.destinations.cache.nar_files import read_files, read_path
 from mirror.destinations.cache.opening import refuse_links, refuse_other_directories
 from mirror.destinations.cache.private_files import Restricting
 from mirror.destinations.cache.publishing import Publishing
-from mirror.destinations.cache.repair import CacheRepair
 from mirror.destinations.cache.signatures import CacheSigning, Signatures, read_public_keys
 from mirror.destinations.cache.staging import CacheStaging
 from mirror.destinations.cache.substituter import file_url
 from mirror.destinations.cache.sweep import CacheSweeping
-from mirror.destinations.cache.verification import verify_cache
 from mirror.destinations.free_space import Room, room_at
 from mirror.destinations.records.privacy import holdings, private_paths
 from mirror.destinations.records.record_files import RecordFiles
@@ -131,7 +131,7 @@ class CacheDirectory(RecordFiles):
 
         With ``reads_contents``, :meth:`look_up` reads the NARs whose content is not known. Where
         the lock is held, or with ``remembers``, what they had is recorded at the end
-        (:mod:`.contents`).
+        (:mod:`.looking.contents`).
 
         Raises:
             LockedError: another run holds the lock.

@@ -10,12 +10,12 @@
     runs/<target>.json                  what the last syncs came to
     public-keys                         the keys that signed here, the newest last
     .prefetch/checksums                 what narinfos and the like were: :mod:`.checksums`
-    .prefetch/contents                  which NARs were read, and had what: :mod:`.contents`
+    .prefetch/contents                  which NARs were read, and had what: :mod:`.looking.contents`
     .prefetch/lock, .prefetch/staging/  one run's; what a killed run left there is removed
     .prefetch/serving                   locked, shared, by each server of the directory
     .prefetch/served                    changed when a server was last seen: :mod:`.served`
     .prefetch/retired/                  narinfos on their way out: :mod:`.sweep`
-    .prefetch/damaged/                  what could not be repaired: :mod:`.mending`
+    .prefetch/damaged/                  what could not be repaired: :mod:`.at_rest.mending`
 
 All names are relative to the cache directory.
 """

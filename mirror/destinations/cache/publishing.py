@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mirror.destinations.cache.checksums import Checksums
-    from mirror.destinations.cache.contents import Contents
-    from mirror.destinations.cache.lookup import Lookup
+    from mirror.destinations.cache.looking.contents import Contents
+    from mirror.destinations.cache.looking.lookup import Lookup
     from mirror.destinations.cache.private_files import Restricting
     from mirror.destinations.cache.staging import StagedNar
     from mirror.formats.signing import SecretKey

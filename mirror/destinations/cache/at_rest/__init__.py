@@ -1,1 +1,1 @@
-"""A cache directory at rest: each of its files, read again and compared with what was written."""
+"""A cache directory at rest: each of its files, compared with what was written, and repaired."""

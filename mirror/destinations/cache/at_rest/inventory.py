@@ -3,8 +3,8 @@
 ===========================  ======================================================================
 file                         what it is compared with
 ===========================  ======================================================================
-``nar/…``                    its narinfo (:mod:`.path_at_rest`); where none names it, its own name
-narinfo                      the record (:mod:`.checksums`), its own name, its NAR
+``nar/…``                    its narinfo (:mod:`.path`); where none names it, its own name
+narinfo                      the record (:mod:`..checksums`), its own name, its NAR
 manifest, receipt, record    the digest at its end (:mod:`mirror.destinations.records.documents`)
 ``nix-cache-info``, keys     the record
 the record itself            the checksum in its first line

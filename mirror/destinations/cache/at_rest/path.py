@@ -1,6 +1,6 @@
 """One path of a cache directory at rest: its narinfo and its NAR, read again to the last byte.
 
-The narinfo is compared with the record (:mod:`.checksums`), and then the NAR with the narinfo by
+The narinfo is compared with the record (:mod:`..checksums`), and then the NAR with the narinfo by
 the verifier that let it in, which decompresses and parses it. Blocking, for use off the event loop.
 """
 

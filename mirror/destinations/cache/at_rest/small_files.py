@@ -10,7 +10,6 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from mirror.destinations import files
-from mirror.destinations.cache.contents import TEMPORARY_PREFIX, is_sealed
 from mirror.destinations.cache.layout import (
     CACHE_INFO,
     CHECKSUMS,
@@ -30,6 +29,7 @@ from mirror.destinations.cache.layout import (
     STAGING,
     TEMPORARY,
 )
+from mirror.destinations.cache.looking.contents import TEMPORARY_PREFIX, is_sealed
 from mirror.destinations.cache.signatures import parse_public_keys
 from mirror.destinations.records.documents import file_name
 from mirror.destinations.records.generation import MANIFEST

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from mirror.destinations.cache.contents import Contents
+    from mirror.destinations.cache.looking.contents import Contents
     from mirror.formats.narinfo import NarInfo
     from mirror.formats.path_info import PathInfo
     from mirror.formats.signing import TrustedKeys

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
 from mirror.destinations import files
+from mirror.destinations.cache.at_rest.leftovers import Leftovers
 from mirror.destinations.cache.layout import (
     CACHE_INFO,
     CHECKSUMS,
@@ -20,7 +21,6 @@ from mirror.destinations.cache.layout import (
     SERVING,
     narinfo_name,
 )
-from mirror.destinations.cache.leftovers import Leftovers
 from mirror.destinations.verified import Mended
 from mirror.formats.narinfo import parse_narinfo
 from mirror.system.threads import in_thread
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from mirror.destinations.cache.mending import Mending
+    from mirror.destinations.cache.at_rest.mending import Mending
     from mirror.destinations.verified import Damage, Verified
     from mirror.formats.narinfo import NarInfo
     from mirror.formats.path_info import PathInfo

@@ -7,8 +7,8 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from mirror.destinations import files
-from mirror.destinations.cache.inspection import Unread
 from mirror.destinations.cache.layout import NARS, narinfo_name
+from mirror.destinations.cache.looking.inspection import Unread
 from mirror.planning.presence import Flaw, Found, whole
 from mirror.system.allocation import without_collections
 from mirror.system.threads import in_thread
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from pathlib import Path
 
-    from mirror.destinations.cache.contents import Contents
-    from mirror.destinations.cache.inspection import Inspection
+    from mirror.destinations.cache.looking.contents import Contents
+    from mirror.destinations.cache.looking.inspection import Inspection
     from mirror.formats.store_path import StorePath
 
 _MANY: Final = 1_000
