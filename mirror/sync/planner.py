@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from mirror.planning.presence import Flaw
     from mirror.planning.sharing import Sharing
     from mirror.planning.wants import Unobtainable, Wants
-    from mirror.sources.caches.binary_caches import Caches
+    from mirror.sources.caches.by_priority import Caches
     from mirror.sync.prepare import EvaluatedTargets
     from mirror.sync.report import Observer
     from mirror.sync.workshop import Workshop

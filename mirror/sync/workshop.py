@@ -17,7 +17,7 @@ from mirror.nix.settings import read_settings
 from mirror.nix.stores import locate
 from mirror.sources.archives.tree import Limits
 from mirror.sources.caches.binary_cache import BinaryCache
-from mirror.sources.caches.binary_caches import Caches
+from mirror.sources.caches.by_priority import Caches
 from mirror.sources.caches.memory import Memory
 from mirror.sources.http.settings import HttpSettings
 from mirror.sources.inquiry import ask_urls, is_published_as_it_is, origin_urls

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from mirror.destinations import CacheDirectory, NixStore
-from mirror.destinations.cache.at_rest.mending import PRIORITY
+from mirror.destinations.cache.at_rest.quarantine import PRIORITY
 from mirror.serve.http.application import Application
 from mirror.serve.http.server import Address, listen
 from mirror.serve.library.cache_library import CacheLibrary

@@ -30,7 +30,7 @@ from mirror.formats.hashes import Hash
 from mirror.formats.narinfo import parse_narinfo
 from mirror.formats.signing import TrustedKeys
 from mirror.sources.caches.binary_cache import BinaryCache
-from mirror.sources.caches.binary_caches import Caches
+from mirror.sources.caches.by_priority import Caches
 from mirror.sources.http.client import HttpClient
 from mirror.sources.source import Wanted
 

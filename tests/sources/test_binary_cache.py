@@ -19,7 +19,7 @@ from mirror.formats.store_path import StorePath
 from mirror.formats.verifier import NarVerifier
 from mirror.planning.fetchers.fixed_outputs import Download, FixedOutput
 from mirror.sources.caches.binary_cache import BinaryCache
-from mirror.sources.caches.binary_caches import Caches
+from mirror.sources.caches.by_priority import Caches
 from mirror.sources.caches.memory import Memory
 from mirror.sources.source import Wanted
 

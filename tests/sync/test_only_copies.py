@@ -11,7 +11,7 @@ import pytest
 from mirror.demo.upstream import serve_upstream
 from mirror.errors import ToolError
 from mirror.planning.fetchers.fixed_outputs import Download, Unpack
-from mirror.sources.caches.binary_caches import Caches
+from mirror.sources.caches.by_priority import Caches
 from mirror.sync.kept.only_copies import ask_upstream
 from mirror.sync.planner import make_plan
 from mirror.sync.prepare import evaluate_targets

@@ -16,7 +16,7 @@ import shutil
 from typing import TYPE_CHECKING, Literal, Self
 
 from mirror.destinations import files
-from mirror.destinations.cache.at_rest.mending import Mending
+from mirror.destinations.cache.at_rest.quarantine import Mending
 from mirror.destinations.cache.at_rest.repair import CacheRepair
 from mirror.destinations.cache.at_rest.verification import verify_cache
 from mirror.destinations.cache.checksums import Checksums

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from mirror.destinations.cache.at_rest.mending import Mending
+    from mirror.destinations.cache.at_rest.quarantine import Mending
     from mirror.destinations.verified import Damage, Verified
     from mirror.formats.narinfo import NarInfo
     from mirror.formats.path_info import PathInfo
