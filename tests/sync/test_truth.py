@@ -169,7 +169,7 @@ def compare(nix: Nix, upstream: Upstream, directory: Path, part: int) -> Tally:
     numbers = itertools.count()
     random = Random(f"{SEED} {part}")
 
-    @seed((SEED, part))
+    @seed(f"{SEED} {part}")
     @settings(
         max_examples=2 * tally.wanted // PAIRS_OF_EACH + 2,
         database=None,
