@@ -127,7 +127,7 @@ class _Story:
     async def upstream(self) -> AsyncIterator[None]:
         """Build the upstream and serve it while the context lasts."""
         self._say(
-            f"=== An upstream: a small distribution, built with Nix {self._nix.version_text}, "
+            f"=== An upstream: a small distribution, built with {self._nix.full_name}, "
             "its cache and its sources served on loopback."
         )
         self._observer.step("building it (the one long step)")

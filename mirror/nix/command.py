@@ -39,6 +39,9 @@ _START_HINTS: Final = {
 _SHOWN: Final = 100
 OLDEST: Final = (2, 8, 0)
 """The oldest version that works, which is the oldest that is tested."""
+_LIX_AS: Final = (2, 18, 0)
+_VERSION: Final = re.compile(rb"(?:\(([^)]*)\) )?(\d+)\.(\d+)(?:\.(\d+))?\S*\s*$", re.MULTILINE)
+"""What ``nix --version`` ends with: ``nix (Determinate Nix 3.11.2) 2.31.1`` is Nix 2.31.1."""
 _FEATURES: Final = ("--extra-experimental-features", "nix-command flakes")
 
 
@@ -68,13 +71,28 @@ class Completed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Nix:
-    """An installed Nix: ``version`` is ``(major, minor, patch)``; ``environment`` is its own."""
+    """An installed Nix: ``version`` is ``(major, minor, patch)``; ``environment`` is its own.
+
+    Lix numbers its versions by itself: ``lix`` is its own, and ``version`` that of the Nix that it
+    was made from.
+    """
 
     program: str
     version: tuple[int, int, int]
     environment: Mapping[str, str] = field(repr=False)
     prefix: tuple[str, ...] = ()
     """What is put in front of each command."""
+    lix: str | None = None
+
+    @property
+    def version_text(self) -> str:
+        """``2.34.8``, ``Lix 2.93.0``."""
+        return f"Lix {self.lix}" if self.lix else ".".join(str(part) for part in self.version)
+
+    @property
+    def full_name(self) -> str:
+        """``Nix 2.34.8``, ``Lix 2.93.0``."""
+        return self.version_text if self.lix else f"Nix {self.version_text}"
 
     @classmethod
     async def find(cls, environment: Mapping[str, str] | None = None) -> Self:
@@ -93,26 +111,28 @@ class Nix:
             )
         unknown = cls(program=program, version=(0, 0, 0), environment=environment)
         completed = await unknown.run(["nix", "--version"])
-        found = re.search(rb"(\d+)\.(\d+)(?:\.(\d+))?", completed.stdout)
+        found = _VERSION.search(completed.stdout)
         if completed.returncode != 0 or found is None:
             raise ToolError(
                 f"`nix --version` failed: {completed.last_words}",
                 hint="check that it works by itself: nix.conf or NIX_CONFIG may not be valid",
             )
-        major, minor, patch = (int(group or 0) for group in found.groups())
-        nix = cls(program=program, version=(major, minor, patch), environment=environment)
+        kind, *numbers = found.groups()
+        major, minor, patch = (int(group or 0) for group in numbers)
+        is_lix = kind is not None and kind.startswith(b"Lix")
+        nix = cls(
+            program=program,
+            version=_LIX_AS if is_lix else (major, minor, patch),
+            environment=environment,
+            lix=f"{major}.{minor}.{patch}" if is_lix else None,
+        )
         if nix.version < OLDEST:
             oldest = ".".join(str(part) for part in OLDEST)
             raise ToolError(
-                f"Nix {nix.version_text} ({program}) is too old: {oldest} or later is needed",
+                f"{nix.full_name} ({program}) is too old: {oldest} or later is needed",
                 hint=INSTALL_HINT,
             )
         return nix
-
-    @property
-    def version_text(self) -> str:
-        """``2.34.8``."""
-        return ".".join(str(part) for part in self.version)
 
     @property
     def home(self) -> Path:

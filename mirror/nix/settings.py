@@ -61,8 +61,11 @@ async def read_settings(nix: Nix) -> NixSettings:
         ToolError: Nix does not tell, for instance because its settings are not valid.
 
     """
-    show = ["config", "show"] if nix.version >= _RENAMED else ["show-config"]
+    show = ["config", "show"] if nix.version >= _RENAMED or nix.lix else ["show-config"]
     completed = await nix.run(["nix", *show, "--json"])
+    if completed.returncode != 0 and nix.lix:
+        show = ["show-config"]  # of earlier ones
+        completed = await nix.run(["nix", *show, "--json"])
     try:
         if completed.returncode != 0:
             raise ToolError(f"Nix does not report its settings: {completed.error_text}")
@@ -86,7 +89,7 @@ async def read_settings(nix: Nix) -> NixSettings:
         )
     except (ValueError, KeyError, TypeError) as error:
         raise ToolError(
-            f"`nix {' '.join(show)} --json` of Nix {nix.version_text} prints something unexpected:"
+            f"`nix {' '.join(show)} --json` of {nix.full_name} prints something unexpected:"
             f" {type(error).__name__} {error}"
         ) from error
 

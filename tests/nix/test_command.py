@@ -40,6 +40,26 @@ async def test_a_nix_that_is_too_old_is_said(tmp_path: Path) -> None:
         await Nix.find({"PATH": str(tmp_path)})
 
 
+@pytest.mark.parametrize(
+    ("said", "version", "name"),
+    [
+        ("nix (Nix) 2.34.8", (2, 34, 8), "Nix 2.34.8"),
+        ("nix (Nix) 2.8", (2, 8, 0), "Nix 2.8.0"),
+        ("nix (Nix) 2.35.0pre20260801_4f4c3a2", (2, 35, 0), "Nix 2.35.0"),
+        ("nix (Determinate Nix 3.11.2) 2.31.1", (2, 31, 1), "Nix 2.31.1"),
+        ("nix (Lix, like Nix) 2.93.0", (2, 18, 0), "Lix 2.93.0"),
+        ("nix (Lix, like Nix) 2.94.0-pre20250807_a1b2c3d", (2, 18, 0), "Lix 2.94.0"),
+        ("nix (Lix, like Nix) 2.92.0\nSystem type: x86_64-linux", (2, 18, 0), "Lix 2.92.0"),
+    ],
+)
+async def test_versions_of_each_kind_of_nix_are_read(
+    tmp_path: Path, said: str, version: tuple[int, int, int], name: str
+) -> None:
+    program(tmp_path, "nix", f"echo '{said}'")
+    nix = await Nix.find({"PATH": f"{tmp_path}:/usr/bin:/bin"})
+    assert (nix.version, nix.full_name) == (version, name)
+
+
 async def test_a_nix_that_does_not_work_is_said(tmp_path: Path) -> None:
     program(tmp_path, "nix", "echo 'error: no library' >&2; exit 1")
     with pytest.raises(ToolError, match="no library"):

@@ -253,7 +253,7 @@ class _Evaluation:
         completed = await self._run(code)
         if completed.returncode != 0:
             raise EvaluationError(
-                f"{self._label} cannot be evaluated by Nix {self.nix.version_text}:\n"
+                f"{self._label} cannot be evaluated by {self.nix.full_name}:\n"
                 f"{completed.error_text}",
                 hint=self._hint(completed.error_text),
             )
@@ -319,7 +319,7 @@ class _Evaluation:
         if reason is not None:
             return EvaluatedEdit(edit=edit, root=None, problem=reason, is_applicable=False)
         said = completed.error_text + edits.out_of_reach(completed.stderr)
-        problem = f"it cannot be evaluated by Nix {self.nix.version_text}:\n{said}"
+        problem = f"it cannot be evaluated by {self.nix.full_name}:\n{said}"
         return EvaluatedEdit(edit=edit, root=None, problem=problem)
 
 
