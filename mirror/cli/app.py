@@ -25,6 +25,9 @@ _UsageError: Final = cast("type[typer.BadParameter]", typer.BadParameter.__base_
 """What typer raises for options that cannot be understood; it has no public name for it."""
 
 
+_SETTINGS: Final = {"help_option_names": ["-h", "--help"]}
+
+
 class _Program(TyperGroup):
     """Builds a command of its module when it is asked for; typer does so for all at once."""
 
@@ -74,10 +77,11 @@ def _load(name: str) -> Any:
         help=commands.SUMMARIES[name],
         no_args_is_help=True,
         rich_markup_mode=None,
+        context_settings=_SETTINGS,
     )
     group = getattr(module, "COMMANDS", None)
     for word, command in (group or {name: module.command}).items():
-        app.command(word, cls=_Command)(command)
+        app.command(word, cls=_Command, context_settings=_SETTINGS)(command)
     return typer.main.get_command(app)
 
 
@@ -90,6 +94,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
+    context_settings=_SETTINGS,
 )
 
 

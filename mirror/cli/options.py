@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 Lists = Annotated[
-    list[Path],
+    list[str],
     typer.Argument(
         metavar="LIST",
         help="Lists of targets: text files with one target per line; a list called - is read from "
-        "standard input.",
+        "standard input. Or a target itself, such as .#laptop.",
+    ),
+]
+Only = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--only",
+        metavar="NAME",
+        help="Target of the lists to take, instead of all of them. Can be repeated.",
+    ),
+]
+Edits = Annotated[
+    str | None,
+    typer.Option(
+        "--edits",
+        metavar="EDITS",
+        help="Edits of the targets named on the command line, as in a list: hosts,wifi,./mine.nix.",
     ),
 ]
 To = Annotated[

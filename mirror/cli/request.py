@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from mirror.errors import ListError, RequestError, printable
 from mirror.planning.lists.list_file import decode_list, parse_list
+from mirror.planning.lists.list_values import did_you_mean
 from mirror.planning.lists.targets import FileInstallable, Level
 from mirror.shipped import shipped_edits
 from mirror.system.plain_files import (
@@ -33,8 +35,10 @@ _STANDARD_INPUT: Final = Path("/dev/stdin")
 class Request:
     """What a command was asked, as it was typed."""
 
-    lists: tuple[Path, ...]
+    lists: tuple[str, ...]
     to: str | None
+    only: tuple[str, ...] | None = None
+    edits: str | None = None
     level: str | None = None
     store: str | None = None
     substituters: tuple[str, ...] | None = None
@@ -48,13 +52,23 @@ class Request:
     @property
     def mending(self) -> str:
         """The command that brings what is missing."""
-        words = ["prefetch", "sync", *map(str, self.lists), *(("--to", self.to) if self.to else ())]
+        words = ["prefetch", "sync", *self.lists]
+        for name in self.only or ():
+            words += ["--only", name]
+        for option, value in (("--edits", self.edits), ("--to", self.to)):
+            words += [option, value] if value else []
         return shlex.join(words)
 
     @property
     def list_names(self) -> tuple[str, ...]:
-        """What the lists are known by from one run to the next, of those that have such a name."""
-        return tuple(name for each in self.lists if (name := list_name(each)) is not None)
+        """What the lists are known by from one run to the next, of those that have such a name.
+
+        Empty if only some of their targets are asked for, which says nothing of the others.
+        """
+        if self.only:
+            return ()
+        lists = (Path(each) for each in self.lists if not _is_target(each))
+        return tuple(name for each in lists if (name := list_name(each)) is not None)
 
     def workshop_options(self) -> WorkshopOptions:
         """Where paths may be obtained, and how.
@@ -78,28 +92,24 @@ class Request:
 
 
 async def read_lists(request: Request) -> list[Target]:
-    """Read the lists; names are unique over all of them.
+    """Read the lists, and the targets that are named instead of one; all names are unique.
 
     Raises:
-        RequestError: a list cannot be read, or a line of it.
+        RequestError: a list cannot be read, or a line of it; no list has a target of this name.
 
     """
-    targets: list[Target] = []
-    for path in request.lists:
-        data = await _read_list(path)
-        text = decode_list(data, str(path))
-        read = parse_list(
-            text,
-            file=str(path),
-            directory=path.absolute().parent,
-            shipped_edits=shipped_edits(),
+    named = [each for each in request.lists if _is_target(each)]
+    if request.edits and not named:
+        raise RequestError(
+            "--edits goes with a target that is named on the command line, such as .#laptop",
+            hint="in a list, write edits=… behind the target",
         )
-        _see_files(read, str(path))
-        targets += [replace(each, list_file=list_name(path)) for each in read]
+    targets: list[Target] = []
+    for each in request.lists:
+        targets += [_read_target(each, request.edits)] if each in named else await _read_list(each)
     if not targets:
         raise RequestError(
-            f"no target in {', '.join(map(str, request.lists))}",
-            hint="add a line such as: pi = .#pi",
+            f"no target in {', '.join(request.lists)}", hint="add a line such as: pi = .#pi"
         )
     names: set[str] = set()
     for target in targets:
@@ -108,10 +118,57 @@ async def read_lists(request: Request) -> list[Target]:
                 f"two lists have a target called {target.name}", hint="rename one of them"
             )
         names.add(target.name)
+    for name in request.only or ():
+        if name not in names:
+            raise RequestError(
+                f"--only {name}: no target is called so{did_you_mean(name, sorted(names))}",
+                hint=f"there are: {', '.join(sorted(names))}",
+            )
+    if request.only:
+        targets = [each for each in targets if each.name in request.only]
     if request.level is None:
         return targets
     level = _read_level(request.level)
     return [replace(target, level=level) for target in targets]
+
+
+def _is_target(text: str) -> bool:
+    """Whether what stands in the place of a list is a target: it is no file that may be a list."""
+    if text == "-" or os.path.isfile(text):  # noqa: PTH113 - any text; False if it cannot be known
+        return text.endswith((".nix", ".drv"))
+    is_directory = os.path.isdir(text)  # noqa: PTH112 - as above
+    first = text.split(maxsplit=1)[0] if text.strip() else ""
+    return "#" in text or is_directory or first.endswith((".nix", ".drv"))
+
+
+def _read_target(text: str, edits: str | None) -> Target:
+    """Read a target as a line of a list has it, with its name and options if there are any."""
+    # A shell's word may have spaces, which are part of a file's name then.
+    file = text.partition("#")[0]
+    line = _quoted(text) if " " in file and os.path.exists(file) else text  # noqa: PTH110
+    if edits:
+        line += f" edits={_quoted(edits)}"
+    try:
+        target = _parse_one(line)
+    except ListError as error:
+        raise RequestError(f"{text}: {error.problem}", hint=error.hint) from error
+    _see_files([target], text)
+    return target
+
+
+def _parse_one(line: str) -> Target:
+    read = []
+    if len(line.splitlines()) == 1:
+        read = parse_list(line, file="TARGET", directory=Path.cwd(), shipped_edits=shipped_edits())
+    if len(read) != 1:
+        raise RequestError(f"not one target: {line!r}", hint="a target is one line of a list")
+    return read[0]
+
+
+def _quoted(text: str) -> str:
+    if not any(each.isspace() or each in "'\"" for each in text):
+        return text
+    return f"'{text}'" if '"' in text else f'"{text}"'
 
 
 def list_name(path: Path) -> str | None:
@@ -133,15 +190,8 @@ async def named_target(request: Request, name: str) -> Target:
 
     """
     if not request.lists:
-        if len(name.splitlines()) > 1:
-            raise RequestError(f"not one target: {name!r}", hint="a target is one line of a list")
         try:
-            (target,) = parse_list(
-                f"target = {name}",
-                file="TARGET",
-                directory=Path.cwd(),
-                shipped_edits=shipped_edits(),
-            )
+            target = _parse_one(f"target = {name}")
         except ListError as error:
             raise RequestError(
                 error.problem,
@@ -150,9 +200,9 @@ async def named_target(request: Request, name: str) -> Target:
         return replace(target, name=target.installable_text)
     targets = {each.name: each for each in await read_lists(request)}
     if name not in targets:
-        lists = ", ".join(str(file) for file in request.lists)
         raise RequestError(
-            f"{lists} has no target called {name}", hint=f"it has: {', '.join(targets)}"
+            f"{', '.join(request.lists)} has no target called {name}",
+            hint=f"it has: {', '.join(targets)}",
         )
     return targets[name]
 
@@ -177,14 +227,24 @@ def _see_files(targets: Iterable[Target], file: str) -> None:
                 )
 
 
-async def _read_list(path: Path) -> bytes:
+async def _read_list(name: str) -> list[Target]:
+    path = Path(name)
     try:
-        return await read_given_file(_STANDARD_INPUT if _is_standard_input(path) else path)
+        data = await read_given_file(_STANDARD_INPUT if _is_standard_input(path) else path)
     except (OSError, ValueError) as error:
         raise RequestError(
-            f"the list {path} cannot be read: {reason(error)}",
+            f"the list {name} cannot be read: {reason(error)}",
             hint="a list is a text file of targets, one a line, such as: pi = .#pi",
         ) from error
+    return _targets_of(decode_list(data, name), path)
+
+
+def _targets_of(text: str, path: Path) -> list[Target]:
+    read = parse_list(
+        text, file=str(path), directory=path.absolute().parent, shipped_edits=shipped_edits()
+    )
+    _see_files(read, str(path))
+    return [replace(each, list_file=list_name(path)) for each in read]
 
 
 def _is_standard_input(path: Path) -> bool:

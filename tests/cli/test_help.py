@@ -57,3 +57,15 @@ def test_every_value_has_a_name() -> None:
             is_flag = getattr(parameter, "is_flag", False)
             assert parameter.help, (words, parameter.name)
             assert is_flag or parameter.metavar, (words, parameter.name)
+
+
+def test_it_is_had_by_one_letter() -> None:
+    for words in ((), ("plan",), ("key", "show")):
+        ran = subprocess.run(
+            [sys.executable, "-m", "mirror", *words, "-h"],
+            env={**os.environ, "COLUMNS": "80"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert ran.stdout.splitlines() == helped(*words)

@@ -48,6 +48,8 @@ TAKES: Final = {
     "--substituter": TEXT,
     "--trusted-key": TEXT,
     "--level": TEXT,
+    "--only": TEXT,
+    "--edits": TEXT,
     "--limit-rate": TEXT,
     "--on-change": TEXT,
     "--listen": TEXT,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from mirror.cli.options import Json, Lists, Store, To
+from mirror.cli.options import Edits, Json, Lists, Only, Store, To, given
 from mirror.cli.progress import Noting, observer
 from mirror.cli.request import Request, read_lists
 from mirror.cli.running import print_document, run, write_lines
@@ -34,6 +34,8 @@ _LARGEST_DUMP: Final = 1 << 30
 def command(
     lists: Lists,
     *,
+    only: Only = None,
+    edits: Edits = None,
     to: To = None,
     store: Store = None,
     valid_paths: Annotated[
@@ -52,7 +54,7 @@ def command(
     The network is not used and nothing is fetched. For each cause that keeps a target from
     being rebuilt, the missing path, the derivations that need it and the consequences are named.
     """
-    request = Request(lists=tuple(lists), to=to, store=store)
+    request = Request(lists=tuple(lists), only=given(only), edits=edits, to=to, store=store)
     run(execute(request, valid_paths, json=json), json=json)
 
 

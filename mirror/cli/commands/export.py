@@ -10,11 +10,13 @@ import typer
 from mirror.cli.failures import explain_failures, failure_lines, refused_lines
 from mirror.cli.members import problem, unobtainable
 from mirror.cli.options import (
+    Edits,
     Json,
     Level,
     Lists,
     NoArchives,
     NoBuilder,
+    Only,
     Store,
     Substituters,
     TrustedKeys,
@@ -48,6 +50,8 @@ class ExportForm(enum.Enum):
 def command(
     lists: Lists,
     *,
+    only: Only = None,
+    edits: Edits = None,
     form: Annotated[
         ExportForm | None,
         typer.Option(
@@ -74,6 +78,8 @@ def command(
     """
     request = Request(
         lists=tuple(lists),
+        only=given(only),
+        edits=edits,
         to=None,
         level=level,
         store=store,

@@ -9,11 +9,13 @@ from mirror.cli.failures import explain_failures, refused_lines
 from mirror.cli.members import plan_members
 from mirror.cli.options import (
     AllowRefused,
+    Edits,
     Json,
     Level,
     Lists,
     NoArchives,
     NoBuilder,
+    Only,
     Store,
     Substituters,
     To,
@@ -42,6 +44,8 @@ _LARGEST: Final = 5
 def command(
     lists: Lists,
     *,
+    only: Only = None,
+    edits: Edits = None,
     to: To = None,
     level: Level = None,
     store: Store = None,
@@ -60,6 +64,8 @@ def command(
     """
     request = Request(
         lists=tuple(lists),
+        only=given(only),
+        edits=edits,
         to=to,
         level=level,
         store=store,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -35,7 +34,7 @@ _OLDEST: Final = timedelta(weeks=52 * 100)
 
 def command(
     lists: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Argument(
             metavar="LIST",
             help="Prune only the targets on these lists, and name the others that are kept.",
@@ -119,7 +118,7 @@ def command(
 class PruneRequest:
     """What ``prune`` was asked, as it was typed."""
 
-    lists: tuple[Path, ...]
+    lists: tuple[str, ...]
     to: str | None
     keep: int
     keep_within: str | None

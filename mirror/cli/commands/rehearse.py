@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mirror.cli.options import Json, Lists, Store, To
+from mirror.cli.options import Edits, Json, Lists, Only, Store, To, given
 from mirror.cli.progress import Noting, observer
 from mirror.cli.request import Request, read_lists
 from mirror.cli.running import explain, print_document, run, write_lines
@@ -20,14 +20,23 @@ if TYPE_CHECKING:
     from mirror.sync.offline.rehearse import Rehearsed
 
 
-def command(lists: Lists, *, to: To = None, store: Store = None, json: Json = False) -> None:
+def command(
+    lists: Lists,
+    *,
+    only: Only = None,
+    edits: Edits = None,
+    to: To = None,
+    store: Store = None,
+    json: Json = False,
+) -> None:
     """Rebuild targets offline, from what is kept and nothing else.
 
     Each target, and each of its edits, is evaluated and built by the installed Nix with an
     empty store, empty caches, no network, and nothing to copy from but the destination. The result
     is recorded; `prefetch roots` shows it.
     """
-    run(execute(Request(lists=tuple(lists), to=to, store=store), json=json), json=json)
+    request = Request(lists=tuple(lists), only=given(only), edits=edits, to=to, store=store)
+    run(execute(request, json=json), json=json)
 
 
 async def execute(request: Request, *, json: bool) -> int:

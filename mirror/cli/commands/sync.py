@@ -15,11 +15,13 @@ from mirror.cli.members import attempts, generation, plan_members
 from mirror.cli.on_change import OnChange, run_on_change
 from mirror.cli.options import (
     AllowRefused,
+    Edits,
     Json,
     Level,
     Lists,
     NoArchives,
     NoBuilder,
+    Only,
     Store,
     Substituters,
     To,
@@ -49,6 +51,8 @@ if TYPE_CHECKING:
 def command(
     lists: Lists,
     *,
+    only: Only = None,
+    edits: Edits = None,
     to: To = None,
     level: Level = None,
     jobs: Annotated[
@@ -143,6 +147,8 @@ def command(
     """
     request = Request(
         lists=tuple(lists),
+        only=given(only),
+        edits=edits,
         to=to,
         level=level,
         store=store,

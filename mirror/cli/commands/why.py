@@ -57,7 +57,7 @@ def command(
     The shortest chain of derivations and references is printed, with what asked for the path,
     its size, and the size of its closure. The network is not used.
     """
-    lists = () if list_file is None else (list_file,)
+    lists = () if list_file is None else (str(list_file),)
     request = Request(lists=lists, to=to, store=store)
     run(execute(request, target, path, every=every, json=json), json=json)
 
