@@ -209,7 +209,7 @@ class NixStore(RecordFiles):
 
     async def verify(self, progress: Progress, *, jobs: int) -> Verified:
         """Read all that generations keep."""
-        return await verify_store(self, progress, jobs=jobs)
+        return await verify_store(self, self._store, progress, jobs=jobs)
 
     async def begin_repair(self, verified: Verified) -> StoreRepair:
         """Begin to mend what was found to be damaged."""

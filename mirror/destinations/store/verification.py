@@ -22,16 +22,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from mirror.destinations.destination import Destination
     from mirror.destinations.reading import Progress
-    from mirror.destinations.store.nix_store import NixStore
     from mirror.errors import DestinationError
     from mirror.formats.path_info import PathInfo
     from mirror.formats.store_path import StorePath
     from mirror.nix.stores import StoreLocation
 
 
-async def verify_store(store: NixStore, progress: Progress, *, jobs: int) -> Verified:
-    """Read all that the store's generations keep.
+async def verify_store(
+    store: Destination, at: StoreLocation, progress: Progress, *, jobs: int
+) -> Verified:
+    """Read all that the generations of a store keep, whose files are ``at`` a place.
 
     Raises:
         DestinationError: a path may not be read.
@@ -56,10 +58,10 @@ async def verify_store(store: NixStore, progress: Progress, *, jobs: int) -> Ver
         if path.problem is None:
             sound.add(path.info.path)
         else:
-            damages.append(_damage(path.info.path, path.problem, store.store))
+            damages.append(_damage(path.info.path, path.problem, at))
 
     progress.begin(sum(info.nar_size for info in infos.values()))
-    checks = [_PathInStore(info, store.store.real(info.path)) for info in infos.values()]
+    checks = [_PathInStore(info, at.real(info.path)) for info in infos.values()]
     try:
         amount = await check_all(checks, take, progress, jobs=jobs)
     finally:
