@@ -145,7 +145,7 @@ def test_every_comparison_can_be_made() -> None:
     )
     assert completed.returncode == 0, completed.stderr
     _, _, *rows = completed.stdout.splitlines()
-    assert len(rows) == 23
+    assert len(rows) == 24
     for row in rows:
         assert float(row.split("|")[5]) > 0, row
 
@@ -160,7 +160,7 @@ def test_a_benchmark_that_there_is_not_is_said_before_any_is_run() -> None:
     )
     assert completed.returncode == 2
     assert completed.stdout == ""
-    assert "there is no benchmark agian; there are reading, planning, " in completed.stderr
+    assert "there is no benchmark agian; there are reading, asking, " in completed.stderr
 
 
 @pytest.mark.thorough

@@ -221,7 +221,7 @@ async def test_paths_that_are_none_are_not_taken_from_a_daemon(
         connect(nix_stable, StoreLocation.parse(f"unix://{path}")) as connection,
     ):
         assert await connection.query_valid_paths([ABSENT]) == {ABSENT}
-        with pytest.raises(ToolError, match="cannot be understood: not a store path"):
+        with pytest.raises(ToolError, match="invalid answer from the Nix daemon: not a store path"):
             await connection.query_path_info(ABSENT)
 
 
