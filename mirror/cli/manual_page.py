@@ -54,10 +54,11 @@ FILES: Final = {
     "DEST/.prefetch/": "What clients are not given: locks, checksums, files being written, "
     "pruned paths that a server still serves (`retired/`), and quarantined files (`damaged/`).",
     "/nix/var/nix/gcroots/prefetch/": "The generations of a Nix store, which protect their paths "
-    "from garbage collection.",
+    "from garbage collection, where the user may write there.",
     "$XDG_CACHE_HOME/prefetch/": "What binary caches answered. It can be deleted.",
-    "$XDG_STATE_HOME/prefetch/": "Notes of `--refresh`, by which the next run undoes an update "
-    "that was interrupted.",
+    "$XDG_STATE_HOME/prefetch/": "The same generations otherwise; and of each Nix store the "
+    "results of the last rehearsals and runs, and locks. Also notes of `--refresh`, by which the "
+    "next run undoes an update that was interrupted.",
 }
 EXAMPLES: Final = {
     "prefetch sync hosts.txt --to /srv/cache": "Fetch what the hosts on a list need into a binary "

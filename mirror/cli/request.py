@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mirror.errors import ListError, RequestError, printable
+from mirror.formats.store_path import STORE_DIRECTORY
 from mirror.planning.lists.list_file import decode_list, parse_list
 from mirror.planning.lists.list_values import did_you_mean
 from mirror.planning.lists.targets import FileInstallable, Level
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 _RATE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([kKmMgG]?)(?:i?[bB])?(?:/s)?")
 _FACTORS: Final = {"": 1, "k": 1000, "m": 1000_000, "g": 1000_000_000}
+_TARGET_FILES: Final = (".nix", ".drv")
 _STANDARD_INPUT: Final = Path("/dev/stdin")
 
 
@@ -92,21 +94,36 @@ class Request:
 
 
 async def read_lists(request: Request) -> list[Target]:
-    """Read the lists, and the targets that are named instead of one; all names are unique.
+    """Read the lists; names are unique over all of them.
 
     Raises:
         RequestError: a list cannot be read, or a line of it; no list has a target of this name.
 
     """
-    named = [each for each in request.lists if _is_target(each)]
-    if request.edits and not named:
+    return _chosen([each for name in request.lists for each in await _read_list(name)], request)
+
+
+async def read_targets(request: Request) -> list[Target]:
+    """Read the lists, and the targets that are named in the place of lists.
+
+    Raises:
+        RequestError: the same; or a target is not one.
+
+    """
+    if request.edits is not None and not any(map(_is_target, request.lists)):
         raise RequestError(
             "--edits goes with a target that is named on the command line, such as .#laptop",
             hint="in a list, write edits=… behind the target",
         )
     targets: list[Target] = []
     for each in request.lists:
-        targets += [_read_target(each, request.edits)] if each in named else await _read_list(each)
+        named = _is_target(each)
+        targets += [_read_target(each, request.edits)] if named else await _read_list(each)
+    return _chosen(targets, request)
+
+
+def _chosen(targets: list[Target], request: Request) -> list[Target]:
+    """Those that are asked for, at the level that is asked for."""
     if not targets:
         raise RequestError(
             f"no target in {', '.join(request.lists)}", hint="add a line such as: pi = .#pi"
@@ -115,7 +132,7 @@ async def read_lists(request: Request) -> list[Target]:
     for target in targets:
         if target.name in names:
             raise RequestError(
-                f"two lists have a target called {target.name}", hint="rename one of them"
+                f"two targets are called {target.name}", hint="rename one of them: NAME = …"
             )
         names.add(target.name)
     for name in request.only or ():
@@ -135,24 +152,29 @@ async def read_lists(request: Request) -> list[Target]:
 def _is_target(text: str) -> bool:
     """Whether what stands in the place of a list is a target: it is no file that may be a list."""
     if text == "-" or os.path.isfile(text):  # noqa: PTH113 - any text; False if it cannot be known
-        return text.endswith((".nix", ".drv"))
-    is_directory = os.path.isdir(text)  # noqa: PTH112 - as above
-    first = text.split(maxsplit=1)[0] if text.strip() else ""
-    return "#" in text or is_directory or first.endswith((".nix", ".drv"))
+        return text.endswith(_TARGET_FILES)
+    # A directory is a target by a link into a store: a profile, what nix build leaves.
+    if os.path.isdir(text):  # noqa: PTH112 - as above
+        return os.path.realpath(text).startswith(f"{STORE_DIRECTORY}/")
+    words = text.split()
+    return "#" in text or "=" in words or any(each.endswith(_TARGET_FILES) for each in words)
 
 
 def _read_target(text: str, edits: str | None) -> Target:
     """Read a target as a line of a list has it, with its name and options if there are any."""
     # A shell's word may have spaces, which are part of a file's name then.
-    file = text.partition("#")[0]
-    line = _quoted(text) if " " in file and os.path.exists(file) else text  # noqa: PTH110
-    if edits:
+    file, mark, rest = text.partition("#")
+    is_file = os.path.exists(file)  # noqa: PTH110 - as above
+    line = f"{_quoted(file)}{mark}{rest}" if is_file else text
+    if edits is not None:
         line += f" edits={_quoted(edits)}"
     try:
         target = _parse_one(line)
     except ListError as error:
         raise RequestError(f"{text}: {error.problem}", hint=error.hint) from error
-    _see_files([target], text)
+    if edits is not None and not target.edits:
+        raise RequestError(f"{text}: --edits goes with a target without a comment")
+    _see_files([target], text, to="the working directory")
     return target
 
 
@@ -166,7 +188,7 @@ def _parse_one(line: str) -> Target:
 
 
 def _quoted(text: str) -> str:
-    if not any(each.isspace() or each in "'\"" for each in text):
+    if not any(each.isspace() or each in "'\"=" for each in text):
         return text
     return f"'{text}'" if '"' in text else f'"{text}"'
 
@@ -207,7 +229,7 @@ async def named_target(request: Request, name: str) -> Target:
     return targets[name]
 
 
-def _see_files(targets: Iterable[Target], file: str) -> None:
+def _see_files(targets: Iterable[Target], file: str, *, to: str = "the list") -> None:
     """See that the files are there that targets of the list ``file`` are changed by.
 
     Raises:
@@ -223,7 +245,7 @@ def _see_files(targets: Iterable[Target], file: str) -> None:
             if why is not None:
                 raise RequestError(
                     f"{file}: {target.name}: {option}: {why}",
-                    hint="relative names are relative to the list",
+                    hint=f"relative names are relative to {to}",
                 )
 
 

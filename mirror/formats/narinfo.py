@@ -195,15 +195,14 @@ def _required(fields: dict[str, list[str]], name: str, read: Callable[[str], _Va
 
 def _damaged_path(text: str) -> StorePath:
     """A path as Nix reads it, which looks at no more of what follows the hash than for a ``/``."""
-    dash = len(STORE_DIRECTORY) + 1 + HASH_LENGTH
-    if text[dash : dash + 1] == "/":
+    if "/" in text.removeprefix(f"{STORE_DIRECTORY}/"):
         raise FormatError(f"not a store path: {text!r}")
-    StorePath.parse(f"{text[:dash]}-{text[dash + 1 :]}")
-    return StorePath(text)
+    return _damaged_reference(text.removeprefix(f"{STORE_DIRECTORY}/"))
 
 
 def _damaged_reference(text: str) -> StorePath:
-    return _damaged_path(f"{STORE_DIRECTORY}/{text}")
+    StorePath.from_base_name(f"{text[:HASH_LENGTH]}-{text[HASH_LENGTH + 1 :]}")
+    return StorePath(f"{STORE_DIRECTORY}/{text}")
 
 
 def _references(values: Iterable[str], read: Callable[[str], StorePath]) -> tuple[StorePath, ...]:

@@ -32,7 +32,8 @@ _NOT_BASE64: Final = re.compile(r"[^A-Za-z0-9+/]")
 def fingerprint(info: PathInfo) -> bytes:
     """What a signature of the path signs: path, NAR hash, NAR size, references."""
     references = ",".join(info.references)
-    return f"1;{info.path};{info.nar_hash.nix32};{info.nar_size};{references}".encode()
+    text = f"1;{info.path};{info.nar_hash.nix32};{info.nar_size};{references}"
+    return text.encode(errors="surrogateescape")  # as a damaged narinfo may have it
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +170,8 @@ class TrustedKeys:
         message = fingerprint(info)
         is_signed = False
         for text in signatures:
-            name, _, encoded = text.partition(":")
-            keys = self._keys.get(name, [])
+            name, colon, encoded = text.partition(":")
+            keys = self._keys.get(name, []) if colon else []
             if reads_every and not (name and encoded):
                 raise FormatError(f"a signature is malformed: {text!r}")
             if not (reads_every or keys):

@@ -19,6 +19,8 @@ def names(shell: Shell) -> Shell:
     (shell.directory / "it.nix").write_text(PACKAGE)
     (shell.directory / "my files").mkdir()
     (shell.directory / "my files/it.nix").write_text(PACKAGE)
+    for name in ("it's.nix", "a=b.nix"):
+        (shell.directory / name).write_text(PACKAGE)
     (shell.directory / "hosts.txt").write_text("a = ./it.nix#a\nb = ./it.nix#b\nc = ./it.nix#c\n")
     return shell
 
@@ -34,6 +36,8 @@ def test_a_target_stands_in_the_place_of_a_list(names: Shell) -> None:
     assert planned(names, "it.nix#a", "./it.nix#b") == {each: of_list[each] for each in "ab"}
     assert planned(names, "mine = ./it.nix#a level=sources") == {"mine": of_list["a"]}
     assert planned(names, "./my files/it.nix#b") == {"b": of_list["b"]}
+    assert planned(names, 'mine = "it\'s.nix"#a') == {"mine": of_list["a"]}
+    assert planned(names, "it's.nix#b", "a=b.nix#a") == {each: of_list[each] for each in "ab"}
     derivation = names.evaluation.real(of_list["c"])
     assert derivation.exists()
     assert planned(names, of_list["c"]) == {"c": of_list["c"]}
@@ -71,13 +75,25 @@ def test_edits_of_a_named_target(shell: Shell) -> None:
     assert wanted in checked.stdout.replace("'", "")
 
 
+def test_what_drops_targets_takes_lists_alone(names: Shell) -> None:
+    names.run(names.arguments("sync", "hosts.txt", "--to", "cache"))
+    for word in ("./it.nix#a", ".", "/run/a#b.txt", "./cache"):
+        prune = [*names.command, "prune", word, "--removed", "--to", "cache"]
+        assert "cannot be read" in names.run(prune, expect=2).stderr
+    kept = names.json([*names.command, "roots", "--to", "cache", "--json"])["generations"]
+    assert {each["target"] for each in kept} == {"a", "b", "c"}
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (["hosts.txt", "--edits", "hosts"], "--edits goes with a target that is named"),
         (["./it.nix#a", "--edits", "hosts"], "does not go with FILE.nix#ATTRIBUTE"),
-        (["./it.nix#a", "./it.nix#a"], "two lists have a target called a"),
-        (["."], "is not an installable"),
+        (["./it.nix#a", "./it.nix#a"], "two targets are called a"),
+        (["./it.nix#a # mine", "--edits", "./a.nix"], "without a comment"),
+        (["./it.nix#a", "--edits", ""], "edits= has no value"),
+        (["."], "the list . cannot be read: "),
+        (["./my files"], "the list ./my files cannot be read: "),
         (["#a"], "not one target"),
         ([".#" + "a" * 200], "cannot be the target's name"),
         (["x" * 5000 + "#a"], ""),

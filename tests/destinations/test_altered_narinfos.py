@@ -49,6 +49,7 @@ SIGNATURES: Final = (
     # GOOD is the right one's base64, SHORT lacks its first characters.
     ("no signature",),
     ("altered-1GOOD",),
+    ("altered-1",),
     ("altered-1GOOD", "altered-1:GOOD"),
     ("",),
     (":GOOD", "altered-1:GOOD"),
@@ -77,6 +78,10 @@ SIGNATURES: Final = (
     ("altered-1:GOOD\r",),
     ("altered-1:GOOD\0",),
 )
+DASHES: Final = tuple(
+    (line, byte) for line in ("StorePath: ", "References: ", "Deriver: ") for byte in b")\xad/"
+)
+"""What comes in the place of the dash of the first path of a line."""
 _BASE64: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 
 
@@ -149,7 +154,7 @@ async def test_a_path_ends_as_by_nix(
     def nix(*command: str) -> list[str]:
         return run(any_nix, *command, store=scratch_store).stdout.split()
 
-    count = len(SIGNATURES) + BITS
+    count = len(SIGNATURES) + len(DASHES) + BITS
     expression = PATHS.replace("PROGRAMS", str(programs)).replace("COUNT", str(count))
     derivations = nix("nix-instantiate", "--expr", expression)
     outputs = nix("nix-store", "--realise", *derivations)
@@ -168,6 +173,9 @@ async def test_a_path_ends_as_by_nix(
         if number < len(SIGNATURES):
             text = with_signatures(data.decode(), SIGNATURES[number])
             data = bytearray(text.encode(errors="surrogateescape"))
+        elif number < len(SIGNATURES) + len(DASHES):
+            line, byte = DASHES[number - len(SIGNATURES)]
+            data[data.index(b"-", data.index(line.encode()))] = byte
         else:
             data[random.randrange(len(data))] ^= 1 << random.randrange(8)
         file.write_bytes(data)

@@ -10,7 +10,7 @@ import typer
 
 from mirror.cli.options import Edits, Json, Lists, Only, Store, To, given
 from mirror.cli.progress import Noting, observer
-from mirror.cli.request import Request, read_lists
+from mirror.cli.request import Request, read_targets
 from mirror.cli.running import print_document, run, write_lines
 from mirror.cli.text import SHOWN, with_edit
 from mirror.destinations.registry import open_destination
@@ -60,7 +60,7 @@ def command(
 
 async def execute(request: Request, valid_paths: Path | None, *, json: bool) -> int:
     """Check the targets; 1 if one cannot be rebuilt offline, or is not what was asked for."""
-    targets = await read_lists(request)
+    targets = await read_targets(request)
     nix = await Nix.find()
     shown = Noting(observer())
     if valid_paths is not None:

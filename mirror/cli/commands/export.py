@@ -23,7 +23,7 @@ from mirror.cli.options import (
     given,
 )
 from mirror.cli.progress import Noting, observer
-from mirror.cli.request import Request, read_lists
+from mirror.cli.request import Request, read_targets
 from mirror.cli.running import print_document, run, write_error, write_lines
 from mirror.errors import RequestError
 from mirror.planning.hermetic import closure_info_lines, dot_lines
@@ -95,7 +95,7 @@ async def execute(request: Request, *, form: ExportForm | None, json: bool) -> i
     """Plan from nothing, and print what that takes; 1 if that is not whole."""
     if json and form is not None:
         raise RequestError("export prints one form, but two are given", hint="--format or --json")
-    targets = await read_lists(request)
+    targets = await read_targets(request)
     shown = Noting(observer())
     async with open_installed(request.workshop_options(), shown) as workshop:
         found = await export(targets, workshop, shown, named=form is ExportForm.CLOSURE_INFO)

@@ -23,7 +23,7 @@ from mirror.cli.options import (
     given,
 )
 from mirror.cli.progress import Noting, observer
-from mirror.cli.request import Request, read_lists
+from mirror.cli.request import Request, read_targets
 from mirror.cli.running import print_document, run, write_lines
 from mirror.cli.text import edit_lines, shown, table
 from mirror.destinations.registry import open_destination
@@ -80,7 +80,7 @@ def command(
 
 async def execute(request: Request, *, json: bool) -> int:
     """Plan, and show the plan; 1 if it is not whole."""
-    targets = await read_lists(request)
+    targets = await read_targets(request)
     options = request.workshop_options()
     noting = Noting(observer())
     async with (

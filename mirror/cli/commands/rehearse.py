@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from mirror.cli.options import Edits, Json, Lists, Only, Store, To, given
 from mirror.cli.progress import Noting, observer
-from mirror.cli.request import Request, read_lists
+from mirror.cli.request import Request, read_targets
 from mirror.cli.running import explain, print_document, run, write_lines
 from mirror.cli.text import with_edit
 from mirror.destinations.registry import open_destination
@@ -41,7 +41,7 @@ def command(
 
 async def execute(request: Request, *, json: bool) -> int:
     """Rehearse the targets; 1 if one fails."""
-    targets = await read_lists(request)
+    targets = await read_targets(request)
     nix = await Nix.find()
     shown = Noting(observer())
     async with open_destination(request.to, exclusive=False) as destination:

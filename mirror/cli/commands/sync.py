@@ -29,7 +29,7 @@ from mirror.cli.options import (
     given,
 )
 from mirror.cli.progress import Noting, QuietObserver, observer
-from mirror.cli.request import Request, read_lists
+from mirror.cli.request import Request, read_targets
 from mirror.cli.running import print_document, run, write_error, write_lines
 from mirror.cli.signing_keys import read_key
 from mirror.cli.text import edit_lines, kept_state
@@ -234,7 +234,7 @@ async def _tell_of_sync(
 
 async def _sync(request: Request, options: SyncOptions, shown: Noting) -> tuple[Synced, str, bool]:
     """Sync, and give up the destination; what was done, its name, and whether it is for others."""
-    targets = await read_lists(request)
+    targets = await read_targets(request)
     workshop = open_installed(request.workshop_options(), shown)
     signing_key = await read_key(request.signing_key) if request.signing_key else None
     async with open_destination(

@@ -15,7 +15,7 @@
     .prefetch/serving                   locked, shared, by each server of the directory
     .prefetch/served                    changed when a server was last seen: :mod:`.served`
     .prefetch/retired/                  narinfos on their way out: :mod:`.sweep`
-    .prefetch/damaged/                  what could not be repaired: :mod:`.at_rest.mending`
+    .prefetch/damaged/                  what could not be repaired: :mod:`.at_rest.quarantine`
 
 All names are relative to the cache directory.
 """

@@ -234,7 +234,7 @@ class BinaryCache:
         return f"{self._base}/{path.hash_part}.narinfo"
 
     async def objection(self, info: PathInfo) -> Refusal | None:
-        """The same as :meth:`refusal`, with what to do about it."""
+        """Why the path is not believed without knowing its content beforehand; None if it is."""
         if await self.is_signed(info) or follows_from_its_content(info):
             return None
         return refusal_of(info, self.name, trusted=self._signatures.keys.names)

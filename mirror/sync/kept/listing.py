@@ -101,5 +101,8 @@ def removal(records: Iterable[RunRecord], destination: str) -> str | None:
     known |= {each.last_list for each in records if each.last_list is not None}
     to = shlex.join(["--removed", "--to", destination])
     if any(record.lists is None for record in records):
-        return f"prefetch prune LIST… {to} (with every list that feeds it)"
+        return (
+            f"prefetch prune LIST… {to} (with every list that feeds it; what was synced without "
+            "a list goes, too)"
+        )
     return f"{shlex.join(['prefetch', 'prune', *sorted(known)])} {to}"

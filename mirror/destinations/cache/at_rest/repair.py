@@ -1,6 +1,6 @@
 """Repairing a cache directory, except for obtaining damaged paths again.
 
-What nobody can provide is quarantined (:mod:`.mending`) if readers would get wrong data from it.
+What nobody can provide is quarantined (:mod:`.quarantine`) if readers would get wrong data from it.
 Manifests, receipts and run records exist nowhere else: they stay as they are, and are reported with
 what to do.
 """

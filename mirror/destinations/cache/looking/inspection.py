@@ -167,7 +167,7 @@ class Inspection:
             data = _ANY_METHOD.sub(b"Compression: xz", data)
         try:
             signatures = signatures_as_written(data) if is_altered else ()
-            entry = parse_narinfo(data, as_nix=True)
+            entry = parse_narinfo(data, as_nix=is_altered)
             return _Narinfo(state, entry, None, is_altered, signatures)
         except FormatError as error:
             return _Narinfo(state, None, error.message, True)
@@ -181,6 +181,9 @@ class Inspection:
             problem = None
         except FormatError as error:
             is_content_addressed, problem = False, error.message
+        except UnicodeEncodeError:
+            # What it refers to has bytes that no name has, so its own does not follow from it.
+            is_content_addressed, problem = False, None
         if self.is_old_nix and is_content_addressed:
             return None  # it does not look at signatures then
         try:
