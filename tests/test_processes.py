@@ -109,6 +109,22 @@ async def test_what_got_away_from_a_process_that_is_ended_ends_with_it_too() -> 
     assert await asyncio.wait_for(process.stdout.read(), 60) == b"", "nobody has it open any more"
 
 
+async def test_what_goes_on_starting_others_ends_with_all_of_them() -> None:
+    """Each is started after another look at what there is."""
+    breeding = "trap '' TERM HUP; echo away; for each in \\$(seq 200); do sleep 600 & done; wait"
+    for _ in range(5):
+        async with started(
+            ["/bin/sh", "-c", f'setsid sh -c "{breeding}" & wait'],
+            stdin=DEVNULL,
+            stdout=PIPE,
+            stderr=DEVNULL,
+            patience=0.02,
+        ) as process:
+            assert process.stdout is not None
+            assert await process.stdout.readline() == b"away\n"
+        assert await asyncio.wait_for(process.stdout.read(), 60) == b"", "nobody has it open"
+
+
 RUNAWAY = "setsid sh -c \"trap '' TERM HUP; echo away; sleep 600\" &"
 
 KILLED = f"""

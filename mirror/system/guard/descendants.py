@@ -6,23 +6,37 @@ import contextlib
 import errno
 import os
 import signal
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
-def descendants(number: int) -> dict[int, str]:
-    """All that now descends from a process, with the start of each."""
+def descendants(number: int, others: Mapping[int, str] | None = None) -> dict[int, str]:
+    """All that now descends from a process, with the start of each.
+
+    And all that descends from those ``others`` that are still the processes of these starts.
+    """
     children: dict[int, list[tuple[int, str]]] = {}
+    starts: dict[int, str] = {}
     try:
         names = os.listdir("/proc")  # noqa: PTH208 - it is many processes, and no paths
     except OSError:
         return {}
     for name in names:
         if name.isdecimal() and (found := parent_and_start(int(name))) is not None:
-            children.setdefault(found[0], []).append((int(name), found[1]))
-    below, waiting = {}, [number]
+            parent, starts[int(name)] = found
+            children.setdefault(parent, []).append((int(name), found[1]))
+    waiting = [
+        number,
+        *(each for each, start in (others or {}).items() if starts.get(each) == start),
+    ]
+    below: dict[int, str] = {}
     while waiting:
         for child, start in children.get(waiting.pop(), ()):
-            below[child] = start
-            waiting.append(child)
+            if child not in below:
+                below[child] = start
+                waiting.append(child)
     return below
 
 
@@ -44,19 +58,19 @@ def signal_group(number: int, what: int) -> None:
         os.killpg(number, what)
 
 
-def signal_process(number: int, start: str) -> None:
-    """Kill a process, unless its number belongs to another one by now."""
+def signal_process(number: int, start: str, what: int) -> None:
+    """Signal a process, unless its number belongs to another one by now."""
     with contextlib.suppress(OSError):
         try:
             descriptor = os.pidfd_open(number)
         except OSError as error:
             if error.errno not in {errno.ENOSYS, errno.EPERM, errno.EMFILE}:
                 return
-            os.kill(number, signal.SIGKILL)
+            os.kill(number, what)
             return
         try:
             found = parent_and_start(number)
             if found is not None and found[1] == start:
-                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+                signal.pidfd_send_signal(descriptor, what)
         finally:
             os.close(descriptor)

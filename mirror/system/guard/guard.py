@@ -41,6 +41,8 @@ _CONTROL: Final = 0
 _PAUSE: Final = 0.02
 _STUBBORN: Final = 60.0
 """So many seconds the guard goes on trying to kill: others' processes, it cannot."""
+_ROUNDS: Final = 100
+"""So many times what descends from a program is looked for: others' processes cannot be stopped."""
 _WAKE_UPS: Final = 1 << 16
 
 
@@ -63,10 +65,21 @@ class Program:
 
     def kill(self) -> None:
         """Kill it with all that it started, of which it must not have been reaped yet."""
-        found = {**self.known, **descendants(self.number)}
+        found: dict[int, str] = {}
+        # What is stopped starts nothing any more while the rest is looked for.
+        signal_group(self.number, signal.SIGSTOP)
+        new = {**self.known, **descendants(self.number)}
+        for _ in range(_ROUNDS):
+            for number, start in new.items():
+                signal_process(number, start, signal.SIGSTOP)
+            found.update(new)
+            below = descendants(self.number, found)
+            new = {number: start for number, start in below.items() if number not in found}
+            if not new:
+                break
         signal_group(self.number, signal.SIGKILL)
         for number, start in found.items():
-            signal_process(number, start)
+            signal_process(number, start, signal.SIGKILL)
 
 
 class Guard:
@@ -105,7 +118,7 @@ class Guard:
         past = time.monotonic() - self.run_ended
         if past >= PATIENCE or not self.programs:
             for number, start in left.items():
-                signal_process(number, start)
+                signal_process(number, start, signal.SIGKILL)
         return past > PATIENCE + _STUBBORN
 
     def time_to_wait(self) -> float | None:
