@@ -95,34 +95,30 @@ async def test_whoever_is_cancelled_while_a_process_starts_ends_its_children_too
             assert await asyncio.wait_for(rest, 60) == b"", "nobody has the pipe open any more"
 
 
-async def test_what_got_away_from_a_process_that_is_ended_ends_with_it_too() -> None:
-    """It is in another session, its parent has ended, and it looks at no signal."""
+async def end_once_it_is_away(script: str, *, patience: float) -> None:
+    """End a shell when something in another session says so; nothing that it started is left."""
     async with started(
-        ["/bin/sh", "-c", f"{RUNAWAY} wait"],
+        ["/bin/sh", "-c", f"{script} wait"],
         stdin=DEVNULL,
         stdout=PIPE,
         stderr=DEVNULL,
-        patience=0.1,
+        patience=patience,
     ) as process:
         assert process.stdout is not None
         assert await process.stdout.readline() == b"away\n"
     assert await asyncio.wait_for(process.stdout.read(), 60) == b"", "nobody has it open any more"
 
 
+async def test_what_got_away_from_a_process_that_is_ended_ends_with_it_too() -> None:
+    """It is in another session, its parent has ended, and it looks at no signal."""
+    await end_once_it_is_away(RUNAWAY, patience=0.1)
+
+
 async def test_what_goes_on_starting_others_ends_with_all_of_them() -> None:
     """Each is started after another look at what there is."""
     breeding = "trap '' TERM HUP; echo away; for each in \\$(seq 200); do sleep 600 & done; wait"
     for _ in range(5):
-        async with started(
-            ["/bin/sh", "-c", f'setsid sh -c "{breeding}" & wait'],
-            stdin=DEVNULL,
-            stdout=PIPE,
-            stderr=DEVNULL,
-            patience=0.02,
-        ) as process:
-            assert process.stdout is not None
-            assert await process.stdout.readline() == b"away\n"
-        assert await asyncio.wait_for(process.stdout.read(), 60) == b"", "nobody has it open"
+        await end_once_it_is_away(f'setsid sh -c "{breeding}" &', patience=0.02)
 
 
 RUNAWAY = "setsid sh -c \"trap '' TERM HUP; echo away; sleep 600\" &"

@@ -7,6 +7,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from rig.serving import serve_directory
+from rig.shell import THREE_TARGETS
 
 from mirror.destinations.records.run_record import RUN_RECORD
 
@@ -15,14 +16,10 @@ if TYPE_CHECKING:
 
     from rig.shell import Shell
 
-PACKAGE = """let one = name: derivation {
-  inherit name; system = "x86_64-linux"; builder = "/bin/sh"; args = [ "-c" "echo >$out" ];
-}; in { a = one "a"; b = one "b"; c = one "c"; }"""
-
 
 def write(shell: Shell, name: str, *targets: str) -> Path:
     """Write a list of targets, named as the attribute that each is, or NAME=ATTRIBUTE."""
-    (shell.directory / "it.nix").write_text(PACKAGE)
+    (shell.directory / "it.nix").write_text(THREE_TARGETS)
     file = shell.directory / name
     lines = [each if "=" in each else f"{each}={each}" for each in targets]
     file.write_text("".join(f"{each.replace('=', ' = ./it.nix#')}\n" for each in lines))

@@ -5,22 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from rig.shell import THREE_TARGETS
 
 if TYPE_CHECKING:
     from rig.shell import Shell
 
-PACKAGE = """let one = name: derivation {
-  inherit name; system = "x86_64-linux"; builder = "/bin/sh"; args = [ "-c" "echo >$out" ];
-}; in { a = one "a"; b = one "b"; c = one "c"; }"""
-
 
 @pytest.fixture
 def names(shell: Shell) -> Shell:
-    (shell.directory / "it.nix").write_text(PACKAGE)
+    (shell.directory / "it.nix").write_text(THREE_TARGETS)
     (shell.directory / "my files").mkdir()
-    (shell.directory / "my files/it.nix").write_text(PACKAGE)
+    (shell.directory / "my files/it.nix").write_text(THREE_TARGETS)
     for name in ("it's.nix", "a=b.nix"):
-        (shell.directory / name).write_text(PACKAGE)
+        (shell.directory / name).write_text(THREE_TARGETS)
     (shell.directory / "hosts.txt").write_text("a = ./it.nix#a\nb = ./it.nix#b\nc = ./it.nix#c\n")
     return shell
 

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from mirror.nix.command import Nix
     from rig.forked import Forking
 
+THREE_TARGETS: Final = """let one = name: derivation {
+  inherit name; system = "x86_64-linux"; builder = "/bin/sh"; args = [ "-c" "echo >$out" ];
+}; in { a = one "a"; b = one "b"; c = one "c"; }"""
+"""A file with three attributes that are quickly evaluated, and never built."""
 COMMAND = [sys.executable, "-m", "mirror"]
 _READ_AT_START: Final = ("PYTHON", "LANG", "LC_")
 """How the variables begin that Python looks at when it starts, and not again."""
