@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from benchmarks import again, asking, planning, reading, serving, syncing, verifying
+from benchmarks import again, asking, many_small, planning, reading, serving, syncing, verifying
 from benchmarks.table import HEADER
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ _FULL: dict[str, Callable[[], Iterator[Row]]] = {
     "asking": asking.rows,
     "planning": planning.rows,
     "syncing": syncing.rows,
+    "small": many_small.rows,
     "again": again.rows,
     "verifying": verifying.rows,
     "serving": serving.rows,
@@ -31,6 +32,7 @@ _SMALL: dict[str, Callable[[], Iterator[Row]]] = {
     "asking": lambda: asking.rows(40, 1),
     "planning": lambda: planning.rows(40, 1),
     "syncing": lambda: syncing.rows(20, 5_000_000, 1),
+    "small": lambda: many_small.rows(0.02, 1),
     "again": lambda: again.rows(40, 1),
     "verifying": lambda: verifying.rows(20, 5_000_000, 1),
     "serving": lambda: serving.rows(serving.Sizes(50, 1, 4, 1, 1)),
