@@ -95,7 +95,10 @@ def decompressor(method: str, *, ignores_rest: bool = False) -> Decompressor:
 
 
 class ZstdCompressor:
-    """Compresses to one zstd frame with a checksum."""
+    """Compresses to one zstd frame with a checksum, of any length.
+
+    It takes some 4 MB, which :func:`compress_by_zstd` does not where all is there at once.
+    """
 
     def __init__(self, level: int = zstd.COMPRESSION_LEVEL_DEFAULT) -> None:
         parameters = zstd.CompressionParameter
@@ -110,6 +113,15 @@ class ZstdCompressor:
     def finish(self) -> bytes:
         """Return the end of the frame."""
         return self._compressor.flush()
+
+
+def compress_by_zstd(data: bytes) -> bytes:
+    """Compress all of the data to one frame with a checksum.
+
+    As the length is known, what this takes of memory goes by it, and the frame says how much a
+    reader has to have.
+    """
+    return zstd.compress(data, options={zstd.CompressionParameter.checksum_flag: True})
 
 
 class _Stream(Protocol):

@@ -12,7 +12,6 @@ from mirror.formats import nar
 from mirror.formats.nar import Directory, Node, Regular, Symlink
 from mirror.formats.nar_strings import check_depth
 from mirror.system.chunks import in_chunks
-from mirror.system.threads import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -43,8 +42,7 @@ async def nar_chunks(path: Path) -> AsyncIterator[bytes]:
 
     """
     try:
-        pieces = nar.serialize(await in_thread(tree, path))
-        async for chunk in in_chunks(pieces):
+        async for chunk in in_chunks(_nar_pieces(path)):
             yield chunk
     except (OSError, FormatError) as error:
         raise IntegrityError(f"{path} cannot be read: {error}") from error
@@ -64,13 +62,20 @@ def file_contents(path: Path, *, offset: int = 0, size: int | None = None) -> It
             yield piece
 
 
+def _nar_pieces(path: Path) -> Iterator[bytes]:
+    """The NAR of the tree at ``path``, which is looked at for the first piece."""
+    yield from nar.serialize(tree(path))
+
+
 def _node(path: Path, depth: int) -> Node:
     check_depth(depth, os.fsencode(path))
     status = path.lstat()
     mode = status.st_mode
     if stat.S_ISREG(mode):
         executable = bool(mode & stat.S_IXUSR)
-        return Regular(status.st_size, executable, partial(file_contents, path))
+        # A buffer is made for as much as is asked for: most files are far smaller than a piece.
+        size = status.st_size
+        return Regular(size, executable, partial(file_contents, path, size=size))
     if stat.S_ISLNK(mode):
         # As it is: a Path would lack `.`, doubled slashes and the last one.
         return Symlink(os.fsencode(os.readlink(path)))  # noqa: PTH115

@@ -17,6 +17,8 @@ async def in_chunks(pieces: Iterator[bytes]) -> AsyncGenerator[bytes]:
     """The pieces of a generator that blocks, in chunks, each gathered in one job off the loop."""
     while chunk := await in_thread(_gather, pieces):
         yield chunk
+        if len(chunk) < CHUNK_SIZE:
+            return  # it is over: of what is small, one job takes all
 
 
 def _gather(pieces: Iterator[bytes]) -> bytes:

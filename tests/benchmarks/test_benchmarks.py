@@ -14,7 +14,9 @@ import pytest
 from rig.nixes import PYTHON_PATH
 from rig.running import ScratchStore, dry_run, run
 
+from benchmarks import many_small
 from benchmarks.graphs import generated_graph, publish
+from benchmarks.small_paths import small_paths
 from mirror.formats.signing import SecretKey
 from mirror.nix.derivations import read_closure
 from mirror.nix.stores import remove_store
@@ -133,6 +135,23 @@ def test_what_is_measured_reads_all_and_plans_what_can_be_had(
     assert (fetch > 0) is (level == "sources")
 
 
+def test_many_small_paths_take_little_memory(
+    nix_stable: Nix, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many as may wait for what they refer to: each must take about as much as it has."""
+    assert shutil.which("nix") == nix_stable.program
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cached"))
+    made = small_paths(0.1)
+    try:
+        with many_small.bench(made) as bench:
+            ran = bench.sync()
+            kept = {each.name[:32] for each in bench.out.glob("*.narinfo")}
+        assert len(kept) == made.count > 400
+        assert ran.peak_bytes < 130e6
+    finally:
+        remove_store(made.directory)
+
+
 @pytest.mark.thorough
 def test_every_comparison_can_be_made() -> None:
     """At a small size: what each side did has been checked by the commands themselves."""
@@ -145,7 +164,7 @@ def test_every_comparison_can_be_made() -> None:
     )
     assert completed.returncode == 0, completed.stderr
     _, _, *rows = completed.stdout.splitlines()
-    assert len(rows) == 24
+    assert len(rows) == 27
     for row in rows:
         assert float(row.split("|")[5]) > 0, row
 

@@ -187,7 +187,7 @@ async def test_nothing_is_left_over(tmp_path: Path) -> None:
     leftover.write_bytes(b"half a NAR")
     async with CacheDirectory.open(tmp_path) as cache:
         assert not leftover.exists()
-        async with cache.stage(Claim(info=made.info, made_here=True)) as staging:
+        async with cache.stage(Claim(info=made.info)) as staging:
             staging.write(os.urandom(1 << 20))
             assert list(leftover.parent.iterdir())
         assert not list(leftover.parent.iterdir())

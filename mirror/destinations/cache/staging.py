@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Final, Literal
 
 from mirror.destinations import files
 from mirror.destinations.cache.layout import NARS
-from mirror.formats.compression import ZstdCompressor
+from mirror.formats.compression import ZstdCompressor, compress_by_zstd
 from mirror.formats.hashes import Hash
 from mirror.formats.narinfo import NarInfo
 from mirror.system.threads import in_thread
@@ -30,6 +30,14 @@ _EXTENSIONS: Final = {
     "gzip": ".gz",
     "br": ".br",
 }
+
+
+_WHOLE_BYTES: Final = 1 << 18
+"""Up to this size a NAR that is made here is compressed at once, and staged in memory.
+
+Hundreds may wait for what they refer to, most of them of a few thousand bytes: each would have a
+file open, and a compressor that is prepared for a long stream.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,9 +73,10 @@ class CacheStaging:
         self._claim = claim
         self._temporaries = temporaries
         self._publish = publish
-        self._compressor = (
-            ZstdCompressor() if claim.made_here and claim.compression == "none" else None
-        )
+        is_made = claim.made_here and claim.compression == "none"
+        is_small = claim.info.nar_size <= _WHOLE_BYTES
+        self._whole = _Whole(claim.info.nar_size) if is_made and is_small else None
+        self._compressor = ZstdCompressor() if is_made and not is_small else None
         self._hash = hashlib.sha256()
         self._file: IO[bytes] | None = None
         self._temporary = temporaries
@@ -80,7 +89,9 @@ class CacheStaging:
             DestinationError: no room, or no permission.
 
         """
-        if self._compressor is None:
+        if self._whole is not None:
+            self._whole.add(data)
+        elif self._compressor is None:
             self._append(data)
         else:
             self._append_made(self._compressor.feed(data))
@@ -108,14 +119,18 @@ class CacheStaging:
     def _commit(self, verified: VerifiedPath) -> None:
         compression = self._claim.compression
         file_hash, file_size = verified.file_hash, verified.file_size
-        if self._compressor is not None:
+        is_made = self._whole is not None or self._compressor is not None
+        if self._whole is not None:
+            self._append_made(self._whole.compressed)
+        elif self._compressor is not None:
             self._append_made(self._compressor.finish())
+        if is_made:
             compression = "zstd"
             file_hash = Hash("sha256", self._hash.digest())
         with files.explained(self._temporary):
             assert self._file is not None, "every NAR has bytes"
             files.make_durable(self._file, mode=self._mode)
-            if self._compressor is not None:
+            if is_made:
                 file_size = self._file.tell()
         url = f"{NARS}/{file_hash.base32}.nar{_EXTENSIONS[compression]}"
         self._publish(
@@ -144,3 +159,19 @@ class CacheStaging:
                 self._temporary = Path(name)
                 self._file = os.fdopen(descriptor, "wb")
             self._file.write(data)
+
+
+class _Whole:
+    """A NAR of ``size`` bytes, which is compressed as soon as all of it has come."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._pieces: list[bytes] = []
+        self.compressed = b""
+
+    def add(self, data: bytes) -> None:
+        self._pieces.append(data)
+        self._size -= len(data)
+        if self._size <= 0:
+            self.compressed = compress_by_zstd(b"".join(self._pieces))
+            self._pieces.clear()
