@@ -17,9 +17,15 @@ from mirror.errors import EvaluationError, FormatError, PrefetchError, first_of
 from mirror.formats.store_path import StorePath
 from mirror.nix.evaluation import edits, expressions
 from mirror.nix.evaluation.edits import EvaluatedEdit
+from mirror.nix.evaluation.explained import explain, missing_attribute, refused_package
 from mirror.nix.evaluation.recording import Touched, recording
 from mirror.nix.origin_of_path import derivation_of
-from mirror.planning.lists.targets import FileInstallable, FlakeInstallable, PathInstallable
+from mirror.planning.lists.targets import (
+    FileInstallable,
+    FlakeInstallable,
+    PathInstallable,
+    split_attribute_path,
+)
 from mirror.system.plain_files import is_directory, why_unreadable
 from mirror.system.temporaries import temporary_directory
 
@@ -37,19 +43,6 @@ _Result = TypeVar("_Result")
 
 _ALL_OUTPUTS: Final = (2, 20, 0)
 """From here on ``FLAKE#.`` surely means all of a flake's outputs."""
-
-_NAMES_SHOWN: Final = 20
-
-_NO_NIXPKGS: Final = "file 'nixpkgs/nixos' was not found in the Nix search path"
-_NO_NIXPKGS_HINT: Final = (
-    "say where nixpkgs is, as for nixos-rebuild: NIX_PATH=nixpkgs=/path/to/nixpkgs prefetch …"
-)
-
-_NO_DOWNLOAD: Final = "error: unable to download '"
-_NO_DOWNLOAD_HINT: Final = (
-    "without a network only that is there which a sync brought and which has a hash: give "
-    "fetchTarball, fetchurl and their like a sha256, then sync"
-)
 
 _TYPES: Final = {
     "bool": "a Boolean",
@@ -188,12 +181,10 @@ class _Evaluation:
         with flake_outputs(self.nix, flake) as outputs:
             value = await self._value(_Code(outputs, expressions.choose(name, system)))
             if "available" in value:
-                names = [expressions.attribute_path(path) for path in value["available"]]
-                shown = ", ".join(names[:_NAMES_SHOWN])
-                shown += " …" if len(names) > _NAMES_SHOWN else ""
                 raise EvaluationError(
                     f"{self._label}: the flake has no {name!r}",
-                    hint=f"it has: {shown}" if names else "it has no hosts, shells or packages",
+                    hint=expressions.nearest_attributes(name, value["available"])
+                    or "it has no hosts, shells or packages",
                 )
             chosen = value["chosen"]
             evaluated = self._evaluated(value, chosen=expressions.attribute_path(chosen))
@@ -237,7 +228,24 @@ class _Evaluation:
         # Without arguments Nix calls a function that has defaults for all it takes by itself.
         call = "" if arguments is None else f" (import {expressions.path(arguments)})"
         base = code(f"import {expressions.path(file)}{call}")
-        return await self._with_edits(self._evaluated(await self._value(base)), edited)
+        completed = await self._run(base)
+        if completed.returncode != 0 and (name := missing_attribute(completed.error_text)):
+            raise await self._no_attribute(base, name)
+        return await self._with_edits(self._evaluated(await self._read(completed)), edited)
+
+    async def _no_attribute(self, code: _Code, name: str) -> EvaluationError:
+        """Say which attribute a file lacks, and which it has in its place."""
+        parts = split_attribute_path(code.attribute or "")
+        before = parts[: parts.index(name)] if name in parts else ()
+        place = expressions.attribute_path(before) or None
+        names = replace(code, function=expressions.NAMES, attribute=place)
+        completed = await self._run(names)
+        there = json.loads(completed.stdout) if completed.returncode == 0 else []
+        wanted = expressions.attribute_path((*before, name))
+        return EvaluationError(
+            f"{self._label}: the file has no attribute {wanted}",
+            hint=expressions.nearest_attributes(wanted, [(*before, each) for each in there]),
+        )
 
     def _expect(self, file: Path) -> None:
         """Check that a file can be read: Nix would fail late, or wait for a pipe forever."""
@@ -250,23 +258,15 @@ class _Evaluation:
         return f"{self.target.name} ({self.target.installable_text})"
 
     async def _value(self, code: _Code) -> dict[str, Any]:
-        completed = await self._run(code)
+        return await self._read(await self._run(code))
+
+    async def _read(self, completed: Completed) -> dict[str, Any]:
         if completed.returncode != 0:
-            raise EvaluationError(
-                f"{self._label} cannot be evaluated by {self.nix.full_name}:\n"
-                f"{completed.error_text}",
-                hint=self._hint(completed.error_text),
-            )
+            found = await explain(self.nix, self.target.installable, completed)
+            colon = "" if found.problem.startswith("cannot") else ":"
+            raise EvaluationError(f"{self._label}{colon} {found.problem}", hint=found.hint)
         value: dict[str, Any] = json.loads(completed.stdout)
         return value
-
-    def _hint(self, said: str) -> str | None:
-        if _NO_NIXPKGS in said:
-            return _NO_NIXPKGS_HINT
-        # In a flake all that is fetched has a hash.
-        if _NO_DOWNLOAD in said and isinstance(self.target.installable, FileInstallable):
-            return _NO_DOWNLOAD_HINT
-        return None
 
     async def _run(self, code: _Code) -> Completed:
         command = ["nix", "eval", "--json", "--no-write-lock-file", "--store", self.store.url]
@@ -318,6 +318,9 @@ class _Evaluation:
             reason = edits.inapplicable(completed.last_words, to_function=is_call)
         if reason is not None:
             return EvaluatedEdit(edit=edit, root=None, problem=reason, is_applicable=False)
+        refused = refused_package(completed.stderr, installable)
+        if refused is not None:
+            return EvaluatedEdit(edit=edit, root=None, problem=f"{refused.problem}; {refused.hint}")
         said = completed.error_text + edits.out_of_reach(completed.stderr)
         problem = f"it cannot be evaluated by {self.nix.full_name}:\n{said}"
         return EvaluatedEdit(edit=edit, root=None, problem=problem)

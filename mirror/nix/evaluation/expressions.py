@@ -6,6 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Final
 
+from mirror.planning.lists.list_values import NEAREST, nearest
 from mirror.planning.lists.targets import split_attribute_path
 
 if TYPE_CHECKING:
@@ -24,6 +25,12 @@ OUTPUTS_OF_INPUT: Final = """{
 }
 """
 """A flake that hands on the outputs of another, for a Nix which cannot name all of them."""
+
+NAMES: Final = """value:
+let set = if builtins.isFunction value then value { } else value; in
+if builtins.isAttrs set then builtins.attrNames set else [ ]
+"""
+"""The names of what a value has; of a function with defaults for all it takes, of its result."""
 
 _IDENTIFIER: Final = re.compile(
     r"(?!(?:assert|else|if|in|inherit|let|rec|then|with|or)\Z)[A-Za-z_][A-Za-z0-9_'-]*"
@@ -52,14 +59,20 @@ let
   get = builtins.foldl' (value: name: builtins.getAttr name value);
   found = builtins.filter (place: exists outputs place.at) places;
   chosen = (builtins.head found).at ++ (builtins.head found).inside;
+  reach = at: names:
+    if builtins.length names > 1 && exists outputs (at ++ [ (builtins.head names) ])
+    then reach (at ++ [ (builtins.head names) ]) (builtins.tail names) else at;
+  inside = reach [ ] path;
   namesAt = at: if exists outputs at && builtins.isAttrs (get outputs at)
     then map (name: at ++ [ name ]) (builtins.attrNames (get outputs at)) else [ ];
 in
 if found == [ ] then {
-  available = builtins.concatMap namesAt [
+  available = builtins.concatMap namesAt ([
     [ "nixosConfigurations" ] [ "homeConfigurations" ] [ "darwinConfigurations" ]
-    [ "devShells" system ] [ "packages" system ]
-  ];
+    (reach [ "devShells" system ] path)
+    (reach [ "packages" system ] path)
+    (reach [ "legacyPackages" system ] path)
+  ] ++ (if inside == [ ] then [ ] else [ inside ]));
 } else describe (get outputs chosen) // { inherit chosen; }
 """
 
@@ -140,6 +153,18 @@ def string(text: str) -> str:
 def path(file: Path) -> str:
     """Write an absolute path, whatever characters it has."""
     return f"(/. + {string(str(file))})"
+
+
+def nearest_attributes(name: str, there: Sequence[Sequence[str]]) -> str | None:
+    """Name the attributes that are most like ``name``; None if there are none at all."""
+    spelled = {attribute_path(each): each[-1] for each in there}
+    last = split_attribute_path(name)[-1]
+    like = nearest(last, spelled.values())
+    # Several may have one name, in different places.
+    found = [each for near in like for each, called in spelled.items() if called == near]
+    rest = len(spelled) - len(found[:NEAREST])
+    more = f", and {rest:,} more" if rest else ""
+    return f"it has {', '.join(found[:NEAREST])}{more}" if found else None
 
 
 def attribute_path(parts: Sequence[str]) -> str:

@@ -34,6 +34,9 @@ VALUE_WORDS: Final = {
 WITH_ARGUMENT: Final = ("package",)
 """The shipped edits that are about something which the list names: ``package:ripgrep``."""
 
+NEAREST: Final = 3
+"""So many names are shown in the place of one that is not there."""
+
 _ARGUMENT: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+'-]*")
 _AMOUNT: Final = re.compile(r"(\d{1,18}(?:\.\d{1,18})?)([kMGT]|[KMGT]i)?")
 _UNITS: Final = {
@@ -41,6 +44,11 @@ _UNITS: Final = {
     **{unit: 1000 ** (n + 1) for n, unit in enumerate("kMGT")},
     **{f"{unit}i": 1024 ** (n + 1) for n, unit in enumerate("KMGT")},
 }
+
+
+def nearest(text: str, known: Iterable[str]) -> list[str]:
+    """The known words that are most like ``text``, the nearest first, however far they are."""
+    return difflib.get_close_matches(text, list(dict.fromkeys(known)), n=NEAREST, cutoff=0)
 
 
 def did_you_mean(text: str, known: Iterable[str]) -> str:
