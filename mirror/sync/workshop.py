@@ -8,7 +8,14 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from mirror.errors import FormatError, PrefetchError, RequestError, SourceError, TransientError
+from mirror.errors import (
+    FormatError,
+    NotAvailableError,
+    PrefetchError,
+    RequestError,
+    SourceError,
+    TransientError,
+)
 from mirror.formats.signing import PublicKey, TrustedKeys, shown
 from mirror.nix.command import Nix
 from mirror.nix.evaluation.places import credentials
@@ -157,6 +164,7 @@ async def open_workshop(
     Raises:
         RequestError: a key or a URL cannot be read.
         TransientError: there are caches, and none of them can be asked.
+        NotAvailableError: all of them answer, and none is a cache.
         ToolError: Nix does not report its settings, or its store cannot be opened.
 
     """
@@ -263,7 +271,14 @@ async def _connect(
 
     caches = []
     hints: dict[str, None] = {}
-    for answer in await asyncio.gather(*map(one, dict.fromkeys(urls))):
+    answers = await asyncio.gather(*map(one, dict.fromkeys(urls)))
+    if answers and all(type(each) is NotAvailableError for each in answers):
+        raise NotAvailableError(
+            "\n".join(each.message for each in answers if isinstance(each, NotAvailableError)),
+            hint="a binary cache has a file nix-cache-info at its URL: look at the URL, which "
+            "--substituter or Nix's setting substituters names",
+        )
+    for answer in answers:
         if isinstance(answer, BinaryCache):
             caches.append(answer)
         elif isinstance(answer, left_out):

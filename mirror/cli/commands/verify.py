@@ -16,7 +16,7 @@ from mirror.cli.request import Request
 from mirror.cli.running import print_document, run, write_error, write_lines
 from mirror.destinations.registry import open_destination
 from mirror.destinations.verified import Mended
-from mirror.errors import Attempt, PrefetchError, RequestError, TransientError
+from mirror.errors import Attempt, NotAvailableError, PrefetchError, RequestError, TransientError
 from mirror.nix.command import Nix
 from mirror.quantities import number, size
 
@@ -157,7 +157,7 @@ async def _repair(
     try:
         async with open_workshop(nix, options, shown) as workshop:
             return await mend(verified, destination, workshop, shown, jobs=_FETCHES)
-    except TransientError as error:
+    except (TransientError, NotAvailableError) as error:
         unasked = Attempt(source="caches", error=error.message)
     async with open_workshop(nix, replace(options, substituters=()), shown) as workshop:
         mended = await mend(verified, destination, workshop, shown, jobs=_FETCHES)
