@@ -17,6 +17,8 @@ TOOL = "gettext-0.21"
 
 def test_what_was_synced_is_ready_and_what_was_not_is_named(shell: Shell) -> None:
     shell.write_list("laptop = DEMO#laptop")
+    (shell.directory / "cache").mkdir()
+    (shell.directory / "cache/nix-cache-info").write_text("StoreDir: /nix/store\n")
     check = [*shell.command, "check", "hosts.txt", "--to", "cache", "--store", shell.store_url]
     before = shell.run(check, expect=1)
     assert "laptop: not ready" in before.stdout
@@ -92,6 +94,8 @@ def test_a_list_of_valid_paths_can_be_asked_about(shell: Shell) -> None:
 
 def test_a_target_that_cannot_be_evaluated_offline_is_not_ready(shell: Shell) -> None:
     shell.write_list("broken = DEMO#no-such-host")
+    (shell.directory / "cache").mkdir()
+    (shell.directory / "cache/nix-cache-info").write_text("StoreDir: /nix/store\n")
     check = [*shell.command, "check", "hosts.txt", "--to", "cache", "--store", shell.store_url]
     failed = shell.run(check, expect=1)
     assert "cannot be evaluated offline" in failed.stdout

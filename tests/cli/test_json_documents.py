@@ -99,6 +99,8 @@ def test_what_a_budget_has_no_room_for_is_told(shell: Shell) -> None:
 def test_a_check_tells_what_would_be_built_and_what_to_do(shell: Shell) -> None:
     make_edits(shell.directory)
     shell.write_list("laptop = DEMO#laptop edits=./broken.nix,wireguard", "gone = DEMO#nothing")
+    (shell.directory / "cache").mkdir()
+    (shell.directory / "cache/nix-cache-info").write_text("StoreDir: /nix/store\n")
     document, said, _ = stored(shell, "check", "hosts.txt", "--to", "cache", expect=1)
     base, broken, other, gone = document["targets"]
     assert document["mending"] == "prefetch sync hosts.txt --to cache"
@@ -120,6 +122,8 @@ def test_a_check_tells_what_would_be_built_and_what_to_do(shell: Shell) -> None:
 def test_other_reports_name_what_they_are_about(shell: Shell) -> None:
     shell.write_list("ledger = DEMO#ledger")
     place = str(shell.directory / "cache")
+    (shell.directory / "cache").mkdir()
+    (shell.directory / "cache/nix-cache-info").write_text("StoreDir: /nix/store\n")
     document = shell.json([*COMMAND, "roots", "--to", "cache", "--json"])
     assert document["destination"] == place
     shell.run(shell.arguments("sync", "hosts.txt", "--to", "cache"))
@@ -130,7 +134,7 @@ def test_other_reports_name_what_they_are_about(shell: Shell) -> None:
     said = shell.run(roots).stderr
     assert f"passed over: {unreadable['message']}\n  {unreadable['hint']}\n" in said
     words = ("why", "ledger", "bash", "--list", "hosts.txt", "--to", "nowhere")
-    why, _, _ = stored(shell, *words, expect=2)
+    why, _, _ = stored(shell, *words, expect=3)
     assert why["error"]["message"]
     generate = [*COMMAND, "key", "generate", "mirror-1", "secret", "--json"]
     made = shell.json(generate)

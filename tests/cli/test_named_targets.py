@@ -65,6 +65,8 @@ def test_edits_of_a_named_target(shell: Shell) -> None:
     words = (laptop, "--edits", "hosts,hostname")
     (target,) = shell.json(shell.arguments("plan", *words, "--json"))["targets"]
     assert list(target["edits"]) == ["hosts", "hostname"]
+    (shell.directory / "cache").mkdir()
+    (shell.directory / "cache/nix-cache-info").write_text("StoreDir: /nix/store\n")
     checked = shell.run(
         [*shell.command, "check", *words, "--to", "cache", "--store", shell.store_url], expect=1
     )

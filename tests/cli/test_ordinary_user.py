@@ -140,6 +140,8 @@ def test_where_user_namespaces_are_forbidden_it_is_said_what_to_do(
     user: Shell, become: list[str], name: str
 ) -> None:
     (user.directory / "root").mkdir()
+    (user.directory / "cache").mkdir()
+    (user.directory / "cache/nix-cache-info").write_text("StoreDir: /nix/store\n")
     chroot = ["unshare", "--mount", "sh", "-c", IN_A_CHROOT, str(user.directory / "root")]
     inside = [*at_home(user), *become, *command(user, name)]
     refused = user.run([*chroot, *inside], expect=3)

@@ -20,6 +20,8 @@ def rehearse(shell: Shell, *words: str) -> list[str]:
 
 def test_a_rehearsal_says_how_it_went_and_roots_shows_it(shell: Shell) -> None:
     shell.write_list("laptop = DEMO#laptop edits=hosts,wireguard")
+    (shell.directory / "cache").mkdir()
+    (shell.directory / "cache/nix-cache-info").write_text("StoreDir: /nix/store\n")
     missing = shell.run(rehearse(shell), expect=1)
     assert "prefetch sync" in missing.stderr
     shell.run(shell.arguments("sync", "hosts.txt", "--to", "cache"))

@@ -157,6 +157,7 @@ def test_keys_are_changed_with_no_time_without_a_signature(shell: Shell) -> None
 def test_signing_in_a_store_is_nixs_own_work(shell: Shell) -> None:
     shell.run([*shell.command, "key", "generate", "mirror-1", "secret"])
     store = shell.scratch_store("store")
+    run(shell.nix, "nix-store", "--gc", "--print-roots", store=store)
     sign = [*shell.command, "sign", "--to", store.url, "--signing-key", "secret"]
     refused = shell.run(sign, expect=2).stderr
     hint = f"nix store sign --store '{store.url}' --key-file secret --all"

@@ -70,7 +70,7 @@ async def execute(request: Request, valid_paths: Path | None, *, json: bool) -> 
         )
     else:
         async with open_destination(
-            request.to, exclusive=False, reads_contents=True, remembers=True
+            request.to, must_exist=True, exclusive=False, reads_contents=True, remembers=True
         ) as destination:
             checked = await check(targets, nix, shown, store=request.store, destination=destination)
     # A sync brings nothing into a store that is known by its list of paths alone.

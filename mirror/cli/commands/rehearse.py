@@ -44,7 +44,7 @@ async def execute(request: Request, *, json: bool) -> int:
     targets = await read_targets(request)
     nix = await Nix.find()
     shown = Noting(observer())
-    async with open_destination(request.to, exclusive=False) as destination:
+    async with open_destination(request.to, must_exist=True, exclusive=False) as destination:
         rehearsed = await rehearse(targets, nix, shown, destination, store=request.store)
     if json:
         members = _document(rehearsed, shown, destination.name)

@@ -37,7 +37,7 @@ def command(*, to: To = None, json: Json = False) -> None:
 
 async def execute(to: str | None, *, json: bool) -> int:
     """List the generations of a destination."""
-    async with open_destination(to, exclusive=False) as destination:
+    async with open_destination(to, must_exist=True, exclusive=False) as destination:
         generations = await as_they_are(await destination.generations(), destination)
         receipts = await destination.receipts()
         unreadable: list[DestinationError] = []

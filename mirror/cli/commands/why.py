@@ -66,7 +66,7 @@ async def execute(request: Request, name: str, path: str, *, every: bool, json: 
     """Explain a path; 1 if nothing leads to it."""
     target = await named_target(request, name)
     shown = Noting(observer())
-    async with open_destination(request.to, exclusive=False) as destination:
+    async with open_destination(request.to, must_exist=True, exclusive=False) as destination:
         reasons = await why(
             target,
             path,

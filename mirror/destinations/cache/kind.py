@@ -6,10 +6,11 @@ import contextlib
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote
 
 from mirror.destinations.cache.directory import CacheDirectory
 from mirror.destinations.cache.opening import is_cache
-from mirror.errors import DestinationError
+from mirror.errors import DestinationError, RequestError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -54,4 +55,42 @@ class CacheDirectories:
 
 
 def _directory(to: str | None) -> Path:
-    return Path((to or _DEFAULT).removeprefix(_FILE)).absolute()
+    """The directory that is meant.
+
+    A URL is read as the newest Nix reads it, with its escapes decoded; ``~`` is a home directory,
+    also where no shell has put it there.
+
+    Raises:
+        RequestError: no directory is named so.
+
+    """
+    if to is not None and to.startswith(_FILE):
+        return _of_url(to)
+    name = to or _DEFAULT
+    if not name.startswith("~"):
+        return Path(name).absolute()
+    try:
+        return Path(name).expanduser().absolute()
+    except RuntimeError:
+        raise RequestError(
+            f"the home directory in {name} is not known",
+            hint=f"write ./{name} for a directory of that name",
+        ) from None
+
+
+def _of_url(url: str) -> Path:
+    location, _, query = url.removeprefix(_FILE).partition("?")
+    path = unquote(location, errors="surrogateescape")
+    if not path.startswith("/"):
+        raise RequestError(
+            f"not a destination: {url}: after file:// comes an absolute path",
+            hint=f"file:///some/directory, or without file://: {path or 'DIRECTORY'}",
+        )
+    if query:
+        names = ", ".join(word.partition("=")[0] for word in query.split("&"))
+        raise RequestError(
+            f"not a destination: {url}: it has parameters ({names}), which mean nothing here",
+            hint="what is fetched is kept as it was compressed and signed; --signing-key signs "
+            f"what is made here. Write {path} (%3F for a question mark of a URL)",
+        )
+    return Path(path).absolute()

@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import re
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mirror.destinations.store.nix_store import NixStore
+from mirror.errors import DestinationError
 from mirror.nix.command import Nix
-from mirror.nix.stores import locate
+from mirror.nix.stores import StoreLocation, locate
+from mirror.system.plain_files import is_directory
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -32,10 +35,26 @@ class NixStores:
 
     @contextlib.asynccontextmanager
     async def open(self, to: str | None, opening: Opening) -> AsyncIterator[NixStore]:
-        """Connect to the store, which Nix makes if it can."""
+        """Connect to the store, which Nix makes if it can and may."""
         nix = await Nix.find()
+        if opening.must_exist and to is not None:
+            _expect_store(StoreLocation.parse(to))
         opened = NixStore.open(
             nix, await locate(nix, to), exclusive=opening.exclusive, to_mend=opening.to_mend
         )
         async with opened as store:
             yield store
+
+
+def _expect_store(location: StoreLocation) -> None:
+    """See that the store in a directory is there: Nix would make it.
+
+    Raises:
+        DestinationError: it is not.
+
+    """
+    if location.root != Path("/") and not is_directory(location.state_directory):
+        raise DestinationError(
+            f"there is no Nix store in {location.root}",
+            hint="`prefetch sync LIST --to 'local?root=DIRECTORY'` makes one",
+        )

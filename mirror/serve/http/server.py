@@ -58,6 +58,11 @@ class Address:
             RequestError: it is none of these.
 
         """
+        if _PORT.fullmatch(text):
+            raise RequestError(
+                f"not an address to listen on: {text!r} is a port alone",
+                hint=f":{text} for every interface, or 127.0.0.1:{text} for this machine only",
+            )
         host, colon, port = text.rpartition(":")
         if not colon or (":" in host and not host.startswith("[")) or text.endswith("]"):
             host, port = text, str(DEFAULT_PORT)
