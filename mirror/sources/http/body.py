@@ -9,6 +9,7 @@ is compared with what was handed on.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, Self
 from zlib import crc32
@@ -20,15 +21,24 @@ from mirror.sources.server_errors import ChangedError
 from mirror.system.chunks import CHUNK_SIZE
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
     from types import TracebackType
 
     import httpx
 
-    from mirror.sources.http.client import HttpClient
+    from mirror.sources.pace import RateLimiter
 
 _CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)")
 _SIZE: Final = re.compile(r"[0-9]{1,19}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """How the URL is requested: with headers to add, after a pause where it failed, how fast."""
+
+    ask: Callable[[Mapping[str, str]], Awaitable[httpx.Response]]
+    pause: Callable[[int, TransientError], Awaitable[None]]
+    limiter: RateLimiter
 
 
 class Body:
@@ -39,19 +49,17 @@ class Body:
 
     def __init__(
         self,
-        client: HttpClient,
+        connection: Connection,
         url: str,
         *,
         expected_size: int | None = None,
         cap: int | None = None,
-        any_certificate: bool = False,
     ) -> None:
         self.encodings: tuple[str, ...] = ()
-        self._client = client
+        self._connection = connection
         self._url = url
         self._wanted_size = expected_size
         self._cap = cap
-        self._any_certificate = any_certificate
         self._failures = 0
         self._progress = 0
         self._received = 0
@@ -111,7 +119,7 @@ class Body:
             self._failures = 0
         self._progress = self._received
         self._failures += 1
-        await self._client.pause(self._failures, error)
+        await self._connection.pause(self._failures, error)
 
     async def _disconnect(self) -> None:
         self._pieces = None
@@ -128,9 +136,7 @@ class Body:
             if resume
             else {}
         )
-        answer = self._answer = await self._client.answer(
-            self._url, headers, any_certificate=self._any_certificate
-        )
+        answer = self._answer = await self._connection.ask(headers)
         if is_part(answer):
             self._continue_part(answer)
         else:
@@ -172,7 +178,7 @@ class Body:
             if piece is None:
                 self._check_end()
                 return b""
-            await self._client.limiter.take(len(piece))
+            await self._connection.limiter.take(len(piece))
             kept = self._left_out(piece) if self._skip else piece
             if kept:
                 self._received += len(kept)

@@ -25,20 +25,19 @@ import httpx
 
 from mirror.curl.failure import CurlError
 from mirror.curl.transport import CurlTransport, host_of
-from mirror.errors import IntegrityError, NotAvailableError, RequestError, TransientError
+from mirror.errors import IntegrityError, NotAvailableError, TransientError
 from mirror.sources.decoding import decoded
-from mirror.sources.http.body import Body, content_length, is_part
+from mirror.sources.http.body import Body, Connection, content_length, is_part
 from mirror.sources.http.explained import of_status, translate
 from mirror.sources.http.settings import HttpSettings
 from mirror.sources.local_files import file_chunks, file_size
+from mirror.sources.netrc import readable_netrc
 from mirror.sources.pace import RateLimiter
 from mirror.sources.server_errors import ChangedError, TimedOutError
-from mirror.system.plain_files import LARGEST_SECRET, see_plain_file
 from mirror.trust import certificates
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-    from pathlib import Path
     from types import TracebackType
 
 _USER_AGENT: Final = "prefetch/{} (+https://pypi.org/project/prefetch/)"
@@ -73,15 +72,15 @@ class HttpClient:
         settings = settings or HttpSettings()
         trusted = settings.certificates or certificates()
         self.settings = replace(settings, certificates=trusted)
-        self.limiter = limiter or RateLimiter()
+        self._limiter = limiter or RateLimiter()
         self._sleep = sleep
         self._jitter = jitter
         self._now = now
         self._transport = CurlTransport(
             replace(
                 self.settings,
-                netrc=_netrc(self.settings.netrc),
-                least_bytes_per_second=self.limiter.least(self.settings.least_bytes_per_second),
+                netrc=readable_netrc(self.settings.netrc),
+                least_bytes_per_second=self._limiter.least(self.settings.least_bytes_per_second),
             )
         )
         cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))  # none, for ever
@@ -123,7 +122,7 @@ class HttpClient:
                 return await self._get_small_once(url, cap)
             except TransientError as error:
                 failures += 1
-                await self.pause(failures, error)
+                await self._pause(failures, error)
 
     @contextlib.asynccontextmanager
     async def stream(
@@ -153,9 +152,12 @@ class HttpClient:
             async with file_chunks(url, expected_size=expected_size) as chunks:
                 yield chunks
             return
-        async with Body(
-            self, url, expected_size=expected_size, cap=cap, any_certificate=any_certificate
-        ) as body:
+        connection = Connection(
+            ask=lambda headers: self.answer(url, headers, any_certificate=any_certificate),
+            pause=self._pause,
+            limiter=self._limiter,
+        )
+        async with Body(connection, url, expected_size=expected_size, cap=cap) as body:
             if keep_encoding or not body.encodings:
                 yield body
             else:
@@ -175,7 +177,7 @@ class HttpClient:
         await answer.aclose()
         return None if "content-encoding" in answer.headers else content_length(answer)
 
-    async def pause(self, failures: int, error: TransientError) -> None:
+    async def _pause(self, failures: int, error: TransientError) -> None:
         """Wait before another attempt, after ``failures`` of them; raises ``error`` at the last."""
         patience = _TIMES_SILENT if isinstance(error, TimedOutError) else self.settings.attempts
         if failures >= min(patience, self.settings.attempts):
@@ -300,17 +302,3 @@ async def _drain(answer: httpx.Response) -> None:
                 size += len(piece)
                 if size > _DRAINED:
                     return
-
-
-def _netrc(path: Path | None) -> Path | None:
-    # Nix's default is a file that mostly does not exist; often only root may read it.
-    if path is None:
-        return None
-    try:
-        see_plain_file(path, at_most=LARGEST_SECRET)
-    except (FileNotFoundError, NotADirectoryError, PermissionError):
-        return None
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise RequestError(f"the netrc file {path} cannot be read: {reason}") from None
-    return path
