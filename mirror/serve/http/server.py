@@ -132,8 +132,8 @@ async def listen(
                 ) from error
         yield Server(runner, [_url(each) for each in runner.addresses])
     finally:
+        # The loop's handler stays: what the loop puts off by a second can come after this.
         await runner.cleanup()
-        asyncio.get_running_loop().set_exception_handler(None)
 
 
 class _Nobody(web.Response):
