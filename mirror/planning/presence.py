@@ -16,7 +16,7 @@ A path whose closure has both is incomplete, since Nix looks for the references 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -80,6 +80,20 @@ class Presence:
             seen |= found
             todo += found
         return tuple(sorted(lacking - self.there))
+
+    def beside(self, valid: Collection[StorePath]) -> Presence:
+        """The same for a client that has ``valid`` paths itself, which are *there* for it.
+
+        Nix does not look in a cache for what it has, not even for the sake of what refers to it.
+        """
+        own = frozenset(valid)
+        found = {path: Found(info=info) for path, info in self.held.items() if path not in own}
+        found.update(
+            (path, Found(flaw=flaw)) for path, flaw in self.flaws.items() if path not in own
+        )
+        needed = {path for each in found.values() if each.info for path in each.info.references}
+        rest = presence_of(found, needed - found.keys() - own)
+        return replace(rest, there=rest.there | own)
 
 
 def whole(found: Mapping[StorePath, Found]) -> dict[StorePath, PathInfo]:

@@ -76,8 +76,7 @@ class Offline:
     ``valid`` are paths of the store that builds. ``cache`` is what there is in a cache from which
     this store may substitute; a derivation that forbids substitution is built all the same.
     ``damaged`` is what is wrong with valid paths that are not as the store's database says.
-    ``local`` are derivations known to be the machine's own to build. ``evaluated`` are sources that
-    are there because evaluation makes them.
+    ``local`` are derivations known to be the machine's own to build.
 
     ``retries``: where substitutes have an incomplete closure, this Nix builds what the derivation
     is made of, and tries to substitute again. (Versions before 2.30 do; later ones build it.)
@@ -88,12 +87,11 @@ class Offline:
     cache: Presence = field(default_factory=Presence)
     damaged: Presence = field(default_factory=Presence)
     local: Collection[StorePath] = frozenset()
-    evaluated: Container[StorePath] = frozenset()
     retries: bool = False
 
     def believing(self, paths: Collection[StorePath]) -> Offline:
         """The same, on the assumption that ``paths`` are present, too."""
-        return replace(self, valid=_Either(self.valid, paths))
+        return replace(self, valid=_Either(self.valid, paths), cache=self.cache.beside(paths))
 
     def would_build(self, derivation: StorePath, outputs: Iterable[str]) -> set[StorePath]:
         """The derivations that Nix would build for outputs of one."""
@@ -195,7 +193,7 @@ class Offline:
             source
             for source in self.graph[derivation].input_sources
             if source in self.damaged.broken
-            or not any(source in each for each in (self.valid, self.cache.there, self.evaluated))
+            or (source not in self.valid and source not in self.cache.there)
         ]
 
     def _stuck(self, attempt: _Attempt) -> set[StorePath]:

@@ -88,11 +88,22 @@ def draw_losses(cache: Path, random: Random, *, among: Collection[str]) -> list[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What Nix says of a derivation: ``build`` is None where it does not come to build anything."""
+    """What Nix says of a derivation: ``build`` is None where it does not come to build anything.
+
+    Where it had to be ``asked_again``, for a bug of its own, ``build`` may be less than it would
+    have been otherwise: what was lacking for a substitute has been built by then.
+    """
 
     is_built: bool
     build: frozenset[str] | None
     words: str
+    asked_again: bool = False
+
+    def agrees(self, build: Collection[str]) -> bool:
+        """Whether this is what Nix builds, as far as it came to that."""
+        if self.asked_again and self.build is not None:
+            return self.build <= set(build)
+        return self.build is None or self.build == set(build)
 
 
 def verdict(
@@ -193,16 +204,21 @@ def _copy_derivation(
 
 def _built(nix: Nix, client: ScratchStore, root: str, config: Sequence[str]) -> Verdict:
     built: set[str] = set()
-    said, is_built = _KNOWN_BUG, False
+    said, is_built, times = _KNOWN_BUG, False, 0
     while _KNOWN_BUG in said and not is_built:
         command = ("nix-store", "--realise", root)
         done = run(nix, *command, store=client, config=config, offline=True, check=False)
-        said, is_built = done.stderr, done.returncode == 0
+        said, is_built, times = done.stderr, done.returncode == 0, times + 1
         now = set(re.findall(r"^building '(/nix/store/[^']+\.drv)'", said, re.MULTILINE))
         if not now:
             break
         built |= now
-    return Verdict(is_built=is_built, build=frozenset(built) if is_built else None, words=said)
+    return Verdict(
+        is_built=is_built,
+        build=frozenset(built) if is_built else None,
+        words=said,
+        asked_again=times > 1,
+    )
 
 
 def copy_of(cache: Path, to: Path, losses: Sequence[Loss]) -> None:

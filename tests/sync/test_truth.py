@@ -25,20 +25,23 @@ import pytest
 from hypothesis import Phase, given, seed, settings
 from rig.bench import Bench, Recorder
 from rig.drawn_systems import DrawnSystem, drawn_systems
-from rig.losses import Clients, copy_of, draw_losses, verdict
+from rig.losses import KINDS, Clients, Loss, copy_of, draw_losses, verdict
 from rig.running import ScratchStore
 from rig.thorough import thorough_after_the_first
 
 from mirror.destinations import CacheDirectory
+from mirror.formats.narinfo import parse_narinfo
 from mirror.sync.offline.check import judge
 from mirror.sync.prepare import evaluate_offline
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
     from pathlib import Path
 
-    from rig.losses import Loss, Verdict
+    from rig.losses import Verdict
 
     from mirror.demo.upstream import Upstream
+    from mirror.formats.store_path import StorePath
     from mirror.nix.command import Nix
     from mirror.sync.offline.check import Checked
     from mirror.sync.prepare import Evaluation
@@ -74,7 +77,7 @@ class Tally:
         agreed = claim.is_ready == truth.is_built
         self.seen[kind if agreed else f"falsely {kind}"] += 1
         claimed = claim.readiness.build
-        if agreed and truth.build in {None, claimed}:
+        if agreed and truth.agrees(claimed):
             return
         found = truth.build or frozenset()
         self.wrong.append(
@@ -86,8 +89,15 @@ class Tally:
         )
 
 
-async def tell(bench: Bench, nix: Nix, drawn: DrawnSystem, random: Random, tally: Tally) -> None:
-    """Sync a drawn system, and compare what is said of it after losses."""
+async def tell(
+    bench: Bench,
+    nix: Nix,
+    drawn: DrawnSystem,
+    random: Random,
+    tally: Tally,
+    draw: Callable[..., list[Loss]] = draw_losses,
+) -> None:
+    """Sync a drawn system, and compare what is said of it after losses, which ``draw`` draws."""
     search = f"nixpkgs={bench.upstream.nixpkgs}"
     configuration = (
         f"{nix.environment['NIX_CONFIG']}\ntrusted-public-keys = {bench.upstream.public_key}"
@@ -108,7 +118,7 @@ async def tell(bench: Bench, nix: Nix, drawn: DrawnSystem, random: Random, tally
     clients = Clients(nix, bench.evaluation, bench.directory / "clients")
     for number in range(min(PAIRS_OF_EACH, tally.wanted - tally.pairs)):
         copy = bench.directory / f"copy-{number}"
-        losses = draw_losses(cache, random, among=every) if number else []
+        losses = draw(cache, random, among=every) if number else []
         copy_of(cache, copy, losses)
         claims = await _claims(evaluation, copy)
         claim = random.choice(claims)
@@ -207,3 +217,42 @@ def test_what_check_says_of_a_damaged_cache_is_what_nix_does(
     tally = compare(any_nix, upstream, tmp_path, part)
     assert not tally.wrong, f"{dict(tally.seen)}\n\n" + "\n\n".join(tally.wrong)
     assert min(tally.seen["ready"], tally.seen["not ready"]) >= tally.pairs // 10
+
+
+def test_what_an_edit_evaluates_is_not_missed_as_a_reference(
+    any_nix: Nix, upstream: Upstream, tmp_path: Path
+) -> None:
+    """A package that a cache has refers to a source, which whoever makes an edit has evaluated."""
+
+    def draw(cache: Path, random: Random, *, among: Collection[StorePath]) -> list[Loss]:
+        path = next(path for path in among if path.name == "hello-greeting.patch")
+        narinfo = f"{path.hash_part}.narinfo"
+        nar = parse_narinfo((cache / narinfo).read_bytes()).url
+        return [Loss(random.choice(KINDS), random.choice((narinfo, nar)), random.random())]
+
+    drawn = DrawnSystem(
+        kind="file",
+        destination="cache",
+        options="full=dnsmasq",
+        module="""{ pkgs, ... }: {
+  systemd.services.cedar.serviceConfig.ExecStart = "${pkgs.hello}/bin/run";
+}
+""",
+        edits=tuple(
+            f'{{ networking.hostName = "{name}"; }}\n' for name in ("amber", "birch", "elm")
+        ),
+        listed=1,
+        is_built=True,
+        lost=(),
+    )
+    tally = Tally(wanted=12)
+    bench = Bench(
+        upstream=upstream,
+        directory=tmp_path,
+        evaluation=ScratchStore(tmp_path / "evaluation"),
+        recorder=Recorder(),
+    )
+    asyncio.run(tell(bench, any_nix, drawn, Random(7), tally, draw))
+    bench.evaluation.remove()
+    assert tally.pairs == 12
+    assert not tally.wrong, "\n\n".join(tally.wrong)

@@ -107,7 +107,7 @@ async def judge(
     refused = await _refused(destination)
     offline = await _offline(evaluation, destination, valid_paths)
     # Whoever makes an edit evaluates it, and so has the sources that evaluation makes.
-    edited = replace(offline, evaluated=graph.input_sources)
+    edited = offline.believing(graph.input_sources)
     is_cache = destination is not None and destination.store is None
     checked: list[Checked] = []
     for target, result in evaluation.results:
