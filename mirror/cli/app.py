@@ -82,7 +82,10 @@ def _load(name: str) -> Any:
     group = getattr(module, "COMMANDS", None)
     for word, command in (group or {name: module.command}).items():
         app.command(word, cls=_Command, context_settings=_SETTINGS)(command)
-    return typer.main.get_command(app)
+    built = typer.main.get_command(app)
+    for words, leaf in leaves(built, (name,)):
+        parameters.take_from_environment(leaf, words)
+    return built
 
 
 app = typer.Typer(

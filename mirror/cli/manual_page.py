@@ -29,6 +29,13 @@ EXIT_CODES: Final = {
     "130": "Interrupted. Nothing incomplete is visible, and the next run continues.",
 }
 ENVIRONMENT: Final = {
+    "PREFETCH_LIST": "The lists or targets to take where none is named, with spaces between them.",
+    "PREFETCH_TO": "The destination, if --to is not given. Each option with a value has a variable "
+    "that is named like this one. What can be repeated has spaces between its values.",
+    "PREFETCH_SYNC_TO": "The same for `prefetch sync` alone. Each command has such variables; "
+    "they come first.",
+    "PREFETCH_SYNC_QUIET": "If this is 1, --quiet holds for `prefetch sync`. Flags have variables "
+    "of this kind only.",
     "PREFETCH_TRACEBACK": "If this is 1, a bug in prefetch is reported with its traceback.",
     "PREFETCH_DESTINATION": "Set for the command of `--on-change`: the destination.",
     "PREFETCH_TARGETS": "Set for the command of `--on-change`: the targets of which something new "

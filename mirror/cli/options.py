@@ -6,12 +6,17 @@ from typing import Annotated
 
 import typer
 
+from mirror.cli.default_lists import default_lists
+
 Lists = Annotated[
     list[str],
     typer.Argument(
         metavar="LIST",
+        default_factory=default_lists,
+        envvar="PREFETCH_LIST",
         help="Lists of targets: text files with one target per line; a list called - is read from "
-        "standard input. Or a target itself, such as .#laptop.",
+        "standard input. Or a target itself, such as .#laptop. Default: ./hosts.txt, "
+        "/etc/prefetch/hosts.txt, or this machine's own configuration in /etc/nixos.",
     ),
 ]
 Only = Annotated[

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from mirror.cli.default_lists import NONE_FOUND
 from mirror.errors import ListError, RequestError, printable
 from mirror.formats.store_path import STORE_DIRECTORY
 from mirror.planning.lists.list_file import decode_list, parse_list
@@ -115,6 +116,8 @@ async def read_targets(request: Request) -> list[Target]:
             "--edits goes with a target that is named on the command line, such as .#laptop",
             hint="in a list, write edits=… behind the target",
         )
+    if not request.lists:
+        raise RequestError("no list is named, and none is found", hint=NONE_FOUND)
     targets: list[Target] = []
     for each in request.lists:
         named = _is_target(each)
