@@ -167,6 +167,18 @@ class Destination(Protocol):
         """
         ...
 
+    async def sizes(self, paths: Collection[StorePath]) -> Mapping[StorePath, Mapping[str, int]]:
+        """What each of ``paths`` that is there takes: its pieces by name, with their bytes.
+
+        One piece, such as a NAR's file, may be part of several paths. What is damaged counts as
+        far as it is there.
+
+        Raises:
+            DestinationError: it cannot be looked at.
+
+        """
+        ...
+
     def look_as(self, *, trusted_keys: Iterable[str], is_old_nix: bool) -> None:
         """Look from now on at what was altered as a client's Nix does.
 

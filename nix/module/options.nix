@@ -142,6 +142,27 @@ in
         default = "30d";
         description = "Age up to which all generations are kept.";
       };
+      keepDaily = mkOption {
+        type = types.nullOr types.ints.positive;
+        default = null;
+        description = "Number of days of which the newest complete generation is also kept.";
+      };
+      keepWeekly = mkOption {
+        type = types.nullOr types.ints.positive;
+        default = null;
+        description = "Number of weeks of which the newest complete generation is also kept.";
+      };
+      keepMonthly = mkOption {
+        type = types.nullOr types.ints.positive;
+        default = null;
+        description = "Number of months of which the newest complete generation is also kept.";
+      };
+      maxSize = mkOption {
+        type = types.nullOr types.str;
+        default = null;
+        example = "200G";
+        description = "Size above which the oldest generations are removed although other rules keep them.";
+      };
       removed = mkOption {
         type = types.bool;
         default = false;

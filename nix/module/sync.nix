@@ -109,6 +109,10 @@ in
               ([ "prune" ] ++ command.lists ++ command.to
                 ++ valued "--keep" cfg.prune.keep
                 ++ valued "--keep-within" cfg.prune.keepWithin
+                ++ valued "--keep-daily" cfg.prune.keepDaily
+                ++ valued "--keep-weekly" cfg.prune.keepWeekly
+                ++ valued "--keep-monthly" cfg.prune.keepMonthly
+                ++ valued "--max-size" cfg.prune.maxSize
                 ++ optional cfg.prune.removed "--removed"
                 ++ optional cfg.prune.served "--served")
               null;

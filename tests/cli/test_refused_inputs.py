@@ -54,6 +54,7 @@ TAKES: Final = {
     "--on-change": TEXT,
     "--listen": TEXT,
     "--keep-within": TEXT,
+    "--max-size": TEXT,
     "--grace": TEXT,
     "--format": TEXT,
     "TARGET": TEXT,

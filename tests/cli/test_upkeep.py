@@ -44,7 +44,8 @@ def test_old_generations_are_named_and_go_with_what_only_they_needed(shell: Shel
     told = shell.run([*prune, "--dry-run"]).stdout.splitlines()
     assert told[0].startswith("host: generation 1 of ")
     assert "would be dropped" in told[0]
-    assert "would be deleted" in told[1]
+    assert told[1].endswith(" would stay: newest, last")
+    assert "would be deleted" in told[2]
     assert len(list(cache.glob("*.narinfo"))) > both
     size = sum(file.stat().st_size for file in cache.rglob("*") if file.is_file())
     done = shell.json([*prune, "--json"])
@@ -58,6 +59,43 @@ def test_old_generations_are_named_and_go_with_what_only_they_needed(shell: Shel
     assert shell.run(shell.arguments("sync", "hosts.txt", "--to", "cache")).stdout.startswith(
         "nothing new"
     )
+
+
+def test_the_calendar_and_the_size_choose(shell: Shell) -> None:
+    cache = shell.directory / "cache"
+    for package in ("laptop", "ledger", "calendar"):
+        sync(
+            shell,
+            f"host = DEMO#{package}",
+            *(["other = DEMO#ledger"] if package == "ledger" else []),
+        )
+    prune = [*shell.command, "prune", "--to", "cache", "--grace", "0s"]
+    # All of one day: the newest of it stays.
+    daily = shell.json([*prune, "--keep-daily", "7", "--dry-run", "--json"])
+    stay = {(each["target"], each["number"]): each["reasons"] for each in daily["kept"]}
+    assert stay == {
+        ("host", 3): ["newest", "last", "daily"],
+        ("other", 1): ["newest", "last", "daily"],
+    }
+    assert daily["max_size"] is None
+    everything = shell.json([*prune, "--max-size", "1T", "--json"])
+    assert len(everything["kept"]) == 4
+    files = {file for pattern in ("*.narinfo", "nar/*") for file in cache.glob(pattern)}
+    assert everything["max_size"] == {
+        "limit_bytes": 10**12,
+        "kept_bytes": sum(file.stat().st_size for file in files),
+        "excess_bytes": 0,
+    }
+    limit = everything["max_size"]["kept_bytes"] - 1
+    fitting = shell.json([*prune, "--max-size", str(limit), "--json"])
+    assert [(each["target"], each["number"]) for each in fitting["dropped"]] == [("host", 1)]
+    assert fitting["max_size"]["kept_bytes"] <= limit
+    files = {file for pattern in ("*.narinfo", "nar/*") for file in cache.glob(pattern)}
+    assert fitting["max_size"]["kept_bytes"] == sum(file.stat().st_size for file in files)
+    unmet = shell.run([*prune, "--max-size", "1k"], expect=1)
+    assert "host: generation 2 of " in unmet.stdout
+    assert "--max-size 1.0 kB cannot be met" in unmet.stderr
+    assert "not a size: 'much'" in shell.run([*prune, "--max-size", "much"], expect=2).stderr
 
 
 def test_targets_that_left_the_list_are_named_and_go_only_when_told(shell: Shell) -> None:

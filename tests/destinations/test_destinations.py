@@ -79,6 +79,18 @@ async def test_what_was_committed_can_be_read_again(open_destination: Open) -> N
             await destination.read(absent).__aenter__()
 
 
+async def test_what_paths_take_is_counted_by_pieces(open_destination: Open) -> None:
+    small, large = text("small"), text("large", content=os.urandom(1 << 20))
+    absent = text("absent").path
+    async with open_destination() as destination:
+        for made in (small, large):
+            await put(destination, made)
+        sizes = await destination.sizes([small.path, large.path, absent])
+        assert sizes.keys() == {small.path, large.path}
+        assert not sizes[small.path].keys() & sizes[large.path].keys()
+        assert sum(sizes[large.path].values()) > 1 << 20 > sum(sizes[small.path].values()) > 0
+
+
 async def test_what_is_kept_is_verified_and_needs_no_repair(open_destination: Open) -> None:
     links = chain(2)
     async with open_destination(to_mend=True) as destination:

@@ -173,6 +173,15 @@ def test_a_prune_can_be_told_of_a_web_servers_clients(module: Module) -> None:
     assert command(system, "prefetch-prune").endswith(" --keep-within 30d --served")
 
 
+def test_a_prune_keeps_by_the_calendar_and_by_size(module: Module) -> None:
+    system = module.system(
+        prefetch('prune = { enable = true; keepDaily = 7; keepMonthly = 6; maxSize = "200G"; };')
+    )
+    assert failed(system) == []
+    rules = " --keep-daily 7 --keep-monthly 6 --max-size 200G"
+    assert command(system, "prefetch-prune").endswith(rules)
+
+
 def test_the_lan_is_served_where_that_is_asked_for(module: Module) -> None:
     system = module.system(
         prefetch(

@@ -142,6 +142,10 @@ class MemoryDestination:
         entries = self._memory.entries
         return {path: Found(info=entries[path].claim.info) for path in paths if path in entries}
 
+    async def sizes(self, paths: Collection[StorePath]) -> Mapping[StorePath, Mapping[str, int]]:
+        entries = self._memory.entries
+        return {path: {path: len(entries[path].nar)} for path in paths if path in entries}
+
     def look_as(self, *, trusted_keys: Iterable[str], is_old_nix: bool) -> None: ...
 
     @contextlib.asynccontextmanager

@@ -5,29 +5,24 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 
-from mirror.cli.members import generation
 from mirror.cli.options import Json, To
+from mirror.cli.prune_report import PruneReport
 from mirror.cli.request import Request, read_lists
 from mirror.cli.running import print_document, run, write_error, write_lines
 from mirror.cli.signing_keys import signing_at
 from mirror.destinations.registry import open_destination
 from mirror.errors import RequestError
+from mirror.planning.lists.list_values import amount
 from mirror.planning.retention import Retention
-from mirror.quantities import moment, number, size
 from mirror.sync.kept.prune import prune
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from mirror.destinations.capabilities import Unsigned
-    from mirror.sync.kept.prune import Pruned
 
 _AGE: Final = re.compile(r"([0-9]{1,6})([smhdw])")
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_KEEP: Final = 3
 _OLDEST: Final = timedelta(weeks=52 * 100)
 """What is said to be older means all there is; dates do not go back as far as ages."""
 
@@ -44,20 +39,63 @@ def command(
     *,
     to: To = None,
     keep: Annotated[
-        int,
+        int | None,
         typer.Option(
             "--keep",
+            "--keep-last",
             metavar="N",
             min=1,
-            help="Keep the newest N complete generations of each target.",
+            help="Keep the newest N complete generations of each target. Default: 3; 1 with "
+            "--keep-daily, --keep-weekly or --keep-monthly; all with --max-size alone.",
+            show_default=False,
         ),
-    ] = 3,
+    ] = None,
     keep_within: Annotated[
         str | None,
         typer.Option(
             "--keep-within",
             metavar="AGE",
             help="Also keep all generations up to this age, such as 12h, 30d or 8w.",
+        ),
+    ] = None,
+    keep_daily: Annotated[
+        int,
+        typer.Option(
+            "--keep-daily",
+            metavar="N",
+            min=0,
+            help="Also keep the newest complete generation of each day, for the last N days that "
+            "have one. Days, weeks (from Monday) and months are those of the local time zone.",
+            show_default=False,
+        ),
+    ] = 0,
+    keep_weekly: Annotated[
+        int,
+        typer.Option(
+            "--keep-weekly",
+            metavar="N",
+            min=0,
+            help="The same for the last N weeks that have one.",
+            show_default=False,
+        ),
+    ] = 0,
+    keep_monthly: Annotated[
+        int,
+        typer.Option(
+            "--keep-monthly",
+            metavar="N",
+            min=0,
+            help="The same for the last N months that have one.",
+            show_default=False,
+        ),
+    ] = 0,
+    max_size: Annotated[
+        str | None,
+        typer.Option(
+            "--max-size",
+            metavar="SIZE",
+            help="Of what these rules keep, remove the oldest generations of all targets until the "
+            "rest takes at most this, such as 200G. The newest of a target always stays.",
         ),
     ] = None,
     removed: Annotated[
@@ -105,6 +143,10 @@ def command(
         to=to,
         keep=keep,
         keep_within=keep_within,
+        keep_daily=keep_daily,
+        keep_weekly=keep_weekly,
+        keep_monthly=keep_monthly,
+        max_size=max_size,
         removed=removed,
         grace=grace,
         served=served,
@@ -120,17 +162,44 @@ class PruneRequest:
 
     lists: tuple[str, ...]
     to: str | None
-    keep: int
+    keep: int | None
     keep_within: str | None
+    keep_daily: int
+    keep_weekly: int
+    keep_monthly: int
+    max_size: str | None
     removed: bool
     grace: str
     served: bool
     old_signatures: bool
     dry_run: bool
 
+    @property
+    def retention(self) -> Retention:
+        """The rules that say which generations stay.
+
+        Raises:
+            RequestError: an age cannot be read.
+
+        """
+        within = _read_age(self.keep_within) if self.keep_within else None
+        calendar = (self.keep_daily, self.keep_weekly, self.keep_monthly)
+        default: int | None = _KEEP
+        if any(calendar):
+            default = 1
+        elif within is None and self.max_size is not None:
+            default = None
+        return Retention(
+            keep=default if self.keep is None else self.keep,
+            within=within,
+            daily=self.keep_daily,
+            weekly=self.keep_weekly,
+            monthly=self.keep_monthly,
+        )
+
 
 async def execute(request: PruneRequest, *, json: bool) -> int:
-    """Prune a destination; 1 if there are old signatures that must stay."""
+    """Prune a destination; 1 if old signatures must stay, or what is kept is too large."""
     if request.removed and not request.lists:
         raise RequestError(
             "--removed needs lists: targets on none of them are dropped",
@@ -139,10 +208,8 @@ async def execute(request: PruneRequest, *, json: bool) -> int:
     targets = (
         await read_lists(Request(lists=request.lists, to=request.to)) if request.lists else None
     )
-    retention = Retention(
-        keep=request.keep,
-        within=_read_age(request.keep_within) if request.keep_within else None,
-    )
+    retention = request.retention
+    max_size = _read_size(request.max_size) if request.max_size else None
     grace = _read_age(request.grace)
     unsigned = None
     async with open_destination(
@@ -159,6 +226,7 @@ async def execute(request: PruneRequest, *, json: bool) -> int:
             now=datetime.now(UTC),
             dry_run=request.dry_run,
             is_served=request.served,
+            max_size=max_size,
         )
         if request.old_signatures:
             unsigned = await signing.remove_old(dry_run=request.dry_run)
@@ -175,7 +243,7 @@ async def execute(request: PruneRequest, *, json: bool) -> int:
         write_lines(report.lines())
     for line in report.notices():
         write_error(line)
-    return 1 if unsigned is not None and unsigned.left else 0
+    return 1 if report.is_lacking else 0
 
 
 def _read_age(text: str) -> timedelta:
@@ -188,115 +256,11 @@ def _read_age(text: str) -> timedelta:
     return min(timedelta(**{_UNITS[found[2]]: int(found[1])}), _OLDEST)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PruneReport:
-    """How a pruning of ``destination`` went, or would go."""
-
-    pruned: Pruned
-    unsigned: Unsigned | None
-    destination: str
-    removed: bool
-    dry_run: bool
-
-    def lines(self) -> Iterator[str]:
-        """One line a dropped generation, one for each total."""
-        selection = self.pruned.selection
-        would = "would be " if self.dry_run else ""
-        for each in selection.dropped:
-            yield (
-                f"{each.target}: generation {each.number} of {moment(each.created)} "
-                f"{would}dropped, {number(len(each.paths), 'path')}, {size(each.nar_bytes)}"
-            )
-        totals = [*self._totals(would), *self._signature_lines(would)]
-        yield from totals or ([] if selection.dropped else [self._nothing()])
-
-    def notices(self) -> Iterator[str]:
-        """What its user should know besides."""
-        selection = self.pruned.selection
-        if not self.removed:
-            for name in selection.unlisted:
-                yield f"{name} is on none of the lists, and is kept; --removed removes it"
-        if self.unsigned is not None and self.unsigned.left:
-            yield (
-                f"{number(self.unsigned.left, 'path')} with older signatures only: "
-                "kept, until `prefetch sign --all` has signed them again"
-            )
-
-    def document(self) -> dict[str, Any]:
-        """``prune --json``."""
-        selection, swept = self.pruned.selection, self.pruned.swept
-        collectable, unsigned = self.pruned.collectable, self.unsigned
-        held_back = None if swept is None else swept.held_back
-        return {
-            "destination": self.destination,
-            "dry_run": self.dry_run,
-            "dropped": [generation(each) for each in selection.dropped],
-            "kept": [generation(each) for each in selection.kept],
-            "unlisted": list(selection.unlisted),
-            "swept": swept
-            and {
-                "paths": list(swept.retired),
-                "files": swept.files,
-                "bytes": swept.bytes,
-                "unreadable": list(swept.unreadable),
-                "held_back": held_back
-                and {
-                    "paths": held_back.paths,
-                    "bytes": held_back.bytes,
-                    "until": held_back.until.isoformat(),
-                    "running": held_back.is_running,
-                },
-            },
-            "collectable": collectable
-            and {"paths": collectable.paths, "nar_bytes": collectable.nar_bytes},
-            "signatures": unsigned
-            and {
-                "newest": unsigned.newest and str(unsigned.newest),
-                "paths": unsigned.paths,
-                "left": unsigned.left,
-                "forgotten": [str(key) for key in unsigned.forgotten],
-            },
-        }
-
-    def _totals(self, would: str) -> Iterator[str]:
-        swept, collectable = self.pruned.swept, self.pruned.collectable
-        if swept is not None and (swept.retired or swept.files):
-            yield (
-                f"{number(len(swept.retired), 'path')} {would}removed from {self.destination}, "
-                f"{number(swept.files, 'file')} {would}deleted, {size(swept.bytes)}"
-            )
-        if swept is not None and swept.unreadable:
-            yield (
-                f"no NAR {would}deleted, since {', '.join(swept.unreadable)} cannot be read: sync "
-                "again, which repairs it, then prune"
-            )
-        if swept is not None and swept.held_back is not None:
-            held_back = swept.held_back
-            whose = "the running server" if held_back.is_running else "a server that ran here"
-            yield (
-                f"held back for clients of {whose}: {number(held_back.paths, 'path')}, "
-                f"{size(held_back.bytes)}; prune again after {moment(held_back.until)}"
-            )
-        if collectable is not None and self.pruned.selection.dropped:
-            frees = "would then free" if self.dry_run else "frees"
-            yield (
-                f"`nix-collect-garbage` {frees} {number(collectable.paths, 'path')}, "
-                f"{size(collectable.nar_bytes)}, unless something else needs them"
-            )
-
-    def _signature_lines(self, would: str) -> Iterator[str]:
-        unsigned = self.unsigned
-        if unsigned is None or unsigned.newest is None:
-            return
-        if unsigned.paths:
-            yield (
-                f"older signatures {would}removed from {number(unsigned.paths, 'path')}, "
-                f"those by {unsigned.newest.name} kept"
-            )
-        for key in unsigned.forgotten:
-            yield f"{key.name} {would}forgotten"
-
-    def _nothing(self) -> str:
-        if not self.pruned.selection.kept:
-            return f"{self.destination} keeps no generation: nothing to prune"
-        return f"nothing to prune at {self.destination}"
+def _read_size(text: str) -> int:
+    size = amount(text.strip())
+    if size is None:
+        raise RequestError(
+            f"not a size: {text!r}",
+            hint="give a number of bytes, with one of k, M, G, T, Ki, Mi, Gi, Ti, such as 200G",
+        )
+    return size

@@ -38,6 +38,7 @@ from mirror.destinations.cache.looking.inspection import Inspection
 from mirror.destinations.cache.looking.lookup import Lookup
 from mirror.destinations.cache.manifests import Manifests
 from mirror.destinations.cache.nar_files import read_files, read_path
+from mirror.destinations.cache.narinfo_files import file_sizes
 from mirror.destinations.cache.opening import refuse_links, refuse_other_directories
 from mirror.destinations.cache.private_files import Restricting
 from mirror.destinations.cache.publishing import Publishing
@@ -221,6 +222,11 @@ class CacheDirectory(RecordFiles):
     async def look_up(self, paths: Collection[StorePath]) -> Mapping[StorePath, Found]:
         """What there is of ``paths``; where NARs have to be read for that, they are."""
         return await self._lookup.look_up(paths)
+
+    async def sizes(self, paths: Collection[StorePath]) -> Mapping[StorePath, Mapping[str, int]]:
+        """The sizes of their narinfos and of the files of their NARs."""
+        with files.explained(self.directory):
+            return await in_thread(file_sizes, self.directory, paths)
 
     def look_as(self, *, trusted_keys: Iterable[str], is_old_nix: bool) -> None:
         """Judge altered narinfos as a client's Nix does.

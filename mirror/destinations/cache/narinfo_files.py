@@ -80,6 +80,25 @@ def narinfo_files(directory: Path) -> dict[str, NarinfoFile]:
     return found
 
 
+def file_sizes(directory: Path, paths: Iterable[StorePath]) -> dict[StorePath, Mapping[str, int]]:
+    """Of each path that is there its narinfo and its NAR, by file, with their sizes in bytes.
+
+    Raises:
+        OSError: one cannot be read.
+
+    """
+    found: dict[StorePath, Mapping[str, int]] = {}
+    for path in paths:
+        name = f"{path.hash_part}.narinfo"
+        with contextlib.suppress(FileNotFoundError):
+            data = files.read_plain_file(directory / name)
+            sizes = found[path] = {name: len(data)}
+            with contextlib.suppress(FormatError):
+                url = posixpath.normpath(parse_narinfo(data).url)
+                sizes[url] = (directory / url).stat().st_size
+    return found
+
+
 def closure(paths: Iterable[StorePath], published: Mapping[str, NarinfoFile]) -> set[str]:
     """The hash parts of ``paths``, and of all that they refer to."""
     found: set[str] = set()

@@ -172,6 +172,11 @@ class NixStore(RecordFiles):
             for path, info in infos.items()
         }
 
+    async def sizes(self, paths: Collection[StorePath]) -> Mapping[StorePath, Mapping[str, int]]:
+        """The sizes of their NARs, which is about what they take unpacked."""
+        held = await self.held(paths)
+        return {path: {path: info.nar_size} for path, info in held.items()}
+
     def _gone(self, path: StorePath) -> Flaw:
         problem = "it is missing, although the store's database has it"
         return Flaw(file=str(self._store.real(path)), problem=problem, is_fatal=True)

@@ -72,11 +72,20 @@ def read_budget(value: Word, place: Place) -> int:
         ListError: it is none, or nothing.
 
     """
-    found = _AMOUNT.fullmatch(value.text)
-    amount = int(Decimal(found[1]) * _UNITS[found[2] or ""]) if found else 0
-    if amount <= 0:
+    budget = amount(value.text)
+    if budget is None:
         raise place.error(f"{value.text!r} is not a budget", value.column, VALUE_WORDS["budget"])
-    return amount
+    return budget
+
+
+def amount(text: str) -> int | None:
+    """A number of bytes that is more than nothing, as ``budget=`` has it; None if it is none.
+
+    >>> amount("1.5Gi"), amount("much")
+    (1610612736, None)
+    """
+    found = _AMOUNT.fullmatch(text)
+    return (int(Decimal(found[1]) * _UNITS[found[2] or ""]) or None) if found else None
 
 
 def read_edits(

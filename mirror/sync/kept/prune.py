@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mirror.planning.fitting import Fit, fit
 from mirror.planning.retention import Selection, select
 
 if TYPE_CHECKING:
@@ -32,9 +33,13 @@ class Collectable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pruned:
-    """What was done, or would be: of a cache directory it was ``swept``, of a Nix store not."""
+    """What was done, or would be: of a cache directory it was ``swept``, of a Nix store not.
+
+    ``fit`` is how what is kept compares with the size that it may have, if there is a limit.
+    """
 
     selection: Selection[Generation]
+    fit: Fit | None = None
     swept: Swept | None = None
     collectable: Collectable | None = None
 
@@ -49,12 +54,14 @@ async def prune(
     now: datetime,
     dry_run: bool,
     is_served: bool = False,
+    max_size: int | None = None,
 ) -> Pruned:
     """Drop the generations that ``retention`` does not keep; change nothing if ``dry_run``.
 
-    With ``listed``, the names of targets, others stay as they are, or go whole if ``removed``. A
-    cache directory's lock is held, unless ``dry_run``; what a server may still be asked for goes
-    after ``grace``, and ``is_served`` says that there is one, also where none can be seen. Without
+    Of what it keeps, the oldest go too until the rest takes at most ``max_size`` bytes. With
+    ``listed``, the names of targets, others stay as they are, or go whole if ``removed``. A cache
+    directory's lock is held, unless ``dry_run``; what a server may still be asked for goes after
+    ``grace``, and ``is_served`` says that there is one, also where none can be seen. Without
     ``listed``, no run record goes.
 
     Raises:
@@ -64,6 +71,10 @@ async def prune(
     selection = select(
         await destination.generations(), retention, now=now, listed=listed, removed=removed
     )
+    fitted = None
+    if max_size is not None:
+        sizes = await destination.sizes(_paths(selection.kept))
+        selection, fitted = fit(selection, sizes, limit=max_size)
     sweeping = destination.sweeping
     if sweeping is None:
         collectable = await _collectable(destination, selection)
@@ -71,7 +82,7 @@ async def prune(
             await _forget(destination, selection)
             if listed is not None:
                 await _forget_records(destination, {*_targets(selection), *listed})
-        return Pruned(selection=selection, collectable=collectable)
+        return Pruned(selection=selection, fit=fitted, collectable=collectable)
     if listed is None:
         # Only lists tell of which targets nobody wants to know any more.
         listed = {each.target for each in await destination.run_records()}
@@ -86,7 +97,7 @@ async def prune(
         is_served=is_served,
         dry_run=dry_run,
     )
-    return Pruned(selection=selection, swept=swept)
+    return Pruned(selection=selection, fit=fitted, swept=swept)
 
 
 async def _forget(destination: Destination, selection: Selection[Generation]) -> None:
