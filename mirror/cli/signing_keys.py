@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import shlex
+import stat
 from typing import TYPE_CHECKING
 
+from mirror.cli.running import write_error
 from mirror.errors import RequestError
 from mirror.formats.signing import SecretKey
 from mirror.system.plain_files import LARGEST_SECRET, read_given_file, reason
@@ -24,12 +28,26 @@ async def read_key(file: Path) -> SecretKey:
     """
     try:
         data = await read_given_file(file, at_most=LARGEST_SECRET)
-        return SecretKey.parse(data.decode().strip())
+        key = SecretKey.parse(data.decode().strip())
     except (OSError, ValueError) as error:
         raise RequestError(
             f"the signing key {file} cannot be used: {reason(error)}",
             hint=f"`prefetch key generate NAME {file}` makes one",
         ) from error
+    if _is_public(file):
+        write_error(
+            f"every user of this machine may read the signing key {file}, and sign with it; "
+            f"`{shlex.join(['chmod', '600', str(file)])}` ends that"
+        )
+    return key
+
+
+def _is_public(file: Path) -> bool:
+    """Whether others may read a file; a group may be meant to (systemd hands credentials so)."""
+    with contextlib.suppress(OSError):
+        mode = file.stat().st_mode
+        return stat.S_ISREG(mode) and bool(mode & stat.S_IROTH)
+    return False
 
 
 def signing_at(

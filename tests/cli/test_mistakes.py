@@ -159,6 +159,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (directory / "list.txt").write_text("laptop = ./file.nix#hello\n")
     (directory / "typo.txt").write_text("laptop = ./file.nix#hello levle=full\n")
     (directory / "key").write_text(f"{SecretKey.generate('a-1')}\n")
+    (directory / "key").chmod(0o600)
     yield directory
     shutil.rmtree(directory)
 
