@@ -170,6 +170,8 @@ class _Whole:
         self.compressed = b""
 
     def add(self, data: bytes) -> None:
+        if not data:
+            return  # after the last piece it would be taken for all there is
         self._pieces.append(data)
         self._size -= len(data)
         if self._size <= 0:
