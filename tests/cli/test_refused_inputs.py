@@ -58,6 +58,7 @@ TAKES: Final = {
     "--grace": TEXT,
     "--format": TEXT,
     "TARGET": TEXT,
+    "NUMBER": TEXT,
     "PATH": TEXT,
     "NAME": TEXT,
 }
@@ -95,6 +96,7 @@ NEEDED: Final[Mapping[tuple[str, ...], Mapping[str, str]]] = {
     },
     ("export",): {"LIST": "good.txt", "--store": "local?root=store"},
     ("roots",): {"--to": "cache"},
+    ("diff",): {"TARGET": "a", "--to": "cache"},
     ("serve",): {"DIR": "cache"},
     ("verify",): {"DIR": "cache"},
     ("prune",): {"--to": "cache"},

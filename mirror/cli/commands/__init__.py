@@ -18,6 +18,7 @@ SUMMARIES: Final = {
     "why": "Show why a target needs a path, and how large the path is.",
     "export": "Print the store paths that a hermetic test needs.",
     "roots": "List what is kept: for which target, since when, how large.",
+    "diff": "Show what changed between two generations, package by package.",
     "serve": "Serve a cache directory or a Nix store over HTTP.",
     "verify": "Read all that is kept again, and report or repair damage.",
     "prune": "Remove old generations, and paths that no generation needs.",
