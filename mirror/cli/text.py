@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from mirror.destinations import Generation
+    from mirror.planning.changes import Since
     from mirror.planning.lists.targets import Target
     from mirror.planning.plan import TargetPlan
 
@@ -56,6 +57,16 @@ def kept_state(generation: Generation) -> str:
         missing = number(len(generation.missing), "path")
         return f"incomplete: {missing} missing" + (f", {refused:,} refused" if refused else "")
     return f"{number(refused, 'path')} refused, as allowed" if refused else ""
+
+
+def since_line(since: Since) -> str:
+    """What a new generation changed; ``prefetch diff`` says all of it."""
+    found = since.changes
+    told = [str(each) for each in found.packages[:SHOWN]]
+    if len(found.packages) > SHOWN:
+        told.append(f"and {number(len(found.packages) - SHOWN, 'package')} more")
+    rebuilt = f"{found.rebuilt:,} rebuilt with the same name"
+    return f"since generation {since.number}: {', '.join(told) or 'no other version'}; {rebuilt}"
 
 
 def with_edit(target: Target, edit: str | None) -> str:

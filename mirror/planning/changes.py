@@ -59,6 +59,14 @@ class Changes:
     rebuilt: int
 
 
+@dataclass(frozen=True, slots=True)
+class Since:
+    """What is different since the generation ``number`` of a target."""
+
+    number: int
+    changes: Changes
+
+
 def changes(before: Iterable[StorePath], after: Iterable[StorePath]) -> Changes:
     """Compare what was with what is; derivations are left out, being how and not what."""
     old = {path for path in before if not path.is_derivation}

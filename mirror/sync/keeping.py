@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from mirror.destinations import Generation
 from mirror.destinations.records.vouched import recorded_keys
+from mirror.planning.changes import Since, changes
 from mirror.planning.refusals import failing
 from mirror.planning.vouching import vouching
 from mirror.system.threads import in_thread
@@ -35,12 +36,14 @@ if TYPE_CHECKING:
 class Kept:
     """The newest generations of a run's targets: the ``new`` ones, and those that said the same.
 
-    ``vouching`` says by target who vouches for what its newest generation keeps.
+    ``vouching`` says by target who vouches for what its newest generation keeps, ``changed`` what a
+    new generation changed, if it is not the first.
     """
 
     new: tuple[Generation, ...]
     unchanged: tuple[Generation, ...]
     vouching: Mapping[str, Vouching]
+    changed: Mapping[str, Since]
 
 
 async def keep(tried: Tried, trusted: Iterable[PublicKey], destination: Destination) -> Kept:
@@ -61,6 +64,7 @@ async def keep(tried: Tried, trusted: Iterable[PublicKey], destination: Destinat
     kept = []
     unchanged = []
     vouching_of = {}
+    changed = {}
     for target in tried.plan_now.targets:
         name = target.target.name
         newest = newest_of.get(name)
@@ -80,10 +84,13 @@ async def keep(tried: Tried, trusted: Iterable[PublicKey], destination: Destinat
         generation = replace(generation, nar_bytes=size, vouched=vouched.by_key)
         await destination.keep(generation)
         kept.append(generation)
-        if newest is not None and newest.missing:
-            # It only bridged the time until this run; nobody could go back to it.
-            await destination.forget(newest)
-    return Kept(new=tuple(kept), unchanged=tuple(unchanged), vouching=vouching_of)
+        if newest is not None:
+            found = await in_thread(changes, newest.paths, generation.paths)
+            changed[name] = Since(newest.number, found)
+            if newest.missing:
+                # It only bridged the time until this run; nobody could go back to it.
+                await destination.forget(newest)
+    return Kept(new=tuple(kept), unchanged=tuple(unchanged), vouching=vouching_of, changed=changed)
 
 
 async def _vouching(

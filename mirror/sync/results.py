@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mirror.destinations import Generation
     from mirror.errors import PrefetchError
     from mirror.formats.store_path import StorePath
+    from mirror.planning.changes import Since
     from mirror.planning.lists.targets import Target
     from mirror.planning.plan import Plan
     from mirror.planning.refusals import Refusal
@@ -46,7 +47,8 @@ class Synced:
     time. ``refused`` is what caches have and what was not taken from them, nor had elsewhere but by
     a build. ``refreshed`` is what targets are evaluated from and was updated. ``unlisted`` are the
     targets at the destination that are on no list any more. ``vouching`` says by target who
-    vouches for what its newest generation keeps.
+    vouches for what its newest generation keeps, ``changed`` what a new generation has that the one
+    before had not, and the other way round.
     """
 
     plan: Plan
@@ -58,6 +60,7 @@ class Synced:
     refused: tuple[Refusal, ...] = ()
     refreshed: tuple[Refresh, ...] = ()
     vouching: Mapping[str, Vouching] = field(default_factory=dict)
+    changed: Mapping[str, Since] = field(default_factory=dict)
     unlisted: Unlisted = field(default_factory=Unlisted)
 
     @property

@@ -122,6 +122,7 @@ class _Run:
             refused=tuple(sorted({each for found in refused.values() for each in found})),
             refreshed=tuple(anew.done.values()),
             vouching=kept.vouching,
+            changed=kept.changed,
         )
 
     async def _make_ready(self, failures: Failures) -> Tried:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -81,6 +82,8 @@ def test_where_nothing_is_found_it_is_said_what_was_looked_for(tmp_path: Path) -
     assert said.returncode == 2
     for place in ("./hosts.txt", "/etc/prefetch/hosts.txt", "/etc/nixos/configuration.nix"):
         assert place in said.stderr
+    document = json.loads(prefetch("plan", "--json", directory=tmp_path).stdout)
+    assert document["error"]["message"] == "no list is named, and none is found"
 
 
 @pytest.mark.parametrize("name", ["PREFETCH_TO", "PREFETCH_ROOTS_TO"])

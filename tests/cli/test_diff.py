@@ -51,3 +51,26 @@ def test_what_is_not_there_is_told_with_what_is(shell: Shell) -> None:
         (("host", "1", "1", "1"), "two generations can be compared, not more"),
     ):
         assert said in shell.run([*diff, *words], expect=2).stderr
+
+
+def test_a_sync_says_what_its_generation_changed(shell: Shell) -> None:
+    sync(shell, "host = DEMO#ledger")
+    shell.write_list("host = DEMO#calendar", "other = DEMO#ledger")
+    document = shell.json(shell.arguments("sync", "hosts.txt", "--to", "cache", "--json"))
+    changed = {each["target"]: each["changed"] for each in document["generations"]}
+    assert changed["other"] is None
+    diff = [*shell.command, "diff", "host", "--to", "cache"]
+    compared = shell.json([*diff, "--json"])
+    assert changed["host"] == {
+        "since": 1,
+        "packages": compared["packages"],
+        "rebuilt": compared["rebuilt"],
+    }
+    shell.write_list("host = DEMO#ledger")
+    told = shell.run(shell.arguments("sync", "hosts.txt", "--to", "cache")).stdout.splitlines()
+    line = next(line for line in told if line.startswith("  since generation 2: "))
+    shown = [each.strip() for each in shell.run(diff).stdout.splitlines() if each.startswith("  ")]
+    assert 0 < len(shown) <= 8
+    assert line.removeprefix("  since generation 2: ").startswith(", ".join(shown))
+    again = shell.json(shell.arguments("sync", "hosts.txt", "--to", "cache", "--json"))
+    assert [each["changed"] for each in again["generations"]] == [None]

@@ -169,7 +169,7 @@ def test_an_export_is_a_document_too(shell: Shell) -> None:
         (("prune", "--removed"), 2),
         (("sign", "--signing-key", "absent"), 2),
         (("key", "show", "absent"), 2),
-        (("plan",), 2),
+        (("why",), 2),
         (("why", "--nonsense"), 2),
     ],
 )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mirror.cli.members import generation as members_of
+from mirror.cli.members import packages
 from mirror.cli.options import Json, To
 from mirror.cli.running import print_document, run, write_lines
 from mirror.destinations.registry import open_destination
@@ -116,10 +117,7 @@ def _document(
         "destination": destination,
         "before": members_of(before),
         "after": members_of(after),
-        "packages": [
-            {"name": each.name, "before": list(each.before), "after": list(each.after)}
-            for each in found.packages
-        ],
+        "packages": packages(found),
         "rebuilt": found.rebuilt,
         "added": list(found.added),
         "removed": list(found.removed),

@@ -11,7 +11,7 @@ import typer
 from mirror.cli.clients_report import clients_document, refused_by_clients_lines
 from mirror.cli.commands import plan
 from mirror.cli.failures import explain_failures, failure_lines, refused_lines
-from mirror.cli.members import attempts, generation, plan_members
+from mirror.cli.members import attempts, changed, generation, plan_members
 from mirror.cli.on_change import OnChange, run_on_change
 from mirror.cli.options import (
     AllowRefused,
@@ -32,7 +32,7 @@ from mirror.cli.progress import Noting, QuietObserver, observer
 from mirror.cli.request import Request, read_targets
 from mirror.cli.running import print_document, run, write_error, write_lines
 from mirror.cli.signing_keys import read_key
-from mirror.cli.text import edit_lines, kept_state
+from mirror.cli.text import edit_lines, kept_state, since_line
 from mirror.destinations.registry import open_destination
 from mirror.errors import LockedError, PrefetchError
 from mirror.planning.refusals import as_members
@@ -264,6 +264,8 @@ def _lines(synced: Synced, destination: str) -> Iterator[str]:
             f"{each.target}: generation {each.number} kept at {destination}, "
             f"{number(len(each.paths), 'path')}, {size(each.nar_bytes)}, {state}"
         )
+        if each.target in synced.changed:
+            yield f"  {since_line(synced.changed[each.target])}"
         if each.target in plans:
             yield from (f"  {line}" for line in edit_lines(plans[each.target]))
             yield from (f"  {line}" for line in exposed_lines(plans[each.target].exposed))
@@ -291,6 +293,7 @@ def _document(synced: Synced, noting: Noting, destination: str) -> dict[str, Any
                 **generation(each),
                 "missing": list(each.missing),
                 "unchanged": (each.target, each.number) in unchanged,
+                "changed": changed(synced.changed.get(each.target)),
             }
             for each in sorted(
                 (*synced.kept, *synced.unchanged), key=lambda each: (each.target, each.number)
