@@ -22,7 +22,7 @@ _OUTPUT: Final = re.compile(r"-[a-z]+(?:32|64)?\Z")
 """As Nix tells an output from a version: ``-dev``, ``-lib64``."""
 
 _ARCHIVE: Final = re.compile(
-    r"\.(?:tar|tgz|tbz2?|txz|zip|gz|bz2|xz|zst|lzma|gem|crate|jar|whl)\b.*"
+    r"\.(?:tar(?:\.[a-z0-9]+)?|t[bglx]z|tbz2|zip|gz|bz2|xz|zst|lzma|gem|crate|jar|whl)\Z"
 )
 
 

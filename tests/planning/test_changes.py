@@ -34,6 +34,12 @@ def test_packages_are_told_by_name_and_version() -> None:
     ]
 
 
+def test_a_source_is_of_its_package() -> None:
+    for name in ("less-661.tar.gz", "less-661.tgz", "less-661.zip", "less-661.tar", "less-661.xz"):
+        assert told([], [made(name)]) == ["+less 661"]
+    assert told([], [made("foo-1.jar-tools")]) == ["+foo 1.jar"]
+
+
 def test_several_versions_are_in_order() -> None:
     before = [made("zlib-1.10"), made("zlib-1.9")]
     assert told(before, [*before, made("zlib-1.2")]) == ["zlib 1.9, 1.10 → 1.2, 1.9, 1.10"]
