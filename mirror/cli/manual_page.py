@@ -36,6 +36,7 @@ ENVIRONMENT: Final = {
     "they come first.",
     "PREFETCH_SYNC_QUIET": "If this is 1, --quiet holds for `prefetch sync`. Flags have variables "
     "of this kind only.",
+    "PREFETCH_DEMO_KEEP": "As --keep of `prefetch demo`, which has no other variable.",
     "PREFETCH_TRACEBACK": "If this is 1, a bug in prefetch is reported with its traceback.",
     "PREFETCH_DESTINATION": "Set for the command of `--on-change`: the destination.",
     "PREFETCH_TARGETS": "Set for the command of `--on-change`: the targets of which something new "

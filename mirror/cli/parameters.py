@@ -56,15 +56,16 @@ def take_from_environment(command: Any, words: tuple[str, ...]) -> None:
     """Let variables of the environment stand for options that are not given.
 
     ``PREFETCH_SYNC_TO`` is ``--to`` of ``prefetch sync``, ``PREFETCH_TO`` that of every command
-    that has it. Flags go by a command's own variable alone: what they turn on differs.
+    that has it. Flags go by a command's own variable alone: what they turn on differs. An option
+    that names a variable itself goes by that.
     """
     for each in command.params:
-        if _is_argument(each) or not any(name.startswith("--") for name in each.opts):
+        names = [name.removeprefix("--") for name in each.opts if name.startswith("--")]
+        if _is_argument(each) or each.envvar or not names:
             continue
-        name = max(each.opts, key=len).removeprefix("--")
-        variables = [variable(*words, name)]
+        variables = [variable(*words, name) for name in names]
         if not each.is_flag:
-            variables.append(variable(name))
+            variables += map(variable, names)
         each.envvar = next((one for one in variables if os.environ.get(one)), variables[0])
         # So an error names the variable where it may be one's value that is wrong.
         each.show_envvar = each.envvar in os.environ

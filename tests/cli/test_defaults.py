@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
 import pytest
@@ -118,6 +118,23 @@ def test_a_wrong_value_names_its_variable(tmp_path: Path) -> None:
         said = prefetch("sync", directory=tmp_path, **{name: value})
         assert said.returncode == 2
         assert f"(env var: '{name}')" in said.stderr
+
+
+def test_each_long_name_has_its_variables(tmp_path: Path) -> None:
+    for name in ("PREFETCH_PRUNE_KEEP", "PREFETCH_KEEP", "PREFETCH_KEEP_LAST"):
+        said = prefetch("prune", directory=tmp_path, **{name: "none"})
+        assert said.returncode == 2
+        assert f"(env var: '{name}')" in said.stderr
+
+
+def test_what_several_commands_have_under_one_name_is_of_one_kind() -> None:
+    kinds: defaultdict[str, set[str]] = defaultdict(set)
+    for _, command in leaves():
+        for each in command.params:
+            if each.param_type_name == "option" and not each.is_flag:
+                own = each.envvar and each.envvar.startswith("PREFETCH_DEMO_")
+                kinds["of the demo" if own else each.opts[0]].add(each.metavar)
+    assert all(len(each) == 1 for each in kinds.values()), kinds
 
 
 def test_no_variable_means_two_things() -> None:

@@ -23,7 +23,13 @@ def command(
     *,
     keep: Annotated[
         Path | None,
-        typer.Option("--keep", metavar="DIR", help="Keep the demo's files in this directory."),
+        typer.Option(
+            "--keep",
+            # Elsewhere --keep is a number.
+            envvar="PREFETCH_DEMO_KEEP",
+            metavar="DIR",
+            help="Keep the demo's files in this directory.",
+        ),
     ] = None,
 ) -> None:
     """Show everything on this machine, without the internet.
