@@ -209,6 +209,12 @@ in
         default = null;
         description = "Priority among a client's caches; lower is asked first (cache.nixos.org has 40).";
       };
+      title = mkOption {
+        type = optional types.str;
+        default = null;
+        example = "The cache in the hall";
+        description = "Title of the status page; null is the name of what is served.";
+      };
       signingKeyFile = mkOption {
         type = optional absolutePath;
         default = null;

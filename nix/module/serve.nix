@@ -59,7 +59,8 @@ in
           ([ "serve" (if command.isDirectory then cfg.destination else "--store") ]
             ++ optionals (!serve.socketActivation)
               (builtins.concatMap (endpoint: [ "--listen" endpoint ]) endpoints)
-            ++ optionals (serve.priority != null) [ "--priority" (toString serve.priority) ])
+            ++ optionals (serve.priority != null) [ "--priority" (toString serve.priority) ]
+            ++ optionals (serve.title != null) [ "--title" serve.title ])
           serve.signingKeyFile;
       };
     };

@@ -37,6 +37,7 @@ EVERY_SETTING = """
       enable = true;
       addresses = [ "0.0.0.0" "::" ];
       priority = 20;
+      title = "100% of $HOME";
       signingKeyFile = "/etc/prefetch/key";
     };
   };

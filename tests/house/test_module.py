@@ -199,6 +199,11 @@ def test_the_lan_is_served_where_that_is_asked_for(module: Module) -> None:
     assert system["systemd"]["sockets"] == {}
 
 
+def test_a_title_is_one_word_in_which_systemd_expands_nothing(module: Module) -> None:
+    system = module.system(prefetch('serve = { enable = true; title = "50% of $HOME"; };'))
+    assert command(system, "prefetch-serve").endswith(' --title "50%% of $$HOME"')
+
+
 def test_a_low_port_takes_the_socket(module: Module) -> None:
     alone = module.system(prefetch("serve = { enable = true; port = 80; };"))
     assert failed(alone) == [

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
+from importlib.metadata import version
 from typing import TYPE_CHECKING, ClassVar
 
 import pytest
@@ -95,6 +96,26 @@ class Reader(HTMLParser):
 
 def read(overview: Overview, client: Client = CLIENT) -> Reader:
     return Reader(page.render(overview, client, "/srv/cache", 1_234_567))
+
+
+def test_a_title_stands_for_the_name_of_what_is_served() -> None:
+    named = page.render(Overview(), CLIENT, "/srv/cache", None)
+    assert "<title>prefetch: /srv/cache</title>" in named
+    assert "<h1>/srv/cache</h1>" in named
+    titled = page.render(Overview(), CLIENT, "/srv/cache", None, title="Tom & <b>Ann</b>")
+    assert "<title>Tom &amp; &lt;b&gt;Ann&lt;/b&gt;</title>" in titled
+    assert "<h1>Tom &amp; &lt;b&gt;Ann&lt;/b&gt;</h1>" in titled
+    assert "serving /srv/cache" in Reader(titled).text
+    for title, expected in ((None, "/srv/cache"), ("Tom", "Tom")):
+        text = status.render(Overview(), CLIENT, "/srv/cache", None, title=title)
+        assert json.loads(text)["title"] == expected
+
+
+def test_both_say_which_version_of_the_program_serves_them() -> None:
+    expected = version("prefetch")
+    assert f"prefetch {expected}" in read(Overview()).text
+    document = json.loads(status.render(Overview(), CLIENT, "/srv/cache", None))
+    assert document["prefetch"] == expected
 
 
 def test_an_empty_cache_says_how_to_fill_it() -> None:

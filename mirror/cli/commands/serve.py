@@ -60,6 +60,14 @@ def command(
             "asked first.",
         ),
     ] = 30,
+    title: Annotated[
+        str | None,
+        typer.Option(
+            "--title",
+            metavar="TEXT",
+            help="Title of the status page, instead of the name of what is served.",
+        ),
+    ] = None,
     signing_key: Annotated[
         Path | None,
         typer.Option(
@@ -88,6 +96,7 @@ def command(
             store=store,
             listen_at=listen_at or (),
             priority=priority,
+            title=title,
             signing_key=signing_key,
             all_paths=all_paths,
         )
@@ -101,6 +110,7 @@ async def execute(
     listen_at: Sequence[str],
     priority: int,
     signing_key: Path | None,
+    title: str | None = None,
     all_paths: bool = False,
 ) -> int:
     """Serve until told to stop."""
@@ -116,7 +126,9 @@ async def execute(
         addresses = [_LOOPBACK]
     async with _library(served, key, all_paths=all_paths) as library:
         counters, log = Counters(), write_error
-        application = Application(library, priority=priority, counters=counters, log=log)
+        application = Application(
+            library, priority=priority, counters=counters, log=log, title=title
+        )
         listening = listen(application, counters, addresses=addresses, sockets=sockets, log=log)
         async with listening as server:
             write_error(f"serving {library.destination.name} at {', '.join(server.urls)}")

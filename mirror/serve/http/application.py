@@ -55,10 +55,17 @@ class Application:
 
     ``priority`` is the cache's among a client's others, a lower one being asked first; ``counters``
     are what ``/metrics`` tells; ``log`` is told, a line each, of what is kept and cannot be read.
+    ``title`` is that of the status page; None is the name of what is served.
     """
 
     def __init__(
-        self, library: Library, *, priority: int, counters: Counters, log: Callable[[str], None]
+        self,
+        library: Library,
+        *,
+        priority: int,
+        counters: Counters,
+        log: Callable[[str], None],
+        title: str | None = None,
     ) -> None:
         self._library = library
         self._overviews = Overviews(library, log)
@@ -66,6 +73,7 @@ class Application:
         self._log = log
         self._told_absence: str | None = None
         self._priority = priority
+        self._title = title
         self._cache_info = print_cache_info(CacheInfo(want_mass_query=True, priority=priority))
         self._sizes: dict[tuple[StorePath, int | None], int] = {}
         """Of what is made of a path, which never changes, with the time of an archive."""
@@ -182,13 +190,13 @@ class Application:
             upstream_keys=tuple(dict.fromkeys(key for each in overview.hosts for key in each.keys)),
         )
         stored = await self._library.file_bytes()
+        name = self._library.destination.name
         match wanted:
             case Page.STATUS:
-                text = page.render(overview, client, self._library.destination.name, stored)
+                text = page.render(overview, client, name, stored, title=self._title)
                 kind = "text/html; charset=utf-8"
             case Page.STATUS_DOCUMENT:
-                name = self._library.destination.name
-                text = status.render(overview, client, name, stored)
+                text = status.render(overview, client, name, stored, title=self._title)
                 kind = "application/json"
             case _:
                 text = metrics.render(overview, self._counters, stored)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from mirror.planning.refusals import summary
 from mirror.quantities import age, moment, number, size
+from mirror.serve.status.status import program_version
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -25,20 +26,29 @@ _ORDER: Final = ("bad", "warn", "good", "soft")
 """Of the hosts: those first that somebody should look at."""
 
 
-def render(overview: Overview, client: Client, name: str, file_bytes: int | None) -> str:
+def render(
+    overview: Overview,
+    client: Client,
+    name: str,
+    file_bytes: int | None,
+    *,
+    title: str | None = None,
+) -> str:
     """Write the page; ``name`` is what is served, ``file_bytes`` the size of its NARs."""
-    return "\n".join(_page(overview, client, name, file_bytes))
+    return "\n".join(_page(overview, client, name, file_bytes, title))
 
 
-def _page(overview: Overview, client: Client, name: str, file_bytes: int | None) -> Iterator[str]:
+def _page(
+    overview: Overview, client: Client, name: str, file_bytes: int | None, title: str | None
+) -> Iterator[str]:
     now = datetime.now(UTC)
     mending = _SIGN_STORE if file_bytes is None else f"{_SIGN_CACHE} --to {shlex.quote(name)}"
     yield "<!doctype html>"
     yield '<html lang="en"><head><meta charset="utf-8">'
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
-    yield f"<title>prefetch: {escape(name)}</title>"
+    yield f"<title>{escape(title or f'prefetch: {name}')}</title>"
     yield f'<link rel="icon" href="data:,"><style>{_style()}</style></head><body>'
-    yield f"<h1>{escape(name)}</h1>"
+    yield f"<h1>{escape(title or name)}</h1>"
     facts = [
         number(len(overview.hosts), "host"),
         f"{number(overview.paths, 'path')} kept",
@@ -67,7 +77,11 @@ def _page(overview: Overview, client: Client, name: str, file_bytes: int | None)
     yield from _use(overview, client)
     yield (
         '<p class="soft">The same for programs: <a href="/status.json">status.json</a>, '
-        '<a href="/metrics">metrics</a>.</p></body></html>'
+        '<a href="/metrics">metrics</a>.</p>'
+    )
+    served = f", serving {escape(name)}" if title else ""
+    yield (
+        f'<footer class="soft">prefetch {escape(program_version())}{served}</footer></body></html>'
     )
 
 

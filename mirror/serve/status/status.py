@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import cache
+from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from mirror import schemas
@@ -13,9 +15,18 @@ if TYPE_CHECKING:
     from mirror.serve.status.overview import Host, Kept, Overview
 
 
-def render(overview: Overview, client: Client, name: str, file_bytes: int | None) -> str:
+def render(
+    overview: Overview,
+    client: Client,
+    name: str,
+    file_bytes: int | None,
+    *,
+    title: str | None = None,
+) -> str:
     """Write the document; ``name`` is what is served, ``file_bytes`` the size of its NARs."""
     members = {
+        "prefetch": program_version(),
+        "title": title or name,
         "served": name,
         "as_of": datetime.now(UTC).isoformat(timespec="seconds"),
         "url": client.url,
@@ -41,6 +52,12 @@ def render(overview: Overview, client: Client, name: str, file_bytes: int | None
         },
     }
     return schemas.encode("status", members) + "\n"
+
+
+@cache
+def program_version() -> str:
+    """The version of this program; looking it up reads files."""
+    return metadata.version("prefetch")
 
 
 def _host(host: Host, client: Client) -> dict[str, Any]:
