@@ -52,6 +52,9 @@ settings.load_profile("unhurried")
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
+# Whose machine it is may have settings of their own, which are not to be tested.
+os.environ["PREFETCH_CONFIG"] = ""
+
 # Who tests in the background of a script has interruptions ignored; so would be those of the tests.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

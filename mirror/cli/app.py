@@ -13,7 +13,9 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from mirror.cli import INTERRUPTED, commands, parameters
-from mirror.cli.running import print_error_document
+from mirror.cli.running import end_by, print_error_document, write_error
+from mirror.cli.settings import Configured, take_defaults
+from mirror.errors import PrefetchError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,6 +59,14 @@ class _Command(TyperCommand):
         """What stands after the command's name in its usage."""
         return ["[OPTIONS]", parameters.usage(self)]
 
+    def invoke(self, ctx: Any) -> Any:
+        """Run it; a person is told which lists were found where none was named."""
+        source = ctx.get_parameter_source("lists")
+        if source is not None and source.name == "DEFAULT" and sys.stderr.isatty():
+            for each in ctx.params["lists"] or ():
+                write_error(f"using {each}")
+        return super().invoke(ctx)
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the arguments and the options."""
         sections = {
@@ -84,7 +94,7 @@ def _load(name: str) -> Any:
         app.command(word, cls=_Command, context_settings=_SETTINGS)(command)
     built = typer.main.get_command(app)
     for words, leaf in leaves(built, (name,)):
-        parameters.take_from_environment(leaf, words)
+        take_defaults(leaf, words)
     return built
 
 
@@ -128,11 +138,25 @@ def leaves(command: Any = PROGRAM, words: tuple[str, ...] = ()) -> Iterator[Leaf
         yield from leaves(command.get_command(context, name), (*words, name))
 
 
+def _name_file(error: Any) -> None:
+    """Say of a wrong value that it stands in a configuration file, if it does."""
+    parameter, context = getattr(error, "param", None), error.ctx
+    if parameter is None or context is None or not isinstance(context.default_map, Configured):
+        return
+    source = context.get_parameter_source(parameter.name)
+    found = context.default_map.find(parameter.name)
+    if found is not None and source is not None and source.name == "DEFAULT_MAP":
+        error.message = f"{error.message.removesuffix('.')} ({found.key} in {found.file})."
+
+
 def main() -> None:
     """Run the program; with --json, options that cannot be understood are a document, too."""
     try:
         code = PROGRAM(standalone_mode=False)
+    except PrefetchError as error:
+        code = end_by(error, json="--json" in sys.argv)
     except _UsageError as error:
+        _name_file(error)
         error.show()
         code = error.exit_code
         if "--json" in sys.argv:

@@ -37,6 +37,7 @@ ENVIRONMENT: Final = {
     "PREFETCH_SYNC_QUIET": "If this is 1, --quiet holds for `prefetch sync`. Flags have variables "
     "of this kind only.",
     "PREFETCH_DEMO_KEEP": "As --keep of `prefetch demo`, which has no other variable.",
+    "PREFETCH_CONFIG": "A configuration file to read instead of those below; if it is empty, none.",
     "PREFETCH_TRACEBACK": "If this is 1, a bug in prefetch is reported with its traceback.",
     "PREFETCH_DESTINATION": "Set for the command of `--on-change`: the destination.",
     "PREFETCH_TARGETS": "Set for the command of `--on-change`: the targets of which something new "
@@ -44,8 +45,8 @@ ENVIRONMENT: Final = {
     "PREFETCH_RESULT": "Set for the command of `--on-change`: `complete` or `incomplete`.",
     "NO_COLOR": "If this is set, errors are not coloured.",
     "PATH": "Where nix and git are looked for.",
-    "HOME, XDG_CACHE_HOME, XDG_STATE_HOME": "Where prefetch and Nix keep files of their own: see "
-    "below.",
+    "HOME, XDG_CACHE_HOME, XDG_CONFIG_HOME, XDG_STATE_HOME": "Where prefetch and Nix "
+    "keep files of their own: see below.",
     "NIX_*": "As Nix uses them: NIX_CONFIG, NIX_REMOTE, NIX_PATH and others.",
     "http_proxy, https_proxy, all_proxy, no_proxy": "Proxies for downloads, as curl reads them.",
     "NIX_SSL_CERT_FILE, SSL_CERT_FILE, SSL_CERT_DIR": "Certificate authorities to trust, unless "
@@ -63,6 +64,9 @@ FILES: Final = {
     "pruned paths that a server still serves (`retired/`), and quarantined files (`damaged/`).",
     "/nix/var/nix/gcroots/prefetch/": "The generations of a Nix store, which protect their paths "
     "from garbage collection, where the user may write there.",
+    "$XDG_CONFIG_HOME/prefetch/config.toml, /etc/prefetch/config.toml": "Options that hold where "
+    'they are not given, in TOML: `to = "/srv/cache"`, and those of one command below a line such '
+    "as `[sync]`. What the first says comes before what the second says; see `prefetch config`.",
     "$XDG_CACHE_HOME/prefetch/": "What binary caches answered. It can be deleted.",
     "$XDG_STATE_HOME/prefetch/": "The same generations otherwise; and of each Nix store the "
     "results of the last rehearsals and runs, and locks. Also notes of `--refresh`, by which the "

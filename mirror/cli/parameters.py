@@ -6,7 +6,6 @@ the next.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -50,34 +49,6 @@ def options(command: Any, context: Any) -> Iterator[Parameter]:
             names = sorted((*each.opts, *each.secondary_opts), key=len)
             value = None if each.is_flag else _name(each)
             yield Parameter(names=tuple(names), value=value, about=f"{each.help}{_default(each)}")
-
-
-def take_from_environment(command: Any, words: tuple[str, ...]) -> None:
-    """Let variables of the environment stand for options that are not given.
-
-    ``PREFETCH_SYNC_TO`` is ``--to`` of ``prefetch sync``, ``PREFETCH_TO`` that of every command
-    that has it. Flags go by a command's own variable alone: what they turn on differs. An option
-    that names a variable itself goes by that.
-    """
-    for each in command.params:
-        names = [name.removeprefix("--") for name in each.opts if name.startswith("--")]
-        if _is_argument(each) or each.envvar or not names:
-            continue
-        variables = [variable(*words, name) for name in names]
-        if not each.is_flag:
-            variables += map(variable, names)
-        each.envvar = next((one for one in variables if os.environ.get(one)), variables[0])
-        # So an error names the variable where it may be one's value that is wrong.
-        each.show_envvar = each.envvar in os.environ
-
-
-def variable(*words: str) -> str:
-    """The variable of the environment for an option.
-
-    >>> variable("sync", "to")
-    'PREFETCH_SYNC_TO'
-    """
-    return "_".join(("prefetch", *words)).replace("-", "_").upper()
 
 
 def _is_argument(parameter: Any) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from rig.shell import THREE_TARGETS
+from rig.terminal import at_terminal
 
 from mirror.cli import default_lists
 from mirror.cli.app import leaves
@@ -42,6 +43,16 @@ def test_the_list_of_the_usual_name_is_taken(shell: Shell) -> None:
     (shell.directory / "hosts.txt").write_text("a = ./it.nix#a\n")
     document = shell.json(shell.arguments("plan", "--to", "cache", "--json"))
     assert [each["name"] for each in document["targets"]] == ["a"]
+
+
+def test_a_person_is_told_which_list_was_found(tmp_path: Path) -> None:
+    (tmp_path / "hosts.txt").write_text("a = ./absent.nix#a\n")
+    for words, is_told in (("plan", True), ("plan hosts.txt", False)):
+        command = [sys.executable, "-m", "mirror", *words.split()]
+        code, shown = at_terminal(command, directory=tmp_path, environment=os.environ)
+        assert code != 0
+        assert shown.startswith("using hosts.txt\n") == is_told, shown
+    assert "using" not in prefetch("plan", directory=tmp_path).stderr
 
 
 @pytest.fixture

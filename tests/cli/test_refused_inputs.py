@@ -61,6 +61,7 @@ TAKES: Final = {
     "NUMBER": TEXT,
     "PATH": TEXT,
     "NAME": TEXT,
+    "COMMAND": TEXT,
 }
 """What each option or argument with a value takes, numbers apart."""
 
@@ -105,6 +106,7 @@ NEEDED: Final[Mapping[tuple[str, ...], Mapping[str, str]]] = {
     ("key", "show"): {"FILE": "key"},
     ("schema",): {},
     ("man",): {},
+    ("config",): {},
     ("demo",): {},
 }
 """What is given to each command unless it is what is tried."""

@@ -24,6 +24,7 @@ SUMMARIES: Final = {
     "prune": "Remove old generations, and paths that no generation needs.",
     "sign": "Sign what was made here and has no signature yet.",
     "key": "Generate signing keys, and show their public keys.",
+    "config": "Show which options are set, and where.",
     "demo": "Show everything on this machine, without the internet.",
     "schema": "Print the JSON Schema of a document.",
     "man": "Print the manual page, for man(1).",

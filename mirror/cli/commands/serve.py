@@ -35,9 +35,15 @@ _LOOPBACK: Final = Address("127.0.0.1", DEFAULT_PORT)
 def command(
     directory: Annotated[
         str | None,
-        typer.Argument(metavar="DIR", help="Cache directory, or the URL of a Nix store."),
+        typer.Argument(
+            metavar="DIR", help="Cache directory, or the URL of a Nix store, instead of --to."
+        ),
     ] = None,
     *,
+    to: Annotated[
+        str | None,
+        typer.Option("--to", metavar="DEST", help="The same as DIR, which comes first."),
+    ] = None,
     store: Annotated[
         bool, typer.Option("--store", help="Serve this machine's Nix store instead.")
     ] = False,
@@ -92,7 +98,7 @@ def command(
     """
     run(
         execute(
-            directory,
+            directory or (None if store else to),
             store=store,
             listen_at=listen_at or (),
             priority=priority,
