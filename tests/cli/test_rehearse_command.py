@@ -52,6 +52,27 @@ def test_what_fails_is_told_in_nix_s_words_and_exits_with_1(shell: Shell) -> Non
     assert "rehearsal failed" in shell.run([*shell.command, "roots", "--to", "cache"]).stdout
 
 
+def test_a_target_of_another_platform_is_left_out_and_the_others_count(shell: Shell) -> None:
+    shell.write_list("laptop = DEMO#laptop", "pi = DEMO#pi")
+    shell.run(shell.arguments("sync", "hosts.txt", "--to", "cache"))
+    said = shell.run(rehearse(shell))
+    laptop, pi, _ = said.stdout.splitlines()
+    assert laptop.startswith("laptop: rehearsed")
+    assert pi.startswith("pi: left out, it is for aarch64-linux")
+    assert "error" not in said.stderr
+    document = shell.json(rehearse(shell, "--json"))
+    assert [(each["passed"], each["left_out"]) for each in document["targets"]] == [
+        (True, False),
+        (False, True),
+    ]
+    # Where nothing else is asked for, nothing is proven.
+    alone = shell.run(rehearse(shell, "--only", "pi"), expect=1)
+    assert "nothing was rehearsed" in alone.stderr
+    # What has no generation is not left out: it was to be there.
+    shell.write_list("laptop = DEMO#laptop", "other = DEMO#pi")
+    assert "prefetch sync" in shell.run(rehearse(shell), expect=1).stderr
+
+
 SLOW = """
 let demo = import %s { }; in
 { it = derivation {

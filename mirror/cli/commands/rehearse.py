@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 from mirror.cli.options import Edits, Json, Lists, Only, Store, To, given
 from mirror.cli.progress import Noting, observer
 from mirror.cli.request import Request, read_targets
-from mirror.cli.running import explain, print_document, run, write_lines
+from mirror.cli.running import explain, print_document, run, write_error, write_lines
 from mirror.cli.text import with_edit
 from mirror.destinations.registry import open_destination
 from mirror.nix.command import Nix
 from mirror.quantities import number
-from mirror.sync.offline.rehearse import rehearse
+from mirror.sync.offline.rehearse import have_passed, rehearse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -33,7 +33,8 @@ def command(
 
     Each target, and each of its edits, is evaluated and built by the installed Nix with an
     empty store, empty caches, no network, and nothing to copy from but the destination. The result
-    is recorded; `prefetch roots` shows it.
+    is recorded; `prefetch roots` shows it. A target for a platform that this machine does not build
+    for is left out, and proves nothing.
     """
     request = Request(lists=tuple(lists), only=given(only), edits=edits, to=to, store=store)
     run(execute(request, json=json), json=json)
@@ -52,9 +53,11 @@ async def execute(request: Request, *, json: bool) -> int:
     else:
         write_lines(lines(rehearsed))
     for each in rehearsed:
-        if not each.has_passed and each.problem is not None:
+        if not each.has_passed and not each.is_left_out and each.problem is not None:
             explain(each.problem, about=with_edit(each.target, each.edit))
-    return 0 if all(each.has_passed for each in rehearsed) else 1
+    if all(each.is_left_out for each in rehearsed):
+        write_error("error: nothing was rehearsed: each target is for a platform of other machines")
+    return 0 if have_passed(rehearsed) else 1
 
 
 def lines(rehearsed: Iterable[Rehearsed]) -> Iterator[str]:
@@ -64,6 +67,9 @@ def lines(rehearsed: Iterable[Rehearsed]) -> Iterator[str]:
         if each.problem is None:
             built = number(each.built, "derivation")
             yield f"{name}: rehearsed, builds without a network ({built} built)"
+        elif each.is_left_out:
+            yield f"{name}: left out, {each.problem.message}"
+            yield f"  {each.problem.hint}"
         elif not each.is_possible:
             yield f"{name}: cannot be rehearsed here"
         elif each.is_applicable:
@@ -84,6 +90,7 @@ def _document(rehearsed: Iterable[Rehearsed], noting: Noting, destination: str) 
                 "passed": each.has_passed,
                 "applies": each.is_applicable,
                 "possible": each.is_possible,
+                "left_out": each.is_left_out,
                 "built": each.built,
                 "problem": each.problem.message if each.problem else None,
                 "hint": each.problem.hint if each.problem else None,

@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from mirror.destinations import Destination, Generation
     from mirror.formats.store_path import StorePath
     from mirror.nix.command import Nix
-    from mirror.nix.settings import NixSettings
     from mirror.planning.graph import Graph
     from mirror.planning.lists.targets import Target
     from mirror.sync.report import Observer
@@ -58,7 +57,8 @@ class Rehearsed:
 
     ``problem`` is why it failed, or why the edit does not apply; ``built`` counts the derivations
     that Nix built for it, beyond those that it had built for what came before. ``is_possible``: it
-    could be tried here.
+    could be tried here. ``is_left_out``: it could not, because it is for another platform, which
+    says nothing against it.
     """
 
     target: Target
@@ -67,11 +67,18 @@ class Rehearsed:
     problem: PrefetchError | None = None
     is_applicable: bool = True
     is_possible: bool = True
+    is_left_out: bool = False
 
     @property
     def has_passed(self) -> bool:
         """Whether it was built (what does not apply needs nothing)."""
         return not self.is_applicable or self.problem is None
+
+
+def have_passed(rehearsed: Sequence[Rehearsed]) -> bool:
+    """Whether all was built but for what is left out; nothing is proven where that is all."""
+    tried = [each for each in rehearsed if not each.is_left_out]
+    return bool(tried) and all(each.has_passed for each in tried)
 
 
 async def rehearse(
@@ -102,9 +109,14 @@ async def rehearse(
     rehearsed: list[Rehearsed] = []
     for target in targets:
         generation = newest.get(target.name)
-        obstacle = await _obstacle(target, generation, destination, settings)
-        if generation is None or obstacle is not None:
-            rehearsed.append(Rehearsed(target=target, problem=obstacle, is_possible=False))
+        if generation is None:
+            problem = _no_generation(target, destination)
+            rehearsed.append(Rehearsed(target=target, problem=problem, is_possible=False))
+            continue
+        if (foreign := await refusal(generation, destination, settings)) is not None:
+            rehearsed.append(
+                Rehearsed(target=target, problem=foreign, is_possible=False, is_left_out=True)
+            )
             continue
         file = lock_file(target)
         locked = await asyncio.to_thread(lock_hash, file)
@@ -250,19 +262,11 @@ class _Rehearsal:
         )
 
 
-async def _obstacle(
-    target: Target,
-    generation: Generation | None,
-    destination: Destination,
-    settings: NixSettings,
-) -> PrefetchError | None:
-    """Why a target cannot be rehearsed here; None if it can be tried."""
-    if generation is None:
-        return IncompleteError(
-            f"{destination.name} has no generation of {target.name}",
-            hint="make one first: prefetch sync LIST, with the same --to",
-        )
-    return await refusal(generation, destination, settings)
+def _no_generation(target: Target, destination: Destination) -> IncompleteError:
+    return IncompleteError(
+        f"{destination.name} has no generation of {target.name}",
+        hint="make one first: prefetch sync LIST, with the same --to",
+    )
 
 
 def _text(part: Rehearsed) -> str | None:
