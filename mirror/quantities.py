@@ -34,6 +34,17 @@ def moment(when: datetime) -> str:
     return when.astimezone().strftime("%Y-%m-%d %H:%M")
 
 
+def duration(seconds: float) -> str:
+    """A length of time: ``0:42``, ``1:02:03``.
+
+    >>> duration(42), duration(3_723.9)
+    ('0:42', '1:02:03')
+    """
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
 def age(passed: timedelta) -> str:
     """How long ago something was, in its largest unit: ``3 hours ago``.
 

@@ -52,12 +52,15 @@ _HARMLESS_BYTES: Final = 64 << 20
 class Item:
     """A path to obtain, and its sources in the order in which they are to be tried.
 
-    ``offer`` is what the plan knows of it, where a cache has it.
+    ``offer`` is what the plan knows of it, where a cache has it. ``size`` is how many bytes come,
+    as far as that is known; ``is_local``: they do not come from a network.
     """
 
     wanted: Wanted
     sources: Sequence[Source]
     offer: Offer | None = None
+    size: int | None = None
+    is_local: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,7 +227,7 @@ class Asking:
                     take(chunk)
                 else:
                     await in_thread(take, chunk)
-                self._observer.received(len(chunk))
+                self._observer.received(nar.claim.info.path, len(chunk))
             return verifier.finish()
         except IntegrityError as error:
             if source.is_one_party:

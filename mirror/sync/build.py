@@ -102,11 +102,13 @@ async def _copy(
     )
     needed = {each for path in ordered for each in references[path]}
     return await obtain(
-        [Item(wanted=Wanted(path=path), sources=[workshop.local]) for path in ordered],
+        [
+            Item(wanted=Wanted(path=path), sources=[workshop.local], is_local=True)
+            for path in ordered
+        ],
         destination,
         observer,
         present=await destination.held(needed),
-        download_bytes=0,
         jobs=jobs,
         keep_going=True,
     )

@@ -22,7 +22,7 @@ from mirror.errors import (
     first_of,
 )
 from mirror.sync.asking import Asking, HeldUpError, Item, NobodyHasItError, refers_to
-from mirror.sync.report import Outcome
+from mirror.sync.report import Expected, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -50,7 +50,6 @@ async def obtain(
     *,
     present: Collection[StorePath],
     incomplete: Mapping[StorePath, Collection[StorePath]] | None = None,
-    download_bytes: int,
     jobs: int,
     keep_going: bool,
 ) -> dict[StorePath, Outcome]:
@@ -73,13 +72,20 @@ async def obtain(
         incomplete=incomplete or {},
         keep_going=keep_going,
     )
-    observer.transfer_begins(len(items), download_bytes)
+    observer.transfer_begins(_expected(items))
     try:
         return dict(await engine.run(jobs))
     except* PrefetchError as group:
         raise first_of(group) from None
     finally:
         observer.transfer_ends()
+
+
+def _expected(items: Iterable[Item]) -> Expected:
+    sizes = {each.wanted.path: each.size for each in items if not each.is_local}
+    return Expected(
+        sizes=sizes, local=frozenset(each.wanted.path for each in items if each.is_local)
+    )
 
 
 class _Engine:

@@ -45,7 +45,6 @@ async def obtain_missing(
             watching,
             present=plan.present,
             incomplete=plan.incomplete,
-            download_bytes=plan.download_bytes,
             jobs=options.jobs,
             keep_going=options.keep_going,
         )
@@ -58,8 +57,16 @@ def _items(plan: Plan, evaluated: EvaluatedTargets, workshop: Workshop) -> list[
     for path in plan.in_reference_order():
         wanted = Wanted(path=path, fixed_output=evaluated.fixed_outputs.get(path))
         offer = offers.get(path)
-        sources = [workshop.local] if path in plan.copy else workshop.sources(wanted, offer)
-        items.append(Item(wanted=wanted, sources=sources, offer=offer))
+        is_local = path in plan.copy
+        items.append(
+            Item(
+                wanted=wanted,
+                sources=[workshop.local] if is_local else workshop.sources(wanted, offer),
+                offer=offer,
+                size=None if offer is None else offer.download_bytes,
+                is_local=is_local,
+            )
+        )
     return items
 
 

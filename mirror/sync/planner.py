@@ -6,6 +6,7 @@ Nothing is written anywhere. ``plan`` stops here; ``sync`` goes on.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shlex
 from dataclasses import replace
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from mirror.planning.wants import Unobtainable, Wants
     from mirror.sources.caches.by_priority import Caches
     from mirror.sync.prepare import EvaluatedTargets
-    from mirror.sync.report import Observer
+    from mirror.sync.report import Count, Observer
     from mirror.sync.workshop import Workshop
 
 _LOOKUPS: Final = 256
@@ -61,10 +62,13 @@ async def make_plan(
     asked = {*graph.makers, *targets.references, *needed}
     kept = _Kept(destination)
     held = (await presence(kept, asked)).held
-    if workshop.caches.names:
-        observer.step(f"asking {', '.join(workshop.caches.names)}")
-    planner = _Planner(targets, workshop, kept, held)
-    plans = [await planner.plan(each) for each in targets.evaluated]
+    with contextlib.ExitStack() as stack:
+        count: Count | None = None
+        if workshop.caches.names:
+            asking = f"asking {', '.join(workshop.caches.names)}"
+            count = stack.enter_context(observer.counting(asking, None))
+        planner = _Planner(targets, workshop, kept, held, count)
+        plans = [await planner.plan(each) for each in targets.evaluated]
     found = await presence(kept, {path for each in plans for path in each.paths})
     plan = replace(planning.merge(plans, graph, found), damaged=kept.damaged)
     _tell_of_caches(plan, workshop.caches, observer)
@@ -114,7 +118,9 @@ class _Planner:
         workshop: Workshop,
         kept: _Kept,
         held: Mapping[StorePath, PathInfo],
+        count: Count | None,
     ) -> None:
+        self._count = count
         self._graph = targets.graph
         self._references = targets.references
         self._needs = targets.needs
@@ -268,6 +274,8 @@ class _Planner:
                 refused=() if offer else self._workshop.caches.refused.get(path, ()),
                 damage=self._kept.damage(found.flaw) if found.flaw else None,
             )
+            if self._count is not None:
+                self._count(len(self._availability))
         return known
 
 

@@ -87,9 +87,9 @@ async def evaluate_isolated(
         ToolError: Nix cannot be used.
 
     """
-    observer.step(f"evaluating {_named(targets)} without a network")
     settings = await read_settings(nix)
-    results = await _evaluate(targets, nix, store, settings)
+    doing = "evaluating without a network"
+    results = await _evaluate(targets, nix, store, settings, observer=observer, doing=doing)
     roots = [root for _, each in results if isinstance(each, Evaluated) for root in each.roots]
     return Evaluation(
         results=results,
@@ -126,8 +126,14 @@ async def evaluate_targets(
         ToolError: Nix cannot be used.
 
     """
-    observer.step(f"evaluating {_named(targets)}")
-    results = await _evaluate(targets, workshop.nix, workshop.store, workshop.settings)
+    results = await _evaluate(
+        targets,
+        workshop.nix,
+        workshop.store,
+        workshop.settings,
+        observer=observer,
+        doing="evaluating",
+    )
     evaluated = [result for _, result in results if isinstance(result, Evaluated)]
     failures = [(target, result) for target, result in results if not isinstance(result, Evaluated)]
     failures += [
@@ -181,14 +187,26 @@ async def build_graph(store: StoreLocation, roots: Iterable[StorePath]) -> Graph
 
 
 async def _evaluate(
-    targets: Sequence[Target], nix: Nix, store: StoreLocation, settings: NixSettings
+    targets: Sequence[Target],
+    nix: Nix,
+    store: StoreLocation,
+    settings: NixSettings,
+    *,
+    observer: Observer,
+    doing: str,
 ) -> Results:
-    results = await evaluate_all(nix, targets, store=store, system=settings.system, limit=_AT_ONCE)
+    """Evaluate each target and each of its edits, which ``doing`` names."""
+    seen: set[str] = set()
+    with observer.counting(doing, sum(1 + len(each.edits) for each in targets)) as count:
+
+        def begun(name: str) -> None:
+            seen.add(name)
+            count(len(seen), name)
+
+        results = await evaluate_all(
+            nix, targets, store=store, system=settings.system, limit=_AT_ONCE, begun=begun
+        )
     return tuple(zip(targets, results, strict=True))
-
-
-def _named(targets: Iterable[Target]) -> str:
-    return ", ".join(target.name for target in targets)
 
 
 def _misnamed(target: Target, needs: EvaluationNeeds) -> Iterator[tuple[str, str]]:

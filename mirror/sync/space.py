@@ -119,6 +119,7 @@ class _Watching:
     def __init__(self, observer: Observer) -> None:
         self.stored: set[StorePath] = set()
         self.step = observer.step
+        self.counting = observer.counting
         self.notice = observer.notice
         self.transfer_begins = observer.transfer_begins
         self.started = observer.started

@@ -27,11 +27,14 @@ if TYPE_CHECKING:
     from mirror.formats.store_path import StorePath
     from mirror.nix.command import Nix
     from mirror.planning.lists.targets import Target
-    from mirror.sync.report import Outcome
+    from mirror.sync.report import Count, Expected, Outcome
     from mirror.sync.results import Synced
 
 QUICK = HttpSettings(attempts=2, first_pause=0.01, speed_seconds=5, connect_seconds=20)
 """It asks servers of its own process, which answer late while a busy machine plans, or hashes."""
+
+
+def _nothing(begun: int, newest: str = "") -> None: ...
 
 
 @dataclass
@@ -47,11 +50,15 @@ class Recorder:
     def notice(self, text: str) -> None:
         self.notices.append(text)
 
-    def transfer_begins(self, paths: int, download_bytes: int) -> None: ...
+    @contextlib.contextmanager
+    def counting(self, text: str, total: int | None) -> Iterator[Count]:  # noqa: ARG002 - as below
+        yield _nothing
+
+    def transfer_begins(self, expected: Expected) -> None: ...
 
     def started(self, path: StorePath, source: str) -> None: ...
 
-    def received(self, amount: int) -> None:
+    def received(self, path: StorePath, amount: int) -> None:  # noqa: ARG002 - the interface
         self.received_bytes += amount
 
     def finished(self, outcome: Outcome) -> None:

@@ -77,7 +77,6 @@ async def run(
             Silent(),  # type: ignore[arg-type] # whatever it is told
             present=(),
             incomplete=incomplete,
-            download_bytes=0,
             jobs=4,
             keep_going=True,
         )
@@ -136,7 +135,6 @@ async def test_a_server_that_fails_again_and_again_is_left_alone(tmp_path: Path)
             cache,
             Silent(),  # type: ignore[arg-type] # whatever it is told
             present=(),
-            download_bytes=0,
             jobs=1,
             keep_going=True,
         )
@@ -191,7 +189,6 @@ async def test_much_that_was_compressed_to_little_holds_up_nobody() -> None:
         watched,  # type: ignore[arg-type] # what the engine needs of one
         Silent(),  # type: ignore[arg-type] # whatever it is told
         present=(),
-        download_bytes=0,
         jobs=1,
         keep_going=True,
     )

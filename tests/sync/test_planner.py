@@ -53,6 +53,7 @@ async def test_a_destination_that_fails_while_it_is_asked_is_reported_as_such() 
         cast("Workshop", IdleWorkshop()),
         _Kept(cast("Destination", LostDestination())),
         {},
+        None,
     )
     wants = Wants(
         graph, Rules(fixed_output=fixed_outputs.__getitem__, builder_refusal=lambda _: None)

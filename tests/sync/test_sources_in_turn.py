@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from mirror.formats.store_path import StorePath
     from mirror.nix.command import Nix
+    from mirror.sync.report import Expected
 
 CONTENT = b"what the source is " * 4096
 CURL = """
@@ -246,9 +247,9 @@ class AtTransfer(Recorder):
         self.server = server
         self.planned_with: list[str] = []
 
-    def transfer_begins(self, paths: int, download_bytes: int) -> None:
-        assert paths
-        assert download_bytes
+    def transfer_begins(self, expected: Expected) -> None:
+        assert expected.sizes
+        assert expected.known_bytes
         self.planned_with = [each.path for each in self.server.requests]
 
 

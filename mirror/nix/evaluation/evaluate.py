@@ -83,13 +83,23 @@ class Evaluated:
         return (self.root, *(each.root for each in self.edits if each.root is not None))
 
 
+def _nobody(name: str) -> None: ...
+
+
 async def evaluate_all(
-    nix: Nix, targets: Sequence[Target], *, store: StoreLocation, system: str, limit: int
+    nix: Nix,
+    targets: Sequence[Target],
+    *,
+    store: StoreLocation,
+    system: str,
+    limit: int,
+    begun: Callable[[str], None] = _nobody,
 ) -> list[Evaluated | EvaluationError]:
     """Evaluate targets and their edits, ``limit`` at once; one that fails stops no other.
 
     Gives a result or an error for each target, in their order. ``store`` has been opened
-    (:func:`~mirror.nix.stores.open_store`).
+    (:func:`~mirror.nix.stores.open_store`). ``begun`` is told of each target and edit when its turn
+    comes.
 
     Raises:
         ToolError: Nix itself, or the store, cannot be used.
@@ -99,7 +109,9 @@ async def evaluate_all(
 
     async def one(target: Target) -> Evaluated | EvaluationError:
         try:
-            return await evaluate(nix, target, store=store, system=system, processes=processes)
+            return await evaluate(
+                nix, target, store=store, system=system, processes=processes, begun=begun
+            )
         except EvaluationError as error:
             return error
         except OSError as error:
@@ -116,6 +128,7 @@ async def evaluate(
     store: StoreLocation,
     system: str,
     processes: asyncio.Semaphore | None = None,
+    begun: Callable[[str], None] = _nobody,
 ) -> Evaluated:
     """Evaluate one target into ``store``, for ``system`` where a flake has several.
 
@@ -135,7 +148,7 @@ async def evaluate(
             root = await derivation_of(nix, target.name, installable.path, store)
         return Evaluated(target=target, root=root)
     async with recording(nix, store) as recorded:
-        evaluation = _Evaluation(nix, target, recorded.store, processes)
+        evaluation = _Evaluation(nix, target, recorded.store, processes, begun)
         match installable:
             case FlakeInstallable(flake=flake, name=name):
                 evaluated = await evaluation.flake(flake, name, system)
@@ -176,6 +189,7 @@ class _Evaluation:
     target: Target
     store: StoreLocation
     processes: asyncio.Semaphore
+    begun: Callable[[str], None]
 
     async def flake(self, flake: str, name: str, system: str) -> Evaluated:
         with flake_outputs(self.nix, flake) as outputs:
@@ -268,11 +282,12 @@ class _Evaluation:
         value: dict[str, Any] = json.loads(completed.stdout)
         return value
 
-    async def _run(self, code: _Code) -> Completed:
+    async def _run(self, code: _Code, edit: str | None = None) -> Completed:
         command = ["nix", "eval", "--json", "--no-write-lock-file", "--store", self.store.url]
         command += ["--apply", code.function, *code.arguments]
         command += [] if code.attribute is None else ["--", code.attribute]
         async with self.processes:
+            self.begun(self.target.name if edit is None else f"{self.target.name} with {edit}")
             return await self.nix.run(command, environment=code.environment)
 
     def _evaluated(self, value: Mapping[str, Any], chosen: str | None = None) -> Evaluated:
@@ -308,7 +323,7 @@ class _Evaluation:
     async def _edited(self, edit: Edit, code: _Code, chosen: str | None) -> EvaluatedEdit:
         installable = self.target.installable
         is_call = isinstance(installable, FileInstallable) and installable.attribute is not None
-        completed = await self._run(code)
+        completed = await self._run(code, edit.name)
         if completed.returncode == 0:
             value = json.loads(completed.stdout)
             if "inapplicable" not in value:

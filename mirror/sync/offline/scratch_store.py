@@ -50,13 +50,12 @@ async def fill(
     async with NixStore.open(nix, store) as scratch:
         outcomes = await obtain(
             [
-                Item(wanted=Wanted(path=path), sources=[source])
+                Item(wanted=Wanted(path=path), sources=[source], is_local=True)
                 for path in in_order(generation.paths, references.__getitem__)
             ],
             scratch,
             observer,
             present=(),
-            download_bytes=generation.nar_bytes,
             jobs=_JOBS,
             keep_going=True,
         )

@@ -66,7 +66,7 @@ async def repair(
     )
     sizes = repairing.download_sizes
     for batch in repairing.batches:
-        await fetch.have(batch, sum(sizes.get(path, 0) for path in batch))
+        await fetch.have(batch, sizes)
     return await repairing.finish([_after(each, fetch.outcomes) for each in verified.damages])
 
 
@@ -94,8 +94,8 @@ class _Fetch:
         self._at_hand = at_hand
         self._jobs = jobs
 
-    async def have(self, wanted: Collection[StorePath], download_bytes: int) -> None:
-        """Obtain as many of the paths as possible.
+    async def have(self, wanted: Collection[StorePath], sizes: Mapping[StorePath, int]) -> None:
+        """Obtain as many of the paths as possible; ``sizes`` are how large they are, if known.
 
         Raises:
             DestinationError: the destination cannot be written.
@@ -103,14 +103,14 @@ class _Fetch:
         """
         if not wanted:
             return
-        await self._obtain(wanted, download_bytes)
+        await self._obtain(wanted, sizes)
         if any(path.is_derivation for path in self._there.intersection(wanted)):
             # More derivations are whole now: they may say where more can be had from.
-            await self._obtain(self._failed(), 0)
+            await self._obtain(self._failed(), sizes)
         held_up = {path for path in self._failed() if self._waited(path)}
         # What these need is damaged, and nobody has it: to leave them so, too, would help nobody.
         self._there |= (await known(self._destination, self._failed() - held_up)).keys()
-        await self._obtain(held_up, 0)
+        await self._obtain(held_up, sizes)
 
     def _failed(self) -> set[StorePath]:
         return {path for path, each in self.outcomes.items() if each.result == "failed"}
@@ -119,7 +119,7 @@ class _Fetch:
         """Whether it was not stored because something that it refers to was not."""
         return any(each.source == _REFERENCES for each in self.outcomes[path].attempts)
 
-    async def _obtain(self, wanted: Collection[StorePath], download_bytes: int) -> None:
+    async def _obtain(self, wanted: Collection[StorePath], sizes: Mapping[StorePath, int]) -> None:
         if not wanted:
             return
         graph = await read_graph(self._destination, self._there)
@@ -129,23 +129,25 @@ class _Fetch:
             system=self._workshop.settings.system,
         )
         outcomes = await obtain(
-            [self._item(path, fixed_outputs) for path in sorted(wanted)],
+            [self._item(path, fixed_outputs, sizes.get(path)) for path in sorted(wanted)],
             self._destination,
             self._observer,
             present=self._there,
-            download_bytes=download_bytes,
             jobs=self._jobs,
             keep_going=True,
         )
         self.outcomes |= outcomes
         self._there |= outcomes.keys() - self._failed()
 
-    def _item(self, path: StorePath, fixed_outputs: Mapping[StorePath, FixedOutput]) -> Item:
+    def _item(
+        self, path: StorePath, fixed_outputs: Mapping[StorePath, FixedOutput], size: int | None
+    ) -> Item:
         fixed_output = None
         with contextlib.suppress(FormatError):  # of a form that is not known: caches may have it
             fixed_output = fixed_outputs.get(path)
         wanted = Wanted(path=path, fixed_output=fixed_output)
-        return Item(wanted=wanted, sources=(*self._workshop.sources(wanted), *self._at_hand))
+        sources = (*self._workshop.sources(wanted), *self._at_hand)
+        return Item(wanted=wanted, sources=sources, size=size)
 
 
 def _after(damage: Damage, outcomes: Mapping[StorePath, Outcome]) -> Mended:
