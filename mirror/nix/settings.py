@@ -7,7 +7,7 @@ has configured (caches, keys, passwords) is used without being configured twice.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -45,6 +45,9 @@ class NixSettings:
     narinfo_cache_negative_ttl: float
     access_tokens: frozenset[str] = frozenset()
     ssl_cert_file: Path | None = None
+    trusted_substituters: tuple[str, ...] = ()
+    trusted_users: tuple[str, ...] = ()
+    substitute: bool = True
 
     def unbuildable(self, platform: str) -> str | None:
         """Why this machine does not build for a platform by itself: ``for …``; None if it does."""
@@ -86,12 +89,28 @@ async def read_settings(nix: Nix) -> NixSettings:
             narinfo_cache_negative_ttl=settings["narinfo-cache-negative-ttl"]["value"],
             access_tokens=frozenset(settings["access-tokens"]["value"]),
             ssl_cert_file=_path(settings.get("ssl-cert-file", {}).get("value")),
+            trusted_substituters=tuple(settings["trusted-substituters"]["value"]),
+            trusted_users=tuple(settings["trusted-users"]["value"]),
+            substitute=settings["substitute"]["value"],
         )
     except (ValueError, KeyError, TypeError) as error:
         raise ToolError(
             f"`nix {' '.join(show)} --json` of {nix.full_name} prints something unexpected:"
             f" {type(error).__name__} {error}"
         ) from error
+
+
+async def read_system_settings(nix: Nix) -> NixSettings:
+    """Ask Nix for its settings without those of the user's own: what a daemon goes by.
+
+    A daemon may have been started with more of them in its environment, which nobody else sees.
+
+    Raises:
+        ToolError: Nix does not tell.
+
+    """
+    environment = {**nix.environment, "NIX_USER_CONF_FILES": "", "NIX_CONFIG": ""}
+    return await read_settings(replace(nix, environment=environment))
 
 
 def _path(text: str | None) -> Path | None:

@@ -60,6 +60,7 @@ TAKES: Final = {
     "TARGET": TEXT,
     "NUMBER": TEXT,
     "PATH": TEXT,
+    "URL": DIRECTORY,
     "NAME": TEXT,
     "COMMAND": TEXT,
 }
@@ -98,6 +99,7 @@ NEEDED: Final[Mapping[tuple[str, ...], Mapping[str, str]]] = {
     ("export",): {"LIST": "good.txt", "--store": "local?root=store"},
     ("roots",): {"--to": "cache"},
     ("diff",): {"TARGET": "a", "--to": "cache"},
+    ("probe",): {"URL": "cache", "--store": "local?root=store"},
     ("serve",): {"DIR": "cache"},
     ("verify",): {"DIR": "cache"},
     ("prune",): {"--to": "cache"},

@@ -20,6 +20,7 @@ SUMMARIES: Final = {
     "roots": "List what is kept: for which target, since when, how large.",
     "diff": "Show what changed between two generations, package by package.",
     "serve": "Serve a cache directory or a Nix store over HTTP.",
+    "probe": "Tell whether this machine uses a cache, and what it lacks.",
     "verify": "Read all that is kept again, and report or repair damage.",
     "prune": "Remove old generations, and paths that no generation needs.",
     "sign": "Sign what was made here and has no signature yet.",

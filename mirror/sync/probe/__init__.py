@@ -1,0 +1,1 @@
+"""``probe``: whether this machine's Nix uses a cache, and what it takes from there."""
