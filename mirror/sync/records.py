@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mirror.formats.store_path import StorePath
     from mirror.planning.lists.targets import Target
     from mirror.planning.plan import TargetPlan
+    from mirror.sync.meter import Meter
     from mirror.sync.report import Outcome
 
 Failures = list[tuple["Target", PrefetchError]]
@@ -73,12 +74,15 @@ async def record_run(
     only_copies: Mapping[str, Collection[StorePath]],
     targets: Sequence[Target],
     destination: Destination,
+    meter: Meter,
+    *,
     refused: Mapping[str, Collection[Refusal]] = MappingProxyType({}),
 ) -> None:
     """Record a completed run.
 
     ``found`` has each of the ``targets`` by name with what it failed of, ``only_copies`` the paths
-    that nobody upstream has any more, ``refused`` what was not taken from the caches that have it.
+    that nobody upstream has any more, ``refused`` what was not taken from the caches that have it,
+    ``meter`` what the whole run took.
 
     Raises:
         DestinationError: the destination cannot be used.
@@ -87,7 +91,7 @@ async def record_run(
     newest = {each.target: each for each in await destination.generations()}
     unreadable: list[DestinationError] = []  # each is written anew
     before = {each.target: each for each in await destination.run_records(unreadable.append)}
-    finished = datetime.now(UTC).replace(microsecond=0)
+    finished, duration = datetime.now(UTC).replace(microsecond=0), meter.duration_seconds
     files = {target.name: target.list_file for target in targets}
     for name, texts in found.items():
         generation = newest.get(name)
@@ -102,13 +106,15 @@ async def record_run(
                 only_copies=tuple(sorted(only_copies.get(name, ()))),
                 lists=with_list(lists, files[name]),
                 refused=tuple(sorted(refused.get(name, ()))),
+                duration_seconds=duration,
+                received_bytes=meter.received_bytes,
             )
         )
 
 
 @contextlib.asynccontextmanager
 async def failures_recorded(
-    targets: Sequence[Target], destination: Destination
+    targets: Sequence[Target], destination: Destination, meter: Meter
 ) -> AsyncIterator[None]:
     """Record for each target what stops the whole run, such as caches that nobody can reach."""
     try:
@@ -120,5 +126,5 @@ async def failures_recorded(
             records = await destination.run_records(unreadable.append)
             before = {each.target: each.only_copies for each in records}
             found = {target.name: [error.message] for target in targets}
-            await record_run(found, before, targets, destination)
+            await record_run(found, before, targets, destination, meter)
         raise

@@ -13,6 +13,7 @@ from mirror.sync.build import build_targets
 from mirror.sync.keeping import keep
 from mirror.sync.kept.listing import mark_unlisted, unlisted
 from mirror.sync.kept.only_copies import find_only_copies
+from mirror.sync.meter import Meter
 from mirror.sync.obtaining import obtain_missing
 from mirror.sync.planner import make_plan
 from mirror.sync.prepare import evaluate_targets
@@ -67,13 +68,14 @@ async def sync(
         DestinationError: the destination cannot be used.
 
     """
-    async with failures_recorded(targets, destination):
+    meter = Meter(observer)
+    async with failures_recorded(targets, destination, meter):
         left = await mark_unlisted(targets, lists, destination)
         async with opening as workshop:
-            await put_back_interrupted(targets, workshop.nix, observer)
-            run = _Run(targets, workshop, destination, observer, options)
+            await put_back_interrupted(targets, workshop.nix, meter)
+            run = _Run(targets, workshop, destination, meter, options)
             to_refresh = targets if options.refresh else ()
-            async with refreshed(to_refresh, workshop, observer) as anew:
+            async with refreshed(to_refresh, workshop, meter) as anew:
                 synced = await run.keep_ready(anew)
             return replace(synced, unlisted=await unlisted(destination, left))
 
@@ -85,7 +87,7 @@ class _Run:
     targets: Sequence[Target]
     workshop: Workshop
     destination: Destination
-    observer: Observer
+    observer: Meter
     options: SyncOptions
 
     async def keep_ready(self, anew: Refreshed) -> Synced:
@@ -111,7 +113,14 @@ class _Run:
             ask=self.options.ask_upstream,
         )
         refused = tried.refused
-        await record_run(tried.problems, copies.of_targets, self.targets, self.destination, refused)
+        await record_run(
+            tried.problems,
+            copies.of_targets,
+            self.targets,
+            self.destination,
+            self.observer,
+            refused=refused,
+        )
         return Synced(
             plan=tried.plan,
             failures=tuple(tried.failures),

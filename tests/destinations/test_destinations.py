@@ -349,7 +349,13 @@ async def test_the_last_run_of_each_target_is_recorded_without_a_lock(
         problems=("it cannot be evaluated",),
     )
     second = replace(
-        first, number=3, is_complete=True, problems=(), only_copies=(text("vanished").path,)
+        first,
+        number=3,
+        is_complete=True,
+        problems=(),
+        only_copies=(text("vanished").path,),
+        duration_seconds=90,
+        received_bytes=0,
     )
     async with (
         open_destination(),

@@ -291,6 +291,8 @@ def _documents() -> dict[str, bytes]:
         is_complete=False,
         problems=("it failed",),
         only_copies=(path,),
+        duration_seconds=90,
+        received_bytes=1_234_567,
     )
     return {
         "manifest": b"\0" + MANIFEST.render(generation),

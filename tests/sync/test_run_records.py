@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from rig.made_paths import chain
 from rig.running import collect_garbage
 from rig.servers import Reply, Request, Server
 
 from mirror.destinations import CacheDirectory
 from mirror.errors import TransientError
+from mirror.sync.meter import Meter
 from mirror.sync.records import failures_recorded
 
 if TYPE_CHECKING:
@@ -65,9 +67,13 @@ async def test_each_target_is_recorded_whatever_became_of_it(bench: Bench, nix_s
     (problem,) = found["gone"].problems
     assert problem.startswith(f"{synced.plan.fetch[0].path}: ")
     assert "404" in problem
+    received = bench.recorder.received_bytes
+    assert {each.received_bytes for each in found.values()} == {received}, "the whole run's"
+    assert received > 0
     again = await bench.sync(nix_stable, lines[0], cache)
     assert not again.kept
     later = await records(cache)
+    assert later["ledger"].received_bytes == bench.recorder.received_bytes - received
     assert later["ledger"].finished >= found["ledger"].finished
     assert later["ledger"].number == 1
     assert later["broken"] == found["broken"], "it was on no list of this run"
@@ -82,7 +88,7 @@ async def test_that_no_cache_can_be_asked_is_recorded_for_every_target(
     async with bench.destination(nix_stable, cache) as destination:
         with pytest.raises(TransientError):
             async with (
-                failures_recorded(targets, destination),
+                failures_recorded(targets, destination, Meter(bench.recorder)),
                 bench.workshop(nix_stable, substituters=("http://127.0.0.1:9",)),
             ):
                 pass
@@ -90,6 +96,22 @@ async def test_that_no_cache_can_be_asked_is_recorded_for_every_target(
     assert [found[name].is_complete for name in ("ledger", "laptop")] == [False, False]
     assert [found[name].number for name in ("ledger", "laptop")] == [1, None]
     assert "none of the caches can be reached" in found["laptop"].problems[0]
+    assert found["laptop"].received_bytes == 0
+
+
+async def test_a_run_takes_the_time_from_its_beginning_to_its_record(
+    bench: Bench, nix_stable: Nix
+) -> None:
+    times = iter((1000.0, 1089.6))
+    meter = Meter(bench.recorder, clock=lambda: next(times))
+    async with bench.destination(nix_stable, bench.directory / "cache") as destination:
+        meter.received(chain(1)[0].path, 7)
+        with pytest.raises(TransientError):
+            async with failures_recorded(bench.targets("it = DEMO#ledger"), destination, meter):
+                raise TransientError("away")
+        (record,) = await destination.run_records()
+    assert (record.duration_seconds, record.received_bytes) == (90, 7)
+    assert bench.recorder.received_bytes == 7
 
 
 async def test_what_is_complete_stays_when_the_network_goes_until_a_run_completes_the_next(

@@ -166,6 +166,8 @@ def _document(
                 "listed": each.is_listed,
                 "lists": None if each.lists is None else list(each.lists),
                 "refused": as_members(each.refused),
+                "duration_seconds": each.duration_seconds,
+                "received_bytes": each.received_bytes,
             }
             for each in runs
         ],

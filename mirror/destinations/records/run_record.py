@@ -53,6 +53,9 @@ class RunRecord:
     ``lists`` (sorted) are the lists that have the target, by their absolute names: as far as each
     one's own last run says. None is not known, as of before there was this member. Where none is
     left, ``last_list`` is the one that had it last.
+
+    ``duration_seconds`` is how long the run took and ``received_bytes`` what it received, both for
+    all of its targets together. None is not known, as of before there were these members.
     """
 
     target: str
@@ -64,6 +67,8 @@ class RunRecord:
     refused: tuple[Refusal, ...] = ()
     lists: tuple[str, ...] | None = None
     last_list: str | None = None
+    duration_seconds: int | None = None
+    received_bytes: int | None = None
 
     @property
     def is_listed(self) -> bool:
@@ -103,25 +108,37 @@ def _members(record: RunRecord) -> dict[str, Any]:
         "only_copies": record.only_copies,
         **({} if record.lists is None else {"lists": record.lists}),
         **({} if record.last_list is None else {"last_list": record.last_list}),
+        **_known("duration_seconds", record.duration_seconds),
+        **_known("received_bytes", record.received_bytes),
         # Documents of before there were refusals are rendered as they were written.
         **({"refused": as_members(record.refused)} if record.refused else {}),
     }
 
 
 def _record(document: Mapping[str, Any]) -> RunRecord:
-    number = document["number"]
     lists, last_list = document.get("lists"), document.get("last_list")
     return RunRecord(
         target=name(document["target"]),
         finished=moment(document["finished"]),
-        number=None if number is None else count(number),
+        number=_count(document["number"]),
         is_complete=bool(document["is_complete"]),
         problems=tuple(text(problem) for problem in document["problems"]),
         only_copies=tuple(StorePath.parse(path) for path in document["only_copies"]),
         lists=None if lists is None else tuple(name(each) for each in lists),
         last_list=None if last_list is None else name(last_list),
         refused=refused(document),
+        duration_seconds=_count(document.get("duration_seconds")),
+        received_bytes=_count(document.get("received_bytes")),
     )
+
+
+def _known(member: str, value: int | None) -> dict[str, int]:
+    """A member, or none: documents of before there was it are rendered as they were written."""
+    return {} if value is None else {member: value}
+
+
+def _count(value: object) -> int | None:
+    return None if value is None else count(value)
 
 
 RUN_RECORD: Final = Kind(noun="run record", members=_members, value=_record)

@@ -10,7 +10,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Final
 
 from mirror.planning.refusals import summary
-from mirror.quantities import age, moment, number, size
+from mirror.quantities import age, duration, moment, number, size
 from mirror.serve.status.status import program_version
 
 if TYPE_CHECKING:
@@ -154,8 +154,12 @@ def _last_run(host: Host) -> Iterator[str]:
     if run is None:
         return
     yield "<h3>Last run</h3>"
-    outcome = "all is there" if run.is_complete else "some of it could not be obtained"
-    yield f"<p>{moment(run.finished)}: {outcome}</p>"
+    facts = ["all is there" if run.is_complete else "some of it could not be obtained"]
+    if run.duration_seconds is not None:
+        facts.append(f"took {duration(run.duration_seconds)}")
+    if run.received_bytes is not None:
+        facts.append(f"received {size(run.received_bytes)}")
+    yield f"<p>{moment(run.finished)}: {', '.join(facts)}</p>"
     yield from _items(run.problems)
     # What was not allowed is among the problems.
     yield from _items(

@@ -86,6 +86,8 @@ def _host(host: Host, client: Client) -> dict[str, Any]:
             "problems": run.problems,
             "only_copies": run.only_copies,
             "refused": as_members(run.refused),
+            "duration_seconds": run.duration_seconds,
+            "received_bytes": run.received_bytes,
         },
         "client": _of_client(host, client),
     }
