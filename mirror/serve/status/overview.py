@@ -40,6 +40,8 @@ _LOOK_SECONDS: Final = 1.0
 State = tuple[str, Literal["good", "warn", "bad", "soft"]]
 """What is to be said of a host in a word or two, and how it is."""
 
+_URGENCY: Final = ("bad", "warn", "good", "soft")
+
 _REHEARSED: Final[Mapping[str | None, State]] = {
     None: ("complete", "good"),
     "rehearsed": ("complete, rehearsed", "good"),
@@ -123,6 +125,16 @@ class Host:
         return _REHEARSED[self.rehearsal.state if self.rehearsal else None]
 
     @property
+    def is_troubled(self) -> bool:
+        """Whether somebody should look at it."""
+        return self.state[1] in {"bad", "warn"}
+
+    @property
+    def is_unproven(self) -> bool:
+        """Whether it is well as far as is known, and was never rehearsed."""
+        return self.is_listed and not self.is_troubled and self.rehearsal is None
+
+    @property
     def refreshed(self) -> datetime | None:
         """When everything that is wanted was last present."""
         moments = []
@@ -149,6 +161,20 @@ class Overview:
     paths: int = 0
     unreadable: tuple[str, ...] = ()
     removal: str | None = None
+
+    @property
+    def troubled(self) -> tuple[Host, ...]:
+        """The hosts that somebody should look at, the most urgent first."""
+        return tuple(host for host in self.by_urgency if host.is_troubled)
+
+    @property
+    def by_urgency(self) -> tuple[Host, ...]:
+        """All hosts: those in trouble first, then those that were never rehearsed."""
+        return tuple(
+            sorted(
+                self.hosts, key=lambda host: (_URGENCY.index(host.state[1]), not host.is_unproven)
+            )
+        )
 
 
 class Overviews:

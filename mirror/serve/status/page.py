@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 _INPUTS_SHOWN: Final = 40
 _SIGN_CACHE: Final = "prefetch sign"
 _SIGN_STORE: Final = "prefetch serve --store"
-_ORDER: Final = ("bad", "warn", "good", "soft")
-"""Of the hosts: those first that somebody should look at."""
 
 
 def render(
@@ -57,13 +55,15 @@ def _page(
     if file_bytes is not None:
         facts.append(f"{size(file_bytes)} of NARs")
     yield f'<p class="soft">{" · ".join(facts)} · as of {moment(now)}</p>'
+    if overview.hosts:
+        yield _summary(overview)
     if overview.unreadable:
         yield '<h2 class="bad">Cannot be read, and left out here</h2>'
         yield from _items(overview.unreadable)
     yield "<h2>Hosts</h2>"
     if overview.hosts:
         yield '<ul class="hosts">'
-        for host in sorted(overview.hosts, key=lambda host: _ORDER.index(host.state[1])):
+        for host in overview.by_urgency:
             yield from _host(
                 host, client, now, mending, overview.removal, is_only=len(overview.hosts) == 1
             )
@@ -83,6 +83,19 @@ def _page(
     yield (
         f'<footer class="soft">prefetch {escape(program_version())}{served}</footer></body></html>'
     )
+
+
+def _summary(overview: Overview) -> str:
+    """How many hosts somebody should look at."""
+    troubled, hosts = overview.troubled, number(len(overview.hosts), "host")
+    needs = "needs" if len(troubled) == 1 else "need"
+    said = (
+        f"{len(troubled):,} of {hosts} {needs} attention" if troubled else "No host needs attention"
+    )
+    kind = troubled[0].state[1] if troubled else "good"
+    unproven = sum(host.is_unproven for host in overview.hosts)
+    more = f'<span class="soft">; {unproven:,} never rehearsed</span>' if unproven else ""
+    return f'<p class="summary"><b class="{kind}">{said}</b>{more}</p>'
 
 
 def _host(
@@ -107,6 +120,11 @@ def _host(
     if not host.is_listed:
         yield "<p>It has left its list. To remove what is kept for it, run this on the machine "
         yield f"that syncs: <code>{escape(removal or '')}</code></p>"
+    if newest is not None and newest.missing:
+        # Not which: clients are not told the names of private paths.
+        yield "<h3>Missing</h3>"
+        yield f"<p>{number(len(newest.missing), 'path')} of the newest generation. The next "
+        yield "<code>prefetch sync</code> of its list tries to get what is missing.</p>"
     yield from _last_run(host)
     if host.rehearsal is not None:
         receipt = host.rehearsal.receipt

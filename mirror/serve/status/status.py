@@ -35,6 +35,7 @@ def render(
         "paths": overview.paths,
         "file_bytes": file_bytes,
         "sources": len(overview.files),
+        "attention": len(overview.troubled),
         "hosts": [_host(host, client) for host in overview.hosts],
         "removal": overview.removal,
         "unreadable": overview.unreadable,
