@@ -328,7 +328,7 @@ async def test_what_a_client_makes_up_cannot_pass_for_a_line_of_the_log(served: 
 
 async def test_the_page_trusts_no_host_header(served: Served) -> None:
     reply = await served.ask("/", Host='"><script>alert(1)</script>')
-    assert b"<script" not in reply.body
+    assert b"<script>alert" not in reply.body
     assert b"http://localhost" in reply.body
     reply = await served.ask("/", Host="mirror.lan:8080")
     assert b"http://mirror.lan:8080" in reply.body
@@ -501,7 +501,7 @@ async def test_a_file_that_cannot_be_read_is_named_and_all_else_served(
     assert [host["name"] for host in document["hosts"]] == ["pi"]
     page = (await served.ask("/")).body.decode()
     assert damaged in page
-    assert "<script" not in page
+    assert page.count("<script") == 1, "its own"
     assert "\nprefetch_unreadable_files 1\n" in (await served.ask("/metrics")).body.decode()
     assert len(served.log) == (damaged != "public-keys"), "told once, however often it is asked"
     file.unlink()

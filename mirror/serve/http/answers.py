@@ -47,13 +47,15 @@ class Answer:
     """Content with its HTTP metadata.
 
     ``tag`` identifies the content (an entity tag without its quotes); ``is_lasting`` means that
-    this address never has other content.
+    this address never has other content. ``policy`` is what a browser may do with it, as a
+    Content-Security-Policy.
     """
 
     body: InMemory | InFile | Made
     content_type: str
     tag: str
     is_lasting: bool = False
+    policy: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +67,10 @@ class Refusal:
     is_notable: bool = False
 
 
-def text_answer(data: bytes, content_type: str) -> Answer:
+def text_answer(data: bytes, content_type: str, *, policy: str | None = None) -> Answer:
     """An answer with content that may change, and must not be cached for long."""
-    return Answer(body=InMemory(data), content_type=content_type, tag=sha256(data).hexdigest()[:32])
+    tag = sha256(data).hexdigest()[:32]
+    return Answer(body=InMemory(data), content_type=content_type, tag=tag, policy=policy)
 
 
 MISSING: Final = Refusal(HTTPStatus.NOT_FOUND, "there is nothing at this address")

@@ -20,7 +20,7 @@ from mirror.serve.http.routes import (
     is_suspicious,
 )
 from mirror.serve.library.nar_contents import archive_pieces, archive_size, file_pieces, file_size
-from mirror.serve.status import metrics, page, status
+from mirror.serve.status import assets, metrics, page, status
 from mirror.serve.status.client_setup import Client
 from mirror.serve.status.overview import Overviews
 from mirror.system.threads import in_thread
@@ -189,12 +189,12 @@ class Application:
             priority=self._priority,
             upstream_keys=tuple(dict.fromkeys(key for each in overview.hosts for key in each.keys)),
         )
-        stored = await self._library.file_bytes()
+        stored, policy = await self._library.file_bytes(), None
         name = self._library.destination.name
         match wanted:
             case Page.STATUS:
                 text = page.render(overview, client, name, stored, title=self._title)
-                kind = "text/html; charset=utf-8"
+                kind, policy = "text/html; charset=utf-8", assets.policy()
             case Page.STATUS_DOCUMENT:
                 text = status.render(overview, client, name, stored, title=self._title)
                 kind = "application/json"
@@ -202,7 +202,7 @@ class Application:
                 text = metrics.render(overview, self._counters, stored)
                 kind = "text/plain; version=0.0.4; charset=utf-8"
         # A lone surrogate may have come with a name of a file that is no UTF-8.
-        return text_answer(text.encode(errors="backslashreplace"), kind)
+        return text_answer(text.encode(errors="backslashreplace"), kind, policy=policy)
 
 
 def _damaged(path: StorePath) -> Refusal:

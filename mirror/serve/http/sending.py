@@ -244,6 +244,7 @@ def _headers(answer: Answer) -> dict[str, str]:
         "Accept-Ranges": "bytes",
         "ETag": f'"{answer.tag}"',
         "Cache-Control": _LASTING if answer.is_lasting else "no-cache",
+        **({"Content-Security-Policy": answer.policy} if answer.policy else {}),
     }
 
 

@@ -1,16 +1,18 @@
-"""The status page: one HTML document that loads nothing else and needs no script."""
+"""The status page: one HTML document that loads nothing else.
+
+Its script adds buttons and a filter; without one, everything is there to be read.
+"""
 
 from __future__ import annotations
 
 import shlex
 from datetime import UTC, datetime
-from functools import cache
 from html import escape
-from importlib import resources
 from typing import TYPE_CHECKING, Final
 
 from mirror.planning.refusals import summary
 from mirror.quantities import age, duration, moment, number, size
+from mirror.serve.status.assets import script, style
 from mirror.serve.status.status import program_version
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 _INPUTS_SHOWN: Final = 40
 _SIGN_CACHE: Final = "prefetch sign"
 _SIGN_STORE: Final = "prefetch serve --store"
+_FILTERED: Final = 10
+"""More hosts than these are not taken in at a glance."""
 
 
 def render(
@@ -45,7 +49,7 @@ def _page(
     yield '<html lang="en"><head><meta charset="utf-8">'
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
     yield f"<title>{escape(title or f'prefetch: {name}')}</title>"
-    yield f'<link rel="icon" href="data:,"><style>{_style()}</style></head><body>'
+    yield f'<link rel="icon" href="data:,"><style>{style()}</style></head><body><main>'
     yield f"<h1>{escape(title or name)}</h1>"
     facts = [
         number(len(overview.hosts), "host"),
@@ -55,6 +59,8 @@ def _page(
     if file_bytes is not None:
         facts.append(f"{size(file_bytes)} of NARs")
     yield f'<p class="soft">{" · ".join(facts)} · as of {moment(now)}</p>'
+    if len(overview.hosts) > _FILTERED:
+        yield '<p><a href="#use">Use it from another machine</a></p>'
     if overview.hosts:
         yield _summary(overview)
     if overview.unreadable:
@@ -62,6 +68,8 @@ def _page(
         yield from _items(overview.unreadable)
     yield "<h2>Hosts</h2>"
     if overview.hosts:
+        if len(overview.hosts) > _FILTERED:
+            yield _filter(overview)
         yield '<ul class="hosts">'
         for host in overview.by_urgency:
             yield from _host(
@@ -77,12 +85,11 @@ def _page(
     yield from _use(overview, client)
     yield (
         '<p class="soft">The same for programs: <a href="/status.json">status.json</a>, '
-        '<a href="/metrics">metrics</a>.</p>'
+        '<a href="/metrics">metrics</a>.</p></main>'
     )
     served = f", serving {escape(name)}" if title else ""
-    yield (
-        f'<footer class="soft">prefetch {escape(program_version())}{served}</footer></body></html>'
-    )
+    yield f'<footer class="soft">prefetch {escape(program_version())}{served}</footer>'
+    yield f"<script>{script()}</script></body></html>"
 
 
 def _summary(overview: Overview) -> str:
@@ -98,6 +105,16 @@ def _summary(overview: Overview) -> str:
     return f'<p class="summary"><b class="{kind}">{said}</b>{more}</p>'
 
 
+def _filter(overview: Overview) -> str:
+    """What the script shows, and works."""
+    problems = '<label><input type="checkbox"> Problems only</label>' if overview.troubled else ""
+    return (
+        '<div class="filter" role="search" aria-label="Filter the hosts" hidden><label>Host '
+        '<input type="search" autocomplete="off" autocapitalize="none" spellcheck="false">'
+        f"</label>{problems}<output></output></div>"
+    )
+
+
 def _host(
     host: Host,
     client: Client,
@@ -111,7 +128,8 @@ def _host(
     state, kind = host.state
     refreshed = age(now - host.refreshed) if host.refreshed else "never"
     bytes_kept = size(newest.nar_bytes) if newest else ""
-    yield f"<li><details{' open' if is_only else ''}><summary>"
+    marks = (" data-attention" if host.is_troubled else "") + (" open" if is_only else "")
+    yield f"<li><details{marks}><summary>"
     yield f'<b>{escape(host.name)}</b><span class="state {kind}">{escape(state)}</span>'
     yield f'<span class="soft refreshed">refreshed {refreshed}</span>'
     yield f'<span class="size">{bytes_kept}</span>'
@@ -189,7 +207,7 @@ def _last_run(host: Host) -> Iterator[str]:
 
 
 def _generations(generations: Iterable[Kept]) -> Iterator[str]:
-    yield '<div class="scroll"><table><tr><th class="size">number</th><th>since</th><th>level</th>'
+    yield '<div class="scroll"><table><tr><th class="size">no.</th><th>since</th><th>level</th>'
     yield '<th class="size">paths</th><th class="size">size</th><th>derivation</th></tr>'
     for kept in generations:
         each = kept.generation
@@ -203,7 +221,7 @@ def _generations(generations: Iterable[Kept]) -> Iterator[str]:
 
 
 def _use(overview: Overview, client: Client) -> Iterator[str]:
-    yield "<h2>Use it from another machine</h2>"
+    yield '<h2 id="use">Use it from another machine</h2>'
     yield (
         "<p>Nix asks this cache first, and its other caches when this one is away. That delays a "
         f"command by some {client.patience} seconds, or by some {client.patience_with_a_halt} if "
@@ -238,8 +256,3 @@ def _items(lines: Iterable[str]) -> Iterator[str]:
     items = "".join(f"<li>{escape(line)}</li>" for line in lines)
     if items:
         yield f'<ul class="plain">{items}</ul>'
-
-
-@cache
-def _style() -> str:
-    return (resources.files("mirror.serve.status") / "page.css").read_text()
