@@ -248,6 +248,33 @@ def test_names_end_no_element_and_begin_none() -> None:
     assert len(list(read.all("details"))) == len(hosts)
 
 
+def test_each_key_is_named_with_what_it_is_for() -> None:
+    hosts = [host(f"host-{number}") for number in range(7)]
+    hosts[3] = replace(hosts[3], keys=(RARE,))
+    read = shown(Overview(hosts=tuple(hosts)))
+    said = {each.one("code").text: each.one("span").text for each in read.all("li") if keyed(each)}
+    assert said == {
+        OWN: "signs what was made here; needed for host-0, host-1, host-2, host-4, host-5 and "
+        "1 other host",
+        OTHER: "needed for host-0, host-1, host-2, host-4, host-5 and 1 other host",
+        RARE: "needed for host-3",
+    }
+    assert list(said) == told(Overview(hosts=tuple(hosts)))["client"]["keys"]
+    without = replace(CLIENT, public_keys=(), upstream_keys=())
+    assert "No key but that of cache.nixos.org" in shown(Overview(), without).text
+
+
+def keyed(item: Element) -> bool:
+    """Whether it is about a key."""
+    return [each.tag for each in item.content if isinstance(each, Element)] == ["code", "span"]
+
+
+def test_it_says_whom_a_daemon_believes() -> None:
+    text = shown(Overview()).text
+    for expected in ("trusted-users", "daemon", "/etc/nix/nix.conf"):
+        assert expected in text
+
+
 def test_without_a_path_to_ask_for_there_is_no_command() -> None:
     there = host("a")
     kept = replace(there.generations[0], realisable=())

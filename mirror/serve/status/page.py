@@ -16,7 +16,7 @@ from mirror.serve.status.assets import script, style
 from mirror.serve.status.status import program_version
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from mirror.serve.status.client_setup import Client
     from mirror.serve.status.overview import Host, Kept, Overview
@@ -26,6 +26,7 @@ _SIGN_CACHE: Final = "prefetch sign"
 _SIGN_STORE: Final = "prefetch serve --store"
 _FILTERED: Final = 10
 """More hosts than these are not taken in at a glance."""
+_HOSTS_NAMED: Final = 5
 
 
 def render(
@@ -233,6 +234,7 @@ def _use(overview: Overview, client: Client) -> Iterator[str]:
             "signature, and what upstream signed if they trust upstream's keys. For the rest, sync "
             "with <code>--signing-key</code>.</p>"
         )
+    yield from _keys(overview, client)
     yield f"<h3>nix.conf</h3><pre>{escape(client.nix_conf)}</pre>"
     yield f"<h3>NixOS</h3><pre>{escape(client.nixos_module)}</pre>"
     if overview.files:
@@ -250,6 +252,39 @@ def _use(overview: Overview, client: Client) -> Iterator[str]:
         )
         if len(inputs) > _INPUTS_SHOWN:
             yield f'<p class="soft">and {len(inputs) - _INPUTS_SHOWN:,} more in status.json</p>'
+
+
+def _keys(overview: Overview, client: Client) -> Iterator[str]:
+    """Whom a client must trust, and whom its daemon must."""
+    yield "<h3>Keys to trust</h3>"
+    if client.keys:
+        yield (
+            "<p>Nix takes from here what a key that it trusts has signed. It knows the key of "
+            "cache.nixos.org; the lines below have it trust these, too:</p>"
+        )
+        yield '<ul class="plain">'
+        for key in client.keys:
+            own = ["signs what was made here"] if key in client.public_keys else []
+            hosts = [host.name for host in overview.hosts if key in host.keys]
+            of_hosts = [f"needed for {_named(hosts)}"] if hosts else []
+            said = escape("; ".join((*own, *of_hosts)))
+            yield f'<li><code>{escape(key)}</code> <span class="soft">{said}</span></li>'
+        yield "</ul>"
+    else:
+        yield "<p>No key but that of cache.nixos.org, which every Nix knows.</p>"
+    yield (
+        "<p>Where Nix runs as a daemon, it ignores caches and keys that a user names, on the "
+        "command line or in a <code>nix.conf</code> of their own, unless that user is root or one "
+        "of its <code>trusted-users</code> (who can become root). For everybody else, put the "
+        "lines into the machine's <code>/etc/nix/nix.conf</code> and restart the daemon.</p>"
+    )
+
+
+def _named(hosts: Sequence[str]) -> str:
+    """Some hosts, and how many others."""
+    names = ", ".join(hosts[:_HOSTS_NAMED])
+    left = len(hosts) - _HOSTS_NAMED
+    return f"{names} and {number(left, 'other host')}" if left > 0 else names
 
 
 def _items(lines: Iterable[str]) -> Iterator[str]:
