@@ -72,7 +72,10 @@ async def test_a_target_that_left_its_list_is_no_ghost(shell: Shell) -> None:
         metrics = (await served.ask("/metrics")).body.decode()
         assert 'prefetch_listed{target="a"} 1\n' in metrics
         assert 'prefetch_listed{target="b"} 0\n' in metrics
-        alerts = ("last_run_complete", "missing_paths", "refreshed_time_seconds", "rehearsed")
+        alerts = (
+            *("complete", "lost_paths", "missing_paths", "refreshed_time_seconds", "rehearsed"),
+            *("last_run_complete", "last_run_timestamp_seconds", "last_run_received_bytes"),
+        )
         for name in alerts:
             assert f'prefetch_{name}{{target="a"}}' in metrics
             assert f'prefetch_{name}{{target="b"}}' not in metrics

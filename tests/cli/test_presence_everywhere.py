@@ -67,9 +67,17 @@ async def test_every_surface_goes_by_what_is_there(shell: Shell, loss: str) -> N
     async with serve_directory(cache) as served:
         status = json.loads((await served.ask("/status.json")).body)
         assert set(status["hosts"][0]["generations"][0]["missing"]) == missing
-        assert f"{len(missing)} paths missing" in (await served.ask("/")).body.decode()
+        (host,) = status["hosts"]
+        assert (set(host["lost"]), host["complete"]) == (missing, False)
+        assert host["state"] == f"{len(missing)} paths missing, {len(missing)} lost or damaged"
+        assert host["state"] in (await served.ask("/")).body.decode()
         metrics = (await served.ask("/metrics")).body.decode()
-        assert f'prefetch_missing_paths{{target="laptop"}} {len(missing)}\n' in metrics
+        for name, count in (
+            ("missing_paths", len(missing)),
+            ("lost_paths", len(missing)),
+            ("complete", 0),
+        ):
+            assert f'prefetch_{name}{{target="laptop"}} {count}\n' in metrics
 
     again = shell.json(sync)
     assert {each["path"] for each in again["outcomes"] if each["result"] == "stored"} == {lost}

@@ -176,6 +176,8 @@ def test_the_same_for_programs() -> None:
         "name": "new",
         "state": "nothing kept yet",
         "severity": "bad",
+        "complete": False,
+        "lost": [],
         "refreshed": None,
         "generations": [],
         "rehearsal": None,

@@ -83,6 +83,7 @@ class Host:
     ``generations`` go from the newest to the oldest, and may be none where no run has succeeded
     yet; ``rehearsal`` is of the newest; ``run`` is what the last run came to. ``vouching`` says who
     vouches for the paths of the newest, and ``keys`` are those that a client of it has to be told.
+    ``lost`` (sorted) is what the newest had when it was made, and is gone or damaged now.
     """
 
     name: str
@@ -91,6 +92,7 @@ class Host:
     run: RunRecord | None = None
     vouching: Vouching | None = None
     keys: tuple[str, ...] = ()
+    lost: tuple[StorePath, ...] = ()
 
     @property
     def is_listed(self) -> bool:
@@ -108,6 +110,11 @@ class Host:
         return self.generations[0] if self.generations else None
 
     @property
+    def is_complete(self) -> bool:
+        """Whether there is a generation, and the newest has all that was wanted."""
+        return self.newest is not None and not self.newest.missing
+
+    @property
     def state(self) -> State:
         """The most important thing to say about it."""
         if not self.is_listed:
@@ -117,7 +124,9 @@ class Host:
         if self.newest.missing:
             refused = paths(self.newest.refused)
             missing = f"{number(len(self.newest.missing), 'path')} missing"
-            return missing + (f", {refused:,} refused" if refused else ""), "bad"
+            missing += f", {refused:,} refused" if refused else ""
+            missing += f", {len(self.lost):,} lost or damaged" if self.lost else ""
+            return missing, "bad"
         if self.run is not None and not self.run.is_complete:
             return "complete, last run failed", "warn"
         if self.vouching is not None and self.vouching.refused:
@@ -138,7 +147,7 @@ class Host:
     def refreshed(self) -> datetime | None:
         """When everything that is wanted was last present."""
         moments = []
-        if self.newest is not None and not self.newest.missing:
+        if self.newest is not None and self.is_complete:
             moments.append(self.newest.created)
         if self.run is not None and self.run.is_complete:
             moments.append(self.run.finished)
@@ -174,6 +183,19 @@ class Overview:
             sorted(
                 self.hosts, key=lambda host: (_URGENCY.index(host.state[1]), not host.is_unproven)
             )
+        )
+
+    @property
+    def listed(self) -> tuple[Host, ...]:
+        """The hosts that are on a list still."""
+        return tuple(host for host in self.hosts if host.is_listed)
+
+    @property
+    def oldest_rehearsal(self) -> datetime | None:
+        """When the listed host whose rehearsal is the oldest was rehearsed; None without any."""
+        return min(
+            (each.rehearsal.receipt.created for each in self.listed if each.rehearsal is not None),
+            default=None,
         )
 
 
@@ -290,4 +312,5 @@ class Overviews:
         lost = self._missing.get((host.name, generation.number), ())
         missing = tuple(sorted({*generation.missing, *lost}))
         newest = replace(newest, generation=replace(generation, missing=missing))
-        return replace(host, generations=(newest, *older))
+        lost = tuple(sorted({*lost} - {*generation.missing}))
+        return replace(host, generations=(newest, *older), lost=lost)

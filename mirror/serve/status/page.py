@@ -59,6 +59,8 @@ def _page(
     ]
     if file_bytes is not None:
         facts.append(f"{size(file_bytes)} of NARs")
+    if overview.oldest_rehearsal is not None:
+        facts.append(f"oldest rehearsal {age(now - overview.oldest_rehearsal)}")
     yield f'<p class="soft">{" · ".join(facts)} · as of {moment(now)}</p>'
     if len(overview.hosts) > _FILTERED:
         yield '<p><a href="#use">Use it from another machine</a></p>'

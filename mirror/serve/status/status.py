@@ -24,6 +24,7 @@ def render(
     title: str | None = None,
 ) -> str:
     """Write the document; ``name`` is what is served, ``file_bytes`` the size of its NARs."""
+    oldest = overview.oldest_rehearsal
     members = {
         "prefetch": program_version(),
         "title": title or name,
@@ -37,6 +38,7 @@ def render(
         "sources": len(overview.files),
         "attention": len(overview.troubled),
         "hosts": [_host(host, client) for host in overview.hosts],
+        "oldest_rehearsal": oldest.isoformat() if oldest else None,
         "removal": overview.removal,
         "unreadable": overview.unreadable,
         "inputs": [
@@ -68,6 +70,8 @@ def _host(host: Host, client: Client) -> dict[str, Any]:
         "listed": host.is_listed,
         "state": host.state[0],
         "severity": host.state[1],
+        "complete": host.is_complete,
+        "lost": host.lost,
         "refreshed": refreshed.isoformat() if refreshed else None,
         "generations": [_generation(each) for each in host.generations],
         "rehearsal": None
