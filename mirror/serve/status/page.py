@@ -278,7 +278,8 @@ def _keys(overview: Overview, client: Client) -> Iterator[str]:
         "<p>Where Nix runs as a daemon, it ignores caches and keys that a user names, on the "
         "command line or in a <code>nix.conf</code> of their own, unless that user is root or one "
         "of its <code>trusted-users</code> (who can become root). For everybody else, put the "
-        "lines into the machine's <code>/etc/nix/nix.conf</code> and restart the daemon.</p>"
+        "lines into the machine's <code>/etc/nix/nix.conf</code> and restart the daemon; on NixOS, "
+        "into its configuration.</p>"
     )
 
 
