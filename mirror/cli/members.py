@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from mirror.cli.progress import Noting
     from mirror.destinations import Generation
     from mirror.errors import Attempt, PrefetchError
-    from mirror.planning.changes import Changes, Since
     from mirror.planning.lists.targets import Target
     from mirror.planning.plan import Plan, TargetPlan
 
@@ -124,19 +123,3 @@ def generation(each: Generation) -> dict[str, Any]:
         "nar_bytes": each.nar_bytes,
         "complete": not each.missing,
     }
-
-
-def changed(since: Since | None) -> dict[str, Any] | None:
-    """What a new generation changed, if it had one before it."""
-    if since is None:
-        return None
-    found = since.changes
-    return {"since": since.number, "packages": packages(found), "rebuilt": found.rebuilt}
-
-
-def packages(found: Changes) -> list[dict[str, Any]]:
-    """The packages that changed."""
-    return [
-        {"name": each.name, "before": list(each.before), "after": list(each.after)}
-        for each in found.packages
-    ]

@@ -97,19 +97,15 @@ class QuietObserver(LineObserver):
 
 
 class Noting:
-    """Passes all on to another observer, and keeps what a document tells of it.
-
-    ``notices`` are texts, ``received_bytes`` what came from sources of every kind.
-    """
+    """Passes all on to another observer, and keeps the ``notices``, which a document has too."""
 
     def __init__(self, observer: Observer) -> None:
         self.notices: list[str] = []
-        self.received_bytes = 0
         self._notice = observer.notice
-        self._received = observer.received
         self.step = observer.step
         self.counting = observer.counting
         self.transfer_begins = observer.transfer_begins
+        self.received = observer.received
         self.started = observer.started
         self.finished = observer.finished
         self.transfer_ends = observer.transfer_ends
@@ -118,11 +114,6 @@ class Noting:
         """Keep the notice."""
         self.notices.append(text)
         self._notice(text)
-
-    def received(self, path: StorePath, amount: int) -> None:
-        """Count what came."""
-        self.received_bytes += amount
-        self._received(path, amount)
 
 
 class TerminalObserver:

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from mirror.destinations import Generation
-    from mirror.planning.changes import Since
     from mirror.planning.lists.targets import Target
     from mirror.planning.plan import TargetPlan
 
@@ -41,10 +40,12 @@ def shown(names: Sequence[str]) -> Iterator[str]:
         yield f"  and {len(names) - SHOWN:,} more (--json lists all)"
 
 
-def edit_lines(plan: TargetPlan) -> Iterator[str]:
-    """What each edit comes to."""
+def edit_lines(plan: TargetPlan, *, unless_free: bool = False) -> Iterator[str]:
+    """What each edit comes to, be it nothing; ``unless_free`` leaves those out."""
     for edit in plan.edits:
         if edit.root is not None:
+            if unless_free and not edit.paths:
+                continue
             yield f"{edit.name} adds {number(edit.paths, 'path')}, {size(edit.nar_bytes)}"
         elif not edit.is_applicable:
             yield f"{edit.name} does not apply: {edit.problem}"
@@ -57,16 +58,6 @@ def kept_state(generation: Generation) -> str:
         missing = number(len(generation.missing), "path")
         return f"incomplete: {missing} missing" + (f", {refused:,} refused" if refused else "")
     return f"{number(refused, 'path')} refused, as allowed" if refused else ""
-
-
-def since_line(since: Since) -> str:
-    """What a new generation changed; ``prefetch diff`` says all of it."""
-    found = since.changes
-    told = [str(each) for each in found.packages[:SHOWN]]
-    if len(found.packages) > SHOWN:
-        told.append(f"and {number(len(found.packages) - SHOWN, 'package')} more")
-    rebuilt = f"{found.rebuilt:,} rebuilt with the same name"
-    return f"since generation {since.number}: {', '.join(told) or 'no other version'}; {rebuilt}"
 
 
 def with_edit(target: Target, edit: str | None) -> str:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
 
 from mirror.formats.package_name import PackageName, by_version
+from mirror.quantities import number as number_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -59,12 +60,35 @@ class Changes:
     rebuilt: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Since:
-    """What is different since the generation ``number`` of a target."""
+    """What is different since the generation ``number`` of a target: packages, and rebuilt paths.
+
+    ``more`` packages changed that are left out.
+    """
 
     number: int
-    changes: Changes
+    packages: tuple[Change, ...]
+    rebuilt: int
+    more: int = 0
+
+    @classmethod
+    def of(cls, number: int, found: Changes) -> Since:
+        """Tell of the changes since a generation of this number."""
+        return cls(number=number, packages=found.packages, rebuilt=found.rebuilt)
+
+    def shortened(self, count: int) -> Since:
+        """The same with so many packages."""
+        left_out = max(0, len(self.packages) - count)
+        return replace(self, packages=self.packages[:count], more=self.more + left_out)
+
+    def line(self, count: int) -> str:
+        """All of it on a line, with so many packages; ``prefetch diff`` says more."""
+        told = [str(each) for each in self.packages[:count]]
+        if others := len(self.packages) - len(told) + self.more:
+            told.append(f"and {number_of(others, 'package')} more")
+        rebuilt = f"{self.rebuilt:,} rebuilt with the same name"
+        return f"since generation {self.number}: {', '.join(told) or 'no other version'}; {rebuilt}"
 
 
 def changes(before: Iterable[StorePath], after: Iterable[StorePath]) -> Changes:
@@ -80,6 +104,26 @@ def changes(before: Iterable[StorePath], after: Iterable[StorePath]) -> Changes:
         removed=tuple(removed),
         rebuilt=sum(path.name in gone for path in added),
     )
+
+
+def as_members(since: Since | None) -> dict[str, Any] | None:
+    """What is different since a generation, as documents have it."""
+    if since is None:
+        return None
+    return {
+        "since": since.number,
+        "packages": packages_as_members(since.packages),
+        "rebuilt": since.rebuilt,
+        "more": since.more,
+    }
+
+
+def packages_as_members(packages: Iterable[Change]) -> list[dict[str, Any]]:
+    """The packages that changed, as documents have them."""
+    return [
+        {"name": each.name, "before": list(each.before), "after": list(each.after)}
+        for each in packages
+    ]
 
 
 def _versions_by_name(paths: Iterable[StorePath]) -> Mapping[str, set[str]]:

@@ -54,6 +54,9 @@ class LeftOut:
     name: str
     nar_bytes: int
 
+    def __str__(self) -> str:
+        return f"the {self.kind} {self.name}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetPlan:

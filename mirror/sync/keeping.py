@@ -86,7 +86,7 @@ async def keep(tried: Tried, trusted: Iterable[PublicKey], destination: Destinat
         kept.append(generation)
         if newest is not None:
             found = await in_thread(changes, newest.paths, generation.paths)
-            changed[name] = Since(newest.number, found)
+            changed[name] = Since.of(newest.number, found)
             if newest.missing:
                 # It only bridged the time until this run; nobody could go back to it.
                 await destination.forget(newest)

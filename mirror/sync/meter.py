@@ -9,13 +9,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mirror.formats.store_path import StorePath
-    from mirror.sync.report import Observer
+    from mirror.sync.report import Expected, Observer
 
 
 class Meter:
     """Passes all on to another observer, and measures the run from now on.
 
-    ``received_bytes`` is what came from sources of every kind, also what was thrown away again.
+    ``received_bytes`` is what came from a network, also what was thrown away again.
     ``clock`` gives seconds, and never goes back.
     """
 
@@ -27,7 +27,8 @@ class Meter:
         self.step = observer.step
         self.notice = observer.notice
         self.counting = observer.counting
-        self.transfer_begins = observer.transfer_begins
+        self._transfer_begins = observer.transfer_begins
+        self._local: frozenset[StorePath] = frozenset()
         self.started = observer.started
         self.finished = observer.finished
         self.transfer_ends = observer.transfer_ends
@@ -37,7 +38,13 @@ class Meter:
         """How long the run has taken so far, in whole seconds."""
         return round(self._clock() - self._began)
 
+    def transfer_begins(self, expected: Expected) -> None:
+        """Take down what does not come from a network."""
+        self._local = expected.local
+        self._transfer_begins(expected)
+
     def received(self, path: StorePath, amount: int) -> None:
         """Count what came."""
-        self.received_bytes += amount
+        if path not in self._local:
+            self.received_bytes += amount
         self._received(path, amount)

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from mirror.destinations import RunRecord
-from mirror.destinations.records.run_record import as_problems
+from mirror.destinations.records.run_record import CHANGES_KEPT, as_problems
 from mirror.errors import DestinationError, IncompleteError, PrefetchError
 from mirror.planning.refusals import WRONG, Refusal, failing, summary
 from mirror.sync.kept.listing import with_list
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from mirror.destinations import Destination
     from mirror.formats.store_path import StorePath
+    from mirror.planning.changes import Since
     from mirror.planning.lists.targets import Target
     from mirror.planning.plan import TargetPlan
     from mirror.sync.meter import Meter
@@ -77,12 +78,15 @@ async def record_run(
     meter: Meter,
     *,
     refused: Mapping[str, Collection[Refusal]] = MappingProxyType({}),
+    left_out: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
+    new: Mapping[str, Since | None] = MappingProxyType({}),
 ) -> None:
     """Record a completed run.
 
     ``found`` has each of the ``targets`` by name with what it failed of, ``only_copies`` the paths
     that nobody upstream has any more, ``refused`` what was not taken from the caches that have it,
-    ``meter`` what the whole run took.
+    ``meter`` what the whole run took, ``left_out`` what a budget had no room for. ``new`` are the
+    targets with a new generation, each with how it differs from the one before.
 
     Raises:
         DestinationError: the destination cannot be used.
@@ -95,12 +99,17 @@ async def record_run(
     files = {target.name: target.list_file for target in targets}
     for name, texts in found.items():
         generation = newest.get(name)
-        lists = before[name].lists if name in before else None
+        earlier = before.get(name)
+        lists = None if earlier is None else earlier.lists
+        number = None if generation is None else generation.number
+        changed = new.get(name)
+        if name not in new and earlier is not None and earlier.number == number:
+            changed = earlier.changed
         await destination.record_run(
             RunRecord(
                 target=name,
                 finished=finished,
-                number=None if generation is None else generation.number,
+                number=number,
                 is_complete=not texts and generation is not None and not generation.missing,
                 problems=as_problems(texts),
                 only_copies=tuple(sorted(only_copies.get(name, ()))),
@@ -108,6 +117,9 @@ async def record_run(
                 refused=tuple(sorted(refused.get(name, ()))),
                 duration_seconds=duration,
                 received_bytes=meter.received_bytes,
+                state="failed" if texts else "new" if name in new else "unchanged",
+                left_out=left_out.get(name, ()),
+                changed=None if changed is None else changed.shortened(CHANGES_KEPT),
             )
         )
 

@@ -38,6 +38,26 @@ class Planned:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """What a run came to in figures, which are the same in every report of it.
+
+    Each target is ``new``, ``unchanged`` or ``failed``: it has a new generation, the one of before,
+    or not all of it is there. ``stored`` paths were obtained, of which ``received_bytes`` came from
+    a network. ``refused`` paths are such that caches have and that were not taken. ``left_out`` is
+    what had no room in a budget, by target.
+    """
+
+    new: tuple[str, ...]
+    unchanged: tuple[str, ...]
+    failed: tuple[str, ...]
+    stored: int
+    received_bytes: int
+    duration_seconds: int
+    refused: int
+    left_out: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Synced:
     """What ``sync`` did.
 
@@ -48,7 +68,7 @@ class Synced:
     a build. ``refreshed`` is what targets are evaluated from and was updated. ``unlisted`` are the
     targets at the destination that are on no list any more. ``vouching`` says by target who
     vouches for what its newest generation keeps, ``changed`` what a new generation has that the one
-    before had not, and the other way round.
+    before had not, and the other way round. ``summary`` is what the run came to in figures.
     """
 
     plan: Plan
@@ -61,6 +81,7 @@ class Synced:
     refreshed: tuple[Refresh, ...] = ()
     vouching: Mapping[str, Vouching] = field(default_factory=dict)
     changed: Mapping[str, Since] = field(default_factory=dict)
+    summary: Summary
     unlisted: Unlisted = field(default_factory=Unlisted)
 
     @property
@@ -138,6 +159,15 @@ class Tried:
         return {
             each.target.name: (*each.refused, *refused_downloads(each, self.outcomes, self.caches))
             for each in self.plan.targets
+        }
+
+    @property
+    def left_out(self) -> dict[str, tuple[str, ...]]:
+        """What had no room in a budget, by its target's name."""
+        return {
+            each.target.name: tuple(str(one) for one in each.left_out)
+            for each in self.plan.targets
+            if each.left_out
         }
 
     def after(self, earlier: Tried) -> Tried:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from mirror.planning.refusals import paths
 from mirror.sync.build import build_targets
 from mirror.sync.keeping import keep
 from mirror.sync.kept.listing import mark_unlisted, unlisted
@@ -22,7 +23,7 @@ from mirror.sync.records import failures_recorded, record_run
 from mirror.sync.refresh.refresh import refreshed
 from mirror.sync.refresh.unsettled import put_back_interrupted
 from mirror.sync.restricting import restrict
-from mirror.sync.results import Planned, Synced, Tried
+from mirror.sync.results import Planned, Summary, Synced, Tried
 from mirror.sync.space import need
 
 if TYPE_CHECKING:
@@ -113,14 +114,19 @@ class _Run:
             ask=self.options.ask_upstream,
         )
         refused = tried.refused
+        problems, left_out = tried.problems, tried.left_out
         await record_run(
-            tried.problems,
+            problems,
             copies.of_targets,
             self.targets,
             self.destination,
             self.observer,
             refused=refused,
+            left_out=left_out,
+            new={each.target: kept.changed.get(each.target) for each in kept.new},
         )
+        all_refused = tuple(sorted({each for found in refused.values() for each in found}))
+        failed = {name for name, texts in problems.items() if texts}
         return Synced(
             plan=tried.plan,
             failures=tuple(tried.failures),
@@ -128,10 +134,22 @@ class _Run:
             kept=kept.new,
             unchanged=kept.unchanged,
             only_copies=copies.new,
-            refused=tuple(sorted({each for found in refused.values() for each in found})),
+            refused=all_refused,
             refreshed=tuple(anew.done.values()),
             vouching=kept.vouching,
             changed=kept.changed,
+            summary=Summary(
+                new=tuple(each.target for each in kept.new if each.target not in failed),
+                unchanged=tuple(
+                    each.target for each in kept.unchanged if each.target not in failed
+                ),
+                failed=tuple(each.name for each in self.targets if each.name in failed),
+                stored=sum(each.result == "stored" for each in tried.outcomes.values()),
+                received_bytes=self.observer.received_bytes,
+                duration_seconds=self.observer.duration_seconds,
+                refused=paths(all_refused),
+                left_out=left_out,
+            ),
         )
 
     async def _make_ready(self, failures: Failures) -> Tried:

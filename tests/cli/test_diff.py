@@ -65,6 +65,7 @@ def test_a_sync_says_what_its_generation_changed(shell: Shell) -> None:
         "since": 1,
         "packages": compared["packages"],
         "rebuilt": compared["rebuilt"],
+        "more": 0,
     }
     shell.write_list("host = DEMO#ledger")
     told = shell.run(shell.arguments("sync", "hosts.txt", "--to", "cache")).stdout.splitlines()

@@ -74,11 +74,11 @@ def test_each_problem_of_a_target_is_told_and_so_is_what_each_edit_adds(shell: S
     assert (kept["target"], kept["number"], kept["unchanged"]) == ("laptop", 1, False)
     assert kept["complete"]
     assert synced["destination"] == str(shell.directory / "cache")
-    assert synced["received_bytes"] >= document["totals"]["download_bytes"]
+    assert synced["summary"]["received_bytes"] >= document["totals"]["download_bytes"]
     assert synced["on_change"] is None
     again = shell.json([*sync, "--json"], expect=1)
     assert again["generations"] == [{**kept, "unchanged": True}]
-    assert again["received_bytes"] == 0
+    assert again["summary"]["received_bytes"] == 0
     assert again["present"]
 
 

@@ -44,6 +44,7 @@ class Recorder:
     notices: list[str] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
     received_bytes: int = 0
+    local: frozenset[StorePath] = frozenset()
 
     def step(self, text: str) -> None: ...
 
@@ -54,12 +55,14 @@ class Recorder:
     def counting(self, text: str, total: int | None) -> Iterator[Count]:  # noqa: ARG002 - as below
         yield _nothing
 
-    def transfer_begins(self, expected: Expected) -> None: ...
+    def transfer_begins(self, expected: Expected) -> None:
+        self.local = expected.local
 
     def started(self, path: StorePath, source: str) -> None: ...
 
-    def received(self, path: StorePath, amount: int) -> None:  # noqa: ARG002 - the interface
-        self.received_bytes += amount
+    def received(self, path: StorePath, amount: int) -> None:
+        if path not in self.local:
+            self.received_bytes += amount
 
     def finished(self, outcome: Outcome) -> None:
         self.outcomes.append(outcome)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mirror.cli.commands import check, plan, sync
+from mirror.cli.commands import check, plan
 from mirror.cli.progress import observer
 from mirror.cli.running import run, write_lines
+from mirror.cli.sync_report import show as show_sync
 from mirror.demo.story import tell
 
 if TYPE_CHECKING:
@@ -56,4 +57,4 @@ class _Show:
         write_lines(check.lines(checked, mending))
 
     def synced(self, synced: Synced, destination: str) -> None:
-        sync.show(synced, destination)
+        show_sync(synced, destination)

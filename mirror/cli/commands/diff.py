@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mirror.cli.members import generation as members_of
-from mirror.cli.members import packages
 from mirror.cli.options import Json, To
 from mirror.cli.running import print_document, run, write_lines
 from mirror.destinations.registry import open_destination
 from mirror.errors import RequestError
-from mirror.planning.changes import changes
+from mirror.planning.changes import changes, packages_as_members
 from mirror.planning.lists.list_values import did_you_mean
 from mirror.quantities import moment, number, size
 
@@ -117,7 +116,7 @@ def _document(
         "destination": destination,
         "before": members_of(before),
         "after": members_of(after),
-        "packages": packages(found),
+        "packages": packages_as_members(found.packages),
         "rebuilt": found.rebuilt,
         "added": list(found.added),
         "removed": list(found.removed),

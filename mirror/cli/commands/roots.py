@@ -10,6 +10,7 @@ from mirror.cli.options import Json, To
 from mirror.cli.running import print_document, run, write_error, write_lines
 from mirror.cli.text import kept_state, table
 from mirror.destinations.registry import open_destination
+from mirror.planning.changes import as_members as since_as_members
 from mirror.planning.refusals import as_members, summary
 from mirror.quantities import moment, number, size
 from mirror.sync.kept.clients import vouching_of
@@ -168,6 +169,9 @@ def _document(
                 "refused": as_members(each.refused),
                 "duration_seconds": each.duration_seconds,
                 "received_bytes": each.received_bytes,
+                "state": each.state,
+                "left_out": list(each.left_out),
+                "changed": since_as_members(each.changed),
             }
             for each in runs
         ],

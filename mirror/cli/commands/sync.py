@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mirror.cli.clients_report import clients_document, refused_by_clients_lines
+from mirror.cli.clients_report import refused_by_clients_lines
 from mirror.cli.commands import plan
-from mirror.cli.failures import explain_failures, failure_lines, refused_lines
-from mirror.cli.members import attempts, changed, generation, plan_members
+from mirror.cli.failures import explain_failures
 from mirror.cli.on_change import OnChange, run_on_change
 from mirror.cli.options import (
     AllowRefused,
@@ -32,18 +31,15 @@ from mirror.cli.progress import Noting, QuietObserver, observer
 from mirror.cli.request import Request, read_targets
 from mirror.cli.running import print_document, run, write_error, write_lines
 from mirror.cli.signing_keys import read_key
-from mirror.cli.text import edit_lines, kept_state, since_line
+from mirror.cli.sync_report import document, show
 from mirror.destinations.registry import open_destination
 from mirror.errors import LockedError, PrefetchError
-from mirror.planning.refusals import as_members
-from mirror.planning.sharing import exposed_lines
-from mirror.quantities import number, size
 from mirror.sync.run import sync as make_ready
 from mirror.sync.sync_options import SyncOptions
 from mirror.sync.workshop import open_installed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from mirror.sync.results import Synced
 
@@ -227,7 +223,7 @@ async def _tell_of_sync(
     finally:
         # What came of the command is in the document, also if it failed or was interrupted.
         if telling.json:
-            members = _document(synced, shown, destination)
+            members = document(synced, shown, destination)
             print_document("sync", {**members, "on_change": ran.document()})
     return 0 if synced.is_complete else 1
 
@@ -244,79 +240,3 @@ async def _sync(request: Request, options: SyncOptions, shown: Noting) -> tuple[
             targets, workshop, destination, shown, options, lists=request.list_names
         )
         return synced, destination.name, destination.is_for_others
-
-
-def show(synced: Synced, destination: str) -> None:
-    """Show a sync to a person: data on standard output, failures on standard error."""
-    write_lines(_lines(synced, destination))
-    for line in failure_lines(synced.outcomes, synced.plan):
-        write_error(line)
-    for line in refused_lines(synced.plan, synced.refused):
-        write_error(line)
-
-
-def _lines(synced: Synced, destination: str) -> Iterator[str]:
-    """What a sync ended with: one line a generation, one line if nothing was new."""
-    plans = {each.target.name: each for each in synced.plan.targets}
-    for each in synced.kept:
-        state = kept_state(each) or "complete"
-        yield (
-            f"{each.target}: generation {each.number} kept at {destination}, "
-            f"{number(len(each.paths), 'path')}, {size(each.nar_bytes)}, {state}"
-        )
-        if each.target in synced.changed:
-            yield f"  {since_line(synced.changed[each.target])}"
-        if each.target in plans:
-            yield from (f"  {line}" for line in edit_lines(plans[each.target]))
-            yield from (f"  {line}" for line in exposed_lines(plans[each.target].exposed))
-    if synced.unchanged:
-        names = ", ".join(f"{each.target} ({each.number})" for each in synced.unchanged)
-        state = ", still incomplete" if any(each.missing for each in synced.unchanged) else ""
-        yield f"nothing new at {destination}: {names}{state}"
-    if synced.unlisted.removal is not None:
-        yield f"on no list any more: {', '.join(synced.unlisted.names)}"
-        yield f"  to remove what is kept of it: {synced.unlisted.removal}"
-    for path, reason in synced.only_copies.items():
-        yield f"you hold the only copy of {path}"
-        yield f"  {reason}"
-
-
-def _document(synced: Synced, noting: Noting, destination: str) -> dict[str, Any]:
-    """``sync --json`` but for what became of the command that it ran."""
-    unchanged = {(each.target, each.number) for each in synced.unchanged}
-    return {
-        **plan_members(synced.plan, synced.failures, noting, destination),
-        "refused": as_members(synced.refused),
-        "complete": synced.is_complete,
-        "generations": [
-            {
-                **generation(each),
-                "missing": list(each.missing),
-                "unchanged": (each.target, each.number) in unchanged,
-                "changed": changed(synced.changed.get(each.target)),
-            }
-            for each in sorted(
-                (*synced.kept, *synced.unchanged), key=lambda each: (each.target, each.number)
-            )
-        ],
-        "received_bytes": noting.received_bytes,
-        "refreshed": [
-            {"what": each.what, "changes": list(each.changes), "put_back": each.put_back}
-            for each in synced.refreshed
-        ],
-        "outcomes": [
-            {
-                "path": each.path,
-                "result": each.result,
-                "source": each.source,
-                "attempts": attempts(each.attempts),
-            }
-            for each in synced.outcomes
-        ],
-        "only_copies": [
-            {"path": path, "reason": reason} for path, reason in synced.only_copies.items()
-        ],
-        "unlisted": list(synced.unlisted.names),
-        "removal": synced.unlisted.removal,
-        "clients": clients_document(synced.vouching),
-    }

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal, cast, get_args
 
 from mirror.destinations.records.documents import (
     Documents,
@@ -22,6 +22,8 @@ from mirror.destinations.records.documents import (
     text,
 )
 from mirror.formats.store_path import StorePath
+from mirror.planning.changes import Change, Since
+from mirror.planning.changes import as_members as since_as_members
 from mirror.planning.refusals import as_members
 
 if TYPE_CHECKING:
@@ -33,6 +35,12 @@ if TYPE_CHECKING:
 
 PROBLEMS_KEPT: Final = 20
 """How many problems a record has at most; the last of them then says how many more there were."""
+
+CHANGES_KEPT: Final = 40
+"""How many changed packages a record has at most; `prefetch diff` has them all."""
+
+State = Literal["new", "unchanged", "failed"]
+"""What a run came to for a target: a new generation, the one of before, or not all is there."""
 
 _LONGEST_PROBLEM: Final = 500
 _LEFT_OUT: Final = " … "
@@ -54,8 +62,11 @@ class RunRecord:
     one's own last run says. None is not known, as of before there was this member. Where none is
     left, ``last_list`` is the one that had it last.
 
-    ``duration_seconds`` is how long the run took and ``received_bytes`` what it received, both for
-    all of its targets together. None is not known, as of before there were these members.
+    ``duration_seconds`` is how long the run took and ``received_bytes`` what it received from a
+    network, both for all of its targets together. None is not known, as of before there were these
+    members; so is a ``state`` of None. ``left_out`` is what the target's budget had no room for.
+    ``changed`` is how its newest generation differs from the one before, also if an earlier run
+    made it; None if there is none before.
     """
 
     target: str
@@ -69,6 +80,9 @@ class RunRecord:
     last_list: str | None = None
     duration_seconds: int | None = None
     received_bytes: int | None = None
+    state: State | None = None
+    left_out: tuple[str, ...] = ()
+    changed: Since | None = None
 
     @property
     def is_listed(self) -> bool:
@@ -110,6 +124,9 @@ def _members(record: RunRecord) -> dict[str, Any]:
         **({} if record.last_list is None else {"last_list": record.last_list}),
         **_known("duration_seconds", record.duration_seconds),
         **_known("received_bytes", record.received_bytes),
+        **({} if record.state is None else {"state": record.state}),
+        **({"left_out": record.left_out} if record.left_out else {}),
+        **({} if record.changed is None else {"changed": since_as_members(record.changed)}),
         # Documents of before there were refusals are rendered as they were written.
         **({"refused": as_members(record.refused)} if record.refused else {}),
     }
@@ -129,6 +146,33 @@ def _record(document: Mapping[str, Any]) -> RunRecord:
         refused=refused(document),
         duration_seconds=_count(document.get("duration_seconds")),
         received_bytes=_count(document.get("received_bytes")),
+        state=_state(document.get("state")),
+        left_out=tuple(name(each) for each in document.get("left_out", ())),
+        changed=_since(document.get("changed")),
+    )
+
+
+def _state(value: object) -> State | None:
+    if value is not None and value not in get_args(State):
+        raise ValueError(f"not what a run can come to: {value!r}")
+    return cast("State | None", value)
+
+
+def _since(document: Mapping[str, Any] | None) -> Since | None:
+    if document is None:
+        return None
+    return Since(
+        number=count(document["since"]),
+        packages=tuple(
+            Change(
+                name=text(each["name"]),
+                before=tuple(text(version) for version in each["before"]),
+                after=tuple(text(version) for version in each["after"]),
+            )
+            for each in document["packages"]
+        ),
+        rebuilt=count(document["rebuilt"]),
+        more=count(document["more"]),
     )
 
 

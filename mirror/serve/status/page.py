@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mirror.serve.status.overview import Host, Kept, Overview
 
 _INPUTS_SHOWN: Final = 40
+_CHANGES_SHOWN: Final = 8
 _SIGN_CACHE: Final = "prefetch sign"
 _SIGN_STORE: Final = "prefetch serve --store"
 _FILTERED: Final = 10
@@ -199,6 +200,10 @@ def _last_run(host: Host) -> Iterator[str]:
     if run.received_bytes is not None:
         facts.append(f"received {size(run.received_bytes)}")
     yield f"<p>{moment(run.finished)}: {', '.join(facts)}</p>"
+    if run.changed is not None:
+        yield f"<p>{escape(run.changed.line(_CHANGES_SHOWN))}</p>"
+    if run.left_out:
+        yield f"<p>left out for its budget: {escape(', '.join(run.left_out))}</p>"
     yield from _items(run.problems)
     # What was not allowed is among the problems.
     yield from _items(

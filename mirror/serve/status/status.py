@@ -8,6 +8,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from mirror import schemas
+from mirror.planning.changes import as_members as since_as_members
 from mirror.planning.refusals import as_members
 
 if TYPE_CHECKING:
@@ -93,6 +94,9 @@ def _host(host: Host, client: Client) -> dict[str, Any]:
             "refused": as_members(run.refused),
             "duration_seconds": run.duration_seconds,
             "received_bytes": run.received_bytes,
+            "state": run.state,
+            "left_out": list(run.left_out),
+            "changed": since_as_members(run.changed),
         },
         "client": _of_client(host, client),
     }
