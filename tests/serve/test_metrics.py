@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -53,7 +54,13 @@ async def test_the_last_run_and_the_rehearsals_are_told_everywhere(tmp_path: Pat
     assert samples["prefetch_rehearsed"] == {'target="laptop"': 1, 'target="pi"': 0}
     assert samples["prefetch_rehearsal_failed"] == {'target="laptop"': 0, 'target="pi"': 1}
     assert samples["prefetch_complete"] == dict.fromkeys(LISTED, 1)
-    assert samples["prefetch_sent_bytes_total"][""] > len(said.page)
+    sent = samples["prefetch_sent_bytes_total"][""]
+    assert sent > said.status["server"]["sent_bytes"] >= len(said.page.encode())
+    assert (
+        said.status["server"]["started"]
+        == Counters(started=samples["prefetch_start_time_seconds"][""]).since.isoformat()
+    )
+    assert re.search(r"; \d+ B sent since 20[\d: -]+</footer>", said.page)
 
     hosts = {each["name"]: each for each in said.status["hosts"]}
     assert hosts.keys() == {*REHEARSED, GONE}

@@ -193,10 +193,14 @@ class Application:
         name = self._library.destination.name
         match wanted:
             case Page.STATUS:
-                text = page.render(overview, client, name, stored, title=self._title)
+                text = page.render(
+                    overview, client, name, stored, title=self._title, counters=self._counters
+                )
                 kind, policy = "text/html; charset=utf-8", assets.policy()
             case Page.STATUS_DOCUMENT:
-                text = status.render(overview, client, name, stored, title=self._title)
+                text = status.render(
+                    overview, client, name, stored, title=self._title, counters=self._counters
+                )
                 kind = "application/json"
             case _:
                 text = metrics.render(overview, self._counters, stored)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
 from mirror.planning.refusals import paths
@@ -31,6 +32,11 @@ class Counters:
     sent_bytes: int = 0
     """Of content, without headers."""
     in_flight: int = 0
+
+    @property
+    def since(self) -> datetime:
+        """When the server was started, to the second."""
+        return datetime.fromtimestamp(int(self.started), UTC)
 
 
 def render(overview: Overview, counters: Counters, file_bytes: int | None) -> str:
@@ -190,14 +196,14 @@ def _of_last_runs(runs: Mapping[str, RunRecord]) -> Iterator[str]:
     durations = {name: run.duration_seconds for name, run in runs.items()}
     yield from _gauge(
         "last_run_duration_seconds",
-        "How long the last run with a target on its lists took, for all of its targets together.",
+        "How long the last run with a target on its lists took, for all of them.",
         {name: each for name, each in durations.items() if each is not None},
         int,
     )
     received = {name: run.received_bytes for name, run in runs.items()}
     yield from _gauge(
         "last_run_received_bytes",
-        "What the last run with a target on its lists received, for all of its targets together.",
+        "What the last run with a target on its lists received from a network, for all of them.",
         {name: each for name, each in received.items() if each is not None},
         int,
     )

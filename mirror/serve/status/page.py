@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from mirror.serve.status.client_setup import Client
+    from mirror.serve.status.metrics import Counters
     from mirror.serve.status.overview import Host, Kept, Overview
 
 _INPUTS_SHOWN: Final = 40
@@ -37,13 +38,26 @@ def render(
     file_bytes: int | None,
     *,
     title: str | None = None,
+    counters: Counters | None = None,
 ) -> str:
-    """Write the page; ``name`` is what is served, ``file_bytes`` the size of its NARs."""
-    return "\n".join(_page(overview, client, name, file_bytes, title))
+    """Write the page; ``name`` is what is served, ``file_bytes`` the size of its NARs.
+
+    ``counters`` are the server's; None without a server.
+    """
+    served = f", serving {name}" if title else ""
+    if counters is not None:
+        served += f"; {size(counters.sent_bytes)} sent since {moment(counters.since)}"
+    return "\n".join(_page(overview, client, name, file_bytes, title=title, served=served))
 
 
 def _page(
-    overview: Overview, client: Client, name: str, file_bytes: int | None, title: str | None
+    overview: Overview,
+    client: Client,
+    name: str,
+    file_bytes: int | None,
+    *,
+    title: str | None,
+    served: str,
 ) -> Iterator[str]:
     now = datetime.now(UTC)
     mending = _SIGN_STORE if file_bytes is None else f"{_SIGN_CACHE} --to {shlex.quote(name)}"
@@ -91,8 +105,7 @@ def _page(
         '<p class="soft">The same for programs: <a href="/status.json">status.json</a>, '
         '<a href="/metrics">metrics</a>.</p></main>'
     )
-    served = f", serving {escape(name)}" if title else ""
-    yield f'<footer class="soft">prefetch {escape(program_version())}{served}</footer>'
+    yield f'<footer class="soft">prefetch {escape(program_version() + served)}</footer>'
     yield f"<script>{script()}</script></body></html>"
 
 

@@ -13,6 +13,7 @@ from mirror.planning.refusals import as_members
 
 if TYPE_CHECKING:
     from mirror.serve.status.client_setup import Client
+    from mirror.serve.status.metrics import Counters
     from mirror.serve.status.overview import Host, Kept, Overview
 
 
@@ -23,8 +24,12 @@ def render(
     file_bytes: int | None,
     *,
     title: str | None = None,
+    counters: Counters | None = None,
 ) -> str:
-    """Write the document; ``name`` is what is served, ``file_bytes`` the size of its NARs."""
+    """Write the document; ``name`` is what is served, ``file_bytes`` the size of its NARs.
+
+    ``counters`` are the server's; None without a server.
+    """
     oldest = overview.oldest_rehearsal
     members = {
         "prefetch": program_version(),
@@ -40,6 +45,12 @@ def render(
         "attention": len(overview.troubled),
         "hosts": [_host(host, client) for host in overview.hosts],
         "oldest_rehearsal": oldest.isoformat() if oldest else None,
+        "server": None
+        if counters is None
+        else {
+            "started": counters.since.isoformat(),
+            "sent_bytes": counters.sent_bytes,
+        },
         "removal": overview.removal,
         "unreadable": overview.unreadable,
         "inputs": [
