@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, urlsplit
 
@@ -44,6 +44,15 @@ class InForce:
         wanted = address(url)
         trusted = (is_trusted_url(each) for each in self.substituters if address(each) == wanted)
         return self.require_sigs and not any(trusted)
+
+    def mended(self, url: str, lacking: Lacking) -> InForce:
+        """The settings with what they lack for a cache."""
+        return replace(
+            self,
+            substituters=(*self.substituters, *([url] if lacking.substituter else [])),
+            keys=(*self.keys, *lacking.keys),
+            substitute=True,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

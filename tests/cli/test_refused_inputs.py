@@ -57,10 +57,12 @@ TAKES: Final = {
     "--max-size": TEXT,
     "--grace": TEXT,
     "--format": TEXT,
+    "--title": TEXT,
     "TARGET": TEXT,
     "NUMBER": TEXT,
     "PATH": TEXT,
     "URL": DIRECTORY,
+    "INSTALLABLE": TEXT,
     "NAME": TEXT,
     "COMMAND": TEXT,
 }

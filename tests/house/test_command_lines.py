@@ -90,7 +90,7 @@ def called(page: Path) -> list[str]:
         ("README.md", 6),
         ("docs/lists.md", 5),
         ("docs/offline-proof.md", 4),
-        ("docs/lan-mirror.md", 5),
+        ("docs/lan-mirror.md", 6),
         ("docs/unattended.md", 7),
     ],
 )

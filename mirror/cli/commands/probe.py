@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mirror.cli.client_lines import ClientLines
+from mirror.cli.client_outcomes import outcome_lines, outcome_members
 from mirror.cli.options import Json, Store
 from mirror.cli.progress import Noting, observer
+from mirror.cli.request import Request, named_target
 from mirror.cli.running import print_document, run, write_lines
 from mirror.errors import RequestError
+from mirror.formats.store_path import StorePath, is_store_path
 from mirror.nix.command import Nix
 from mirror.quantities import number
 from mirror.sync.probe.probe import probe
@@ -20,6 +23,7 @@ from mirror.sync.probe.probe import probe
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from mirror.planning.lists.targets import Target
     from mirror.sync.probe.probe import Probe
 
 
@@ -31,6 +35,14 @@ def command(
             help="The cache, such as http://laptop.lan:8080, or a directory with one.",
         ),
     ],
+    installables: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="INSTALLABLE",
+            help="What the machine would realise: a store path, a derivation, or a target as in "
+            "a list, such as .#laptop.",
+        ),
+    ] = None,
     *,
     store: Store = None,
     json: Json = False,
@@ -38,20 +50,35 @@ def command(
     """Tell whether this machine uses a cache, and what it lacks.
 
     The cache is asked what it is and whose signatures its clients need, and Nix for the settings
-    that count for this user, also with a daemon. No setting is changed.
+    that count for this user, also with a daemon. For each INSTALLABLE it is said what would be
+    copied and what built, now and with the settings that are lacking. Nothing is changed.
     """
-    run(execute(url, store, json=json), json=json)
+    run(execute(url, tuple(installables or ()), store, json=json), json=json)
 
 
-async def execute(url: str, store: str | None, *, json: bool) -> int:
-    """Ask; 1 if the cache cannot be used, or a setting is lacking."""
+async def execute(url: str, installables: tuple[str, ...], store: str | None, *, json: bool) -> int:
+    """Ask; 1 if the cache cannot be used, a setting is lacking, or something is not to be had."""
     shown = Noting(observer())
-    probed = await probe(_cache_url(url), await Nix.find(), shown, store=store)
+    named = [await _installable(each) for each in installables]
+    probed = await probe(_cache_url(url), named, await Nix.find(), shown, store=store)
     if json:
         print_document("probe", _document(probed, shown))
     else:
         write_lines(_lines(probed))
-    return 0 if probed.is_used else 1
+    return 0 if probed.is_enough else 1
+
+
+async def _installable(text: str) -> Target | StorePath:
+    """A path of the store, also as Nix names the outputs of a derivation, or a target.
+
+    Raises:
+        RequestError: it is neither.
+
+    """
+    path = text.removesuffix("^*").removesuffix("!*")
+    if is_store_path(path):
+        return StorePath.parse(path)
+    return await named_target(Request(lists=(), to=None), text)
 
 
 def _cache_url(text: str) -> str:
@@ -91,6 +118,8 @@ def _lines(probed: Probe) -> Iterator[str]:
     yield _use(probed)
     yield from _keys(probed)
     yield from ClientLines.of(probed).text()
+    yield from (f"not asked: {problem}" for problem in probed.absent.values())
+    yield from outcome_lines(probed.outcomes)
 
 
 def _use(probed: Probe) -> str:
@@ -181,5 +210,7 @@ def _document(probed: Probe, noting: Noting) -> dict[str, Any]:
             "trusted_users": lines.trusted_users,
             "then": lines.afterwards,
         },
+        "absent": list(probed.absent.values()),
+        "installables": outcome_members(probed.outcomes),
         "notices": noting.notices,
     }

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _COMMENT: Final = "#"
 
+_NIX: Final = "nix --extra-experimental-features nix-command"
+
 CONNECT_SECONDS: Final = 3
 """How long a client waits for a connection; it tries so often as it attempts a download."""
 
@@ -117,6 +119,19 @@ class Client:
             f"--option {name} {shlex.quote(value)}" for name, value in self.settings(keys).items()
         )
         return f"nix-store --realise {shlex.join(wanted)} \\\n  {options}"
+
+    def look(self, wanted: Sequence[StorePath], keys: Iterable[str]) -> str:
+        """Two lines for a shell: what a machine's settings lack, and what it would do with them.
+
+        A dry run knows derivations only once they are in the store.
+        """
+        words = shlex.join([self.url, *keys])
+        settings = f"{_NIX} show-config | grep -E '^(substituters|trusted-public-keys) = '"
+        look = f'{settings} | grep -qwF -- "$each" || echo "lacking: $each"'
+        derivations = shlex.join(each for each in wanted if each.is_derivation)
+        copy = f"{_NIX} copy --derivation --from {shlex.quote(self.url)} {derivations} && "
+        dry_run = f"nix-store --realise --dry-run {shlex.join(wanted)}"
+        return f"for each in {words}; do {look}; done\n{copy if derivations else ''}{dry_run}"
 
     def sources(self) -> str:
         """Settings with which Nix, and the fetchurl of nixpkgs, get sources by their hash."""

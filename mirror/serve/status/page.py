@@ -189,6 +189,11 @@ def _of_client(host: Host, client: Client, mending: str) -> Iterator[str]:
             "that other users name:</p>"
         )
         yield f"<pre>{escape(client.command(kept.realisable, host.keys))}</pre>"
+        yield (
+            "<p>What its own settings lack for that, and what it would copy and build with them "
+            "(a dry run does not look at keys):</p>"
+        )
+        yield f"<pre>{escape(client.look(kept.realisable, host.keys))}</pre>"
     else:
         yield (
             "<p>Its derivation and the outputs of that are not all kept, so the machine evaluates "

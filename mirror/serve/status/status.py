@@ -121,6 +121,7 @@ def _of_client(host: Host, client: Client) -> dict[str, Any] | None:
     return {
         "keys": host.keys,
         "command": client.command(kept.realisable, host.keys) if kept.realisable else None,
+        "look": client.look(kept.realisable, host.keys) if kept.realisable else None,
         "refused": sorted(vouching.refused) if vouching else [],
     }
 
