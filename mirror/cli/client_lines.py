@@ -61,7 +61,11 @@ class ClientLines:
             afterwards = _REBUILD
         elif nix_conf and is_system and access.has_daemon:
             afterwards = _RESTART
-        ignored = access.has_daemon and not access.is_trusted
+        trusted_users = None
+        if lacking and not access.is_trusted:
+            trusted_users = f"extra-trusted-users = {access.user}"
+            if is_nixos:
+                trusted_users = f'nix.settings.trusted-users = [ "root" "{access.user}" ];'
         return cls(
             file=access.system_file if is_system else access.user_file,
             nix_conf=nix_conf,
@@ -69,7 +73,7 @@ class ClientLines:
             is_nixos=is_nixos,
             afterwards=afterwards,
             user=access.user,
-            trusted_users=f"extra-trusted-users = {access.user}" if ignored and lacking else None,
+            trusted_users=trusted_users,
             signers=lacking.signers,
             is_overridden=lacking.is_overridden,
         )

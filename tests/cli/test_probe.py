@@ -14,6 +14,7 @@ from rig.serving import serve_directory
 from mirror.destinations import CacheDirectory
 from mirror.formats.signing import SecretKey, fingerprint
 from mirror.formats.verifier import Claim
+from mirror.planning.client_settings import Configured, in_force, lacking
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -224,3 +225,45 @@ async def test_a_server_that_is_not_ours_says_nothing_of_keys(
             said = await machine.probe(server.url, expect=0)
         assert "it does not say whose signatures its clients need" in said
         assert "does not want mass queries" in said
+
+
+async def test_the_lines_are_for_the_file_that_is_read_and_written_by_hand(
+    machine: ClientMachine, mirror: str
+) -> None:
+    custom = machine.system_file.with_name("nix.custom.conf")
+    custom.touch()  # as Determinate Nix has it
+    document = await machine.document(mirror, expect=1)
+    assert document["lacking"]["file"] == str(custom)
+    custom.unlink()
+    machine.system_file.unlink()
+    machine.system_file.symlink_to(f"/nix/store/{'0' * 32}-nix.conf")  # as NixOS has it
+    said = await machine.probe(mirror, expect=1)
+    lines = said.splitlines()
+    start = lines.index("lacking in the NixOS configuration:")
+    assert lines[start + 1] == f'  nix.settings.substituters = [ "{mirror}" ];'
+    assert lines[start + 2].startswith('  nix.settings.trusted-public-keys = [ "mirror-1:')
+    assert lines[start + 3] == "then run: nixos-rebuild switch"
+
+
+@pytest.mark.parametrize("known", ["http://pi:80", "http://pi:80/"])
+def test_a_restricted_user_has_the_caches_that_the_daemon_knows_and_its_keys(known: str) -> None:
+    system = Configured(
+        substituters=("https://own",),
+        trusted_substituters=(known,),
+        trusted_public_keys=("a:1",),
+        require_sigs=True,
+        substitute=True,
+    )
+    own = replace(
+        system,
+        substituters=("https://own", "http://pi:80", "http://pi:80?trusted=1"),
+        trusted_public_keys=("a:1", "b:2"),
+        require_sigs=False,
+    )
+    counting = in_force(own, system)
+    assert counting.substituters == ("https://own", known)
+    assert counting.ignored == ("http://pi:80?trusted=1",)
+    assert (counting.keys, counting.require_sigs) == (("a:1",), True)
+    missing = lacking("HTTP://PI:80", counting, in_force(system, None), keys=["b:2"])
+    assert (missing.substituter, missing.keys) == (False, ("b:2",))
+    assert not lacking("http://pi:80", in_force(own, None), counting, keys=["b:2", "c:3"])

@@ -14,6 +14,7 @@ import pytest
 from rig.bench import bench
 from rig.client_machine import machine
 from rig.running import DryRun, parse_dry_run, run
+from rig.servers import Server
 from rig.serving import serve_directory
 
 from mirror.nix.derivations import read_closure
@@ -159,6 +160,24 @@ async def test_what_the_mirror_lacks_comes_from_elsewhere_or_is_built(
     copied = {each["path"]: each["from"] for each in found["now"]["copy"]}
     assert copied[lacking] == upstream.cache_url
     assert {*copied.values()} == {mirrored.url, upstream.cache_url}
+
+
+async def test_a_mirror_that_is_away_counts_as_empty(mirrored: Mirrored) -> None:
+    machine = mirrored.machine
+    await mirrored.has_derivation()
+    alone = await mirrored.dry_run()
+    async with Server() as server:
+        away = server.url
+    machine.configure(f"extra-substituters = {away}", mirrored.keys)
+    for known in (mirrored.root, f"/nix/store/{'0' * 32}-nowhere.drv"):
+        document = await machine.document(away, known, expect=1)
+        (found,) = document["installables"]
+        if known == mirrored.root:
+            expect_nix_own(found["now"], alone)
+        else:
+            assert found["now"]["unknown"] == [known]
+        assert found["mended"] is None
+        assert any(away in each for each in document["absent"])
 
 
 async def test_a_derivation_that_is_on_the_mirror_alone_is_copied_from_there(

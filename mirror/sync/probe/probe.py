@@ -132,8 +132,9 @@ async def _with_outcomes(
     asked = await Asked.connect(
         probed.reached.cache, probed.settings.substituters, mended.keys, client
     )
+    cache = None if probed.reached.cache is None else url
     async with daemon.connect(nix, access.store) as connection:
-        graph = await read_graph(wishes, nix, access.store, connection, url)
+        graph = await read_graph(wishes, nix, access.store, connection, cache)
         now, *others = await copying(
             wishes,
             graph,

@@ -68,11 +68,15 @@ def _linked(installable: PathInstallable, store: StoreLocation) -> StorePath | N
 
 
 async def read_graph(
-    wishes: Sequence[Wish], nix: Nix, store: StoreLocation, connection: Connection, cache: str
+    wishes: Sequence[Wish],
+    nix: Nix,
+    store: StoreLocation,
+    connection: Connection,
+    cache: str | None,
 ) -> Graph:
     """The derivations that the wishes are made of; of those that are not here, the cache's.
 
-    One that is nowhere is left out.
+    One that is nowhere is left out. ``cache`` is None where it does not answer.
 
     Raises:
         ToolError: Nix cannot be used.
@@ -83,14 +87,14 @@ async def read_graph(
     derivations = dict(await in_thread(read_closure, store, sorted(here)))
     with contextlib.ExitStack() as stack:
         absent = sorted(roots - here)
-        if absent:
+        if absent and cache is not None:
             directory = stack.enter_context(temporary_directory())
             scratch = StoreLocation.parse(f"local?root={directory}/store")
             await open_store(nix, scratch)
-        for root in absent:
-            # Nobody builds from it: who has signed it makes no difference to what is said here.
-            copy = ["nix", "copy", "--derivation", "--no-check-sigs"]
-            copied = await nix.run([*copy, "--from", cache, "--to", scratch.url, root])
-            if copied.returncode == 0:
-                derivations |= await in_thread(read_closure, scratch, [root])
+            for root in absent:
+                # Nobody builds from it: who has signed it makes no difference to what is said.
+                copy = ["nix", "copy", "--derivation", "--no-check-sigs"]
+                copied = await nix.run([*copy, "--from", cache, "--to", scratch.url, root])
+                if copied.returncode == 0:
+                    derivations |= await in_thread(read_closure, scratch, [root])
     return Graph(derivations)
