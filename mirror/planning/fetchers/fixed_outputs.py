@@ -43,6 +43,44 @@ class Unpack:
     method: Method = "unpack"
 
 
+@dataclass(frozen=True, slots=True)
+class HunkRange:
+    """Hunks by number, the first is 1; None where there is no first or last one."""
+
+    first: int | None
+    last: int | None
+
+    def __contains__(self, number: int) -> bool:
+        return (self.first is None or self.first <= number) and (
+            self.last is None or number <= self.last
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatchOptions:
+    """How fetchpatch normalises a patch.
+
+    ``git_headers``: by patchutils 0.4 (fetchpatch2), which keeps git's header lines, instead of
+    0.3 (fetchpatch). ``base64`` is decoded first. Only files below ``relative`` are taken. Of their
+    names ``strip`` components are left out and the prefixes put before the rest. ``includes`` and
+    ``excludes`` are patterns of files to keep or drop, ``hunks`` says which of their hunks are
+    kept. ``quotes_names``: a name with quotes or blanks is passed on as it is, which older
+    forms did not do.
+    """
+
+    git_headers: bool
+    base64: bool = False
+    relative: str | None = None
+    strip: int = 0
+    old_prefix: str = ""
+    new_prefix: str = ""
+    includes: tuple[str, ...] = ()
+    excludes: tuple[str, ...] = ()
+    hunks: tuple[HunkRange, ...] = ()
+    revert: bool = False
+    quotes_names: bool = True
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GitCheckout:
     """fetchgit: the tree of a revision, without its ``.git``.
