@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from mirror.errors import SourceError
 from mirror.formats import nar
-from mirror.planning.fetchers.fixed_outputs import BuilderOnly, Download, RestoreNar, Unpack
+from mirror.planning.fetchers.fixed_outputs import BuilderOnly, Download, Patch, RestoreNar, Unpack
 from mirror.sources.server_errors import GoneError
 
 if TYPE_CHECKING:
@@ -53,11 +53,11 @@ async def ask_urls(client: HttpClient, urls: Iterable[str], *, nar_size: int | N
 
 
 def origin_urls(fixed: FixedOutput) -> tuple[str, ...]:
-    """Where a fixed output's file or archive is published; a git repository is none."""
+    """Where a fixed output's file, archive or patch is published; a git repository is none."""
     origin = fixed.origin
     if isinstance(origin, BuilderOnly) and origin.attempt is not None:
         origin = origin.attempt
-    return origin.urls if isinstance(origin, Download | RestoreNar | Unpack) else ()
+    return origin.urls if isinstance(origin, Download | RestoreNar | Unpack | Patch) else ()
 
 
 def is_published_as_it_is(fixed: FixedOutput) -> bool:

@@ -28,6 +28,8 @@ from mirror.planning.fetchers.fixed_outputs import (
     BuilderOnly,
     Download,
     FixedOutput,
+    Patch,
+    PatchOptions,
     RestoreNar,
     Unfetchable,
     Unpack,
@@ -230,6 +232,36 @@ async def test_a_file_that_the_server_calls_encoded_is_kept_as_curl_keeps_it(
     url = server.on("/a.gz", Reply(body=packed, headers={"Content-Encoding": "gzip"}))
     for content in (packed, CONTENT):
         await fetch(origins, fixed(Download(urls=(url,)), Hash.of(content)))
+
+
+async def test_a_patch_is_normalised_also_where_the_server_compressed_it(
+    origins: Origins, server: Server, scratch: Path
+) -> None:
+    normal = b"--- a\n+++ a\n@@ -1 +1 @@\n-a\n+b\n"
+    patch = b"Subject: it\n" + normal
+    options = PatchOptions(git_headers=False)
+    plain = server.on("/a.patch", Reply(body=patch))
+    packed = server.on("/b.patch", Reply(body=gzip.compress(patch)))
+    for url in (plain, packed):
+        verified, _ = await fetch(
+            origins, fixed(Patch(urls=(url,), options=options), Hash.of(normal))
+        )
+        assert verified.info.nar_hash == nar_hash(nar.Regular.of(normal))
+    page = server.on("/c.patch", Reply(body=b"<html>"))
+    wanted = fixed(Patch(urls=(page,), options=options), Hash.of(normal))
+    with pytest.raises(IntegrityError, match="contains no patch"):
+        await fetch(origins, wanted)
+    assert_empty(scratch)
+
+
+async def test_a_patch_that_does_not_end_is_given_up(
+    origins: Origins, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mirror.sources.origins.origin.MOST_BYTES", 1_000)
+    url = server.on("/a.patch", Reply(body=b"-" * 2_000))
+    options = PatchOptions(git_headers=False)
+    with pytest.raises(IntegrityError, match="more than the 1000 bytes"):
+        await fetch(origins, fixed(Patch(urls=(url,), options=options), Hash.of(b"")))
 
 
 async def test_what_only_its_builder_makes_is_tried_where_that_may_do(

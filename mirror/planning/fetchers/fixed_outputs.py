@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from mirror.formats.hashes import Hash
     from mirror.formats.store_path import StorePath
 
-Method = Literal["download", "unpack", "git", "builder"]
+Method = Literal["download", "unpack", "patch", "git", "builder"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +82,15 @@ class PatchOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Patch:
+    """fetchpatch and fetchpatch2: a patch that is normalised after the download."""
+
+    urls: tuple[str, ...]
+    options: PatchOptions
+    method: Method = "patch"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GitCheckout:
     """fetchgit: the tree of a revision, without its ``.git``.
 
@@ -114,7 +123,7 @@ class BuilderOnly:
 
     reason: str
     urls: tuple[str, ...] = ()
-    attempt: Download | Unpack | GitCheckout | None = None
+    attempt: Download | Unpack | Patch | GitCheckout | None = None
     method: Method = "builder"
 
 
@@ -131,7 +140,7 @@ class Unfetchable:
         return ()
 
 
-Origin = Download | RestoreNar | Unpack | GitCheckout | BuilderOnly | Unfetchable
+Origin = Download | RestoreNar | Unpack | Patch | GitCheckout | BuilderOnly | Unfetchable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

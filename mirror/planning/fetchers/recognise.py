@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Literal, cast
 
 from mirror.errors import FormatError
 from mirror.formats.hashes import Hash
-from mirror.planning.fetchers import fetchzip
+from mirror.planning.fetchers import fetchpatch, fetchzip
 from mirror.planning.fetchers.attributes import Attributes
 from mirror.planning.fetchers.fixed_outputs import (
     BuilderOnly,
@@ -23,6 +23,7 @@ from mirror.planning.fetchers.fixed_outputs import (
     FixedOutput,
     GitCheckout,
     Origin,
+    Patch,
     RestoreNar,
     Unfetchable,
     Unpack,
@@ -168,12 +169,15 @@ def _fetchurl(attributes: Attributes, mirrors: Mirrors) -> Origin:
             urls=urls,
             attempt=_unpacked(urls, attributes.text("postFetch")) if changes else plain,
         )
-    return _changed(attributes.text("postFetch"), plain) if changes else plain
+    return _changed(attributes, plain) if changes else plain
 
 
-def _changed(post_fetch: str, plain: Download) -> Origin:
+def _changed(attributes: Attributes, plain: Download) -> Origin:
     """What a fetchurl with its own shell code does with the download."""
-    urls = plain.urls
+    urls, post_fetch = plain.urls, attributes.text("postFetch")
+    patch = fetchpatch.options(post_fetch, attributes.words("nativeBuildInputs"))
+    if patch is not None:
+        return Patch(urls=urls, options=patch)
     unpack = _unpacked(urls, post_fetch)
     if unpack is not None:
         own_lines = fetchzip.own_lines(post_fetch)
@@ -183,7 +187,9 @@ def _changed(post_fetch: str, plain: Download) -> Origin:
             reason=f"it changes what it unpacks ({own_lines[0]})", urls=urls, attempt=unpack
         )
     if any(tool in post_fetch for tool in _PATCH_TOOLS):
-        return BuilderOnly(reason="fetchpatch normalises the patch", urls=urls, attempt=plain)
+        return BuilderOnly(
+            reason="it normalises a patch in a way of its own", urls=urls, attempt=plain
+        )
     return BuilderOnly(reason="it changes what it downloads", urls=urls)
 
 
@@ -265,7 +271,12 @@ def _united(first: Origin, second: Origin) -> Origin:
     """``first`` with the URLs of ``second`` too, if they differ in nothing else."""
     urls = _each_once(first.urls + second.urls)
     match first, second:
-        case (Download(), Download()) | (Unpack(), Unpack()) | (RestoreNar(), RestoreNar()):
+        case (
+            (Download(), Download())
+            | (Unpack(), Unpack())
+            | (RestoreNar(), RestoreNar())
+            | (Patch(), Patch())
+        ):
             # mypy does not narrow the elements of a tuple by an or-pattern.
             both = replace(cast("Download", first), urls=urls)
             return both if both == replace(cast("Download", second), urls=urls) else first
@@ -273,7 +284,9 @@ def _united(first: Origin, second: Origin) -> Origin:
             attempt = first.attempt
             if attempt is not None and second.attempt is not None:
                 # Two of the same kind unite into that kind, so the type is kept.
-                attempt = cast("Download | Unpack | GitCheckout", _united(attempt, second.attempt))
+                attempt = cast(
+                    "Download | Unpack | Patch | GitCheckout", _united(attempt, second.attempt)
+                )
             return replace(first, attempt=attempt, urls=urls)
     return first
 

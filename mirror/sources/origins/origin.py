@@ -1,7 +1,8 @@
 """Origins: a fixed output from where upstream publishes it, without running its builder.
 
 Whatever arrives is accepted on its hash alone, so trying is safe: a plain file, an executable file,
-a NAR, an archive's tree, a git revision. Each URL is tried in turn.
+a NAR, an archive's tree, a normalised
+patch, a git revision. Each URL is tried in turn.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from mirror.planning.fetchers.fixed_outputs import (
     BuilderOnly,
     Download,
     GitCheckout,
+    Patch,
     RestoreNar,
     Unfetchable,
     Unpack,
@@ -25,6 +27,8 @@ from mirror.sources import git
 from mirror.sources.archives.tree import Limits
 from mirror.sources.archives.unpack import strip_root, undo_compression, unpack
 from mirror.sources.origins.made import Made, download, first_good, offered, scratch
+from mirror.sources.origins.patching import normalised_file
+from mirror.sources.patches.normalise import MOST_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -36,7 +40,7 @@ if TYPE_CHECKING:
 
 NAME: Final = "origin"
 
-_Native = Download | RestoreNar | Unpack | GitCheckout
+_Native = Download | RestoreNar | Unpack | Patch | GitCheckout
 
 
 class Origins:
@@ -123,9 +127,10 @@ class Origins:
             if isinstance(origin, GitCheckout):
                 return await self._check_out(origin, fixed, directory, url)
             file = directory / "download"
-            await download(
-                self._client, url, file, cap=self._limits.size, any_certificate=any_certificate
-            )
+            cap = self._limits.size
+            if isinstance(origin, Patch):
+                cap = min(cap, MOST_BYTES)
+            await download(self._client, url, file, cap=cap, any_certificate=any_certificate)
             return await self._made_of(file, origin, fixed, url)
         except SourceError:
             await asyncio.to_thread(shutil.rmtree, directory)
@@ -140,7 +145,11 @@ class Origins:
         return await offered(Made.of_node(tree), fixed, url)
 
     async def _made_of(
-        self, file: Path, origin: Download | RestoreNar | Unpack, fixed: FixedOutput, url: str
+        self,
+        file: Path,
+        origin: Download | RestoreNar | Unpack | Patch,
+        fixed: FixedOutput,
+        url: str,
     ) -> Nar:
         directory = file.parent
         if isinstance(origin, Unpack):
@@ -150,12 +159,8 @@ class Origins:
             except IntegrityError as error:
                 raise IntegrityError(f"{url}: {error.message}") from error
             return await offered(Made.of_node(tree), fixed, url)
-        if isinstance(origin, RestoreNar):
-            make = Made.of_nar
-        else:
-            make = partial(Made.of_file, executable=origin.executable)
         try:
-            return await offered(make(file), fixed, url)
+            return await offered(await _made(file, origin), fixed, url)
         except IntegrityError as error:
             # A NAR may come compressed, and a server may have compressed what it sends (curl as
             # the fetchers run it keeps that, Nix's own downloader undoes it): the hash decides.
@@ -163,5 +168,13 @@ class Origins:
             with contextlib.suppress(IntegrityError):
                 cap = self._limits.of((await asyncio.to_thread(file.stat)).st_size).size
                 if await undo_compression(file, inner, cap=cap):
-                    return await offered(make(inner), fixed, url)
+                    return await offered(await _made(inner, origin), fixed, url)
             raise error from None
+
+
+async def _made(file: Path, origin: Download | RestoreNar | Patch) -> Made:
+    if isinstance(origin, RestoreNar):
+        return Made.of_nar(file)
+    if isinstance(origin, Patch):
+        return Made.of_file(await normalised_file(file, origin.options), executable=False)
+    return Made.of_file(file, executable=origin.executable)
