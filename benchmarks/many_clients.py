@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from mirror.destinations import CacheDirectory
+from mirror.destinations import CacheDirectory, Ready
 from mirror.formats import nar
 from mirror.formats.content_address import text_path
 from mirror.formats.hashes import Hash
@@ -72,7 +72,7 @@ async def put(directory: CacheDirectory, content: bytes, compression: str) -> st
         for _ in verifier.feed(data):
             pass
         staging.write(data)
-        await staging.commit(verifier.finish())
+        await directory.commit([Ready(staging, verifier.finish())])
     return info.path
 
 

@@ -4,7 +4,7 @@ Each is a :class:`Destination`; one conformance suite runs against all of them.
 """
 
 from mirror.destinations.cache.directory import CacheDirectory
-from mirror.destinations.destination import Destination, Staging
+from mirror.destinations.destination import Destination, Ready, Staging
 from mirror.destinations.free_space import Room
 from mirror.destinations.records.generation import Generation
 from mirror.destinations.records.receipt import Receipt
@@ -16,6 +16,7 @@ __all__ = [
     "Destination",
     "Generation",
     "NixStore",
+    "Ready",
     "Receipt",
     "Room",
     "RunRecord",

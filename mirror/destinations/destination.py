@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 class Staging(Protocol):
     """Room for one path at a destination, until it is committed.
 
-    Leaving its context without :meth:`commit` removes what was staged.
+    Leaving its context before it is committed removes what was staged.
     """
 
     @property
@@ -45,14 +46,18 @@ class Staging(Protocol):
         """
         ...
 
-    async def commit(self, verified: VerifiedPath) -> None:
-        """Make the path part of the destination. Everything it refers to is there already.
-
-        Raises:
-            DestinationError: the destination cannot take it.
-
-        """
+    @property
+    def is_committed(self) -> bool:
+        """Whether what was staged is part of the destination."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A path that is staged whole, and what the verifier says of it."""
+
+    staging: Staging
+    verified: VerifiedPath
 
 
 class Destination(Protocol):
@@ -242,6 +247,18 @@ class Destination(Protocol):
 
     def stage(self, claim: Claim) -> AbstractAsyncContextManager[Staging]:
         """Make room for a path."""
+        ...
+
+    async def commit(self, batch: Sequence[Ready]) -> None:
+        """Make paths part of the destination, in this order.
+
+        Everything that one refers to is there, or is before it in the batch. Where one cannot be
+        taken, those before it may be committed all the same: each staging tells.
+
+        Raises:
+            DestinationError: the destination cannot take one.
+
+        """
         ...
 
     async def keep(self, generation: Generation) -> None:

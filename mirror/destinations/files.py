@@ -13,6 +13,8 @@ import itertools
 import os
 import socket
 import tempfile
+from collections import deque
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
@@ -22,7 +24,9 @@ from mirror.system import plain_files
 from mirror.system.locks import take_lock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+
+    from mirror.destinations.flushing import Flusher
 
 FILE_MODE: Final = 0o644
 PRIVATE_MODE: Final = 0o600
@@ -142,15 +146,68 @@ def replace_file(
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
-            make_durable(file, like=like, mode=mode)
+            complete(file, like=like, mode=mode)
+            os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
 
 
-def make_durable(file: IO[bytes], *, like: Path | None = None, mode: int = FILE_MODE) -> None:
-    """Make a temporary file's content durable, with ``mode``, before it gets its name.
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A file that is to be at ``path`` with this content and mode."""
+
+    path: Path
+    data: bytes
+    mode: int = FILE_MODE
+
+
+def replace_files(
+    written: Iterable[Written], *, temporaries: Path, flusher: Flusher
+) -> Iterator[Path]:
+    """Replace several files atomically, one after the other; gives each that has its new content.
+
+    The contents of all of them are durable before the first is replaced. Where one cannot be
+    written, those before it are replaced all the same.
+
+    Raises:
+        OSError: one cannot be written, made durable or replaced.
+
+    """
+    with contextlib.ExitStack() as stack:
+        opened: list[IO[bytes]] = []
+        waiting: deque[tuple[Path, Path]] = deque()
+        stack.callback(_unlink, waiting)
+        problem = None
+        try:
+            for each in written:
+                descriptor, name = tempfile.mkstemp(dir=temporaries)
+                waiting.append((Path(name), each.path))
+                file = stack.enter_context(os.fdopen(descriptor, "wb"))
+                file.write(each.data)
+                complete(file, mode=each.mode)
+                opened.append(file)
+        except OSError as error:
+            problem = error
+        if opened:
+            flusher.flush([file.fileno() for file in opened])
+        for _ in opened:
+            temporary, path = waiting[0]
+            temporary.replace(path)
+            waiting.popleft()
+            yield path
+        if problem is not None:
+            raise problem
+
+
+def _unlink(waiting: Iterable[tuple[Path, Path]]) -> None:
+    for temporary, _ in waiting:
+        temporary.unlink(missing_ok=True)
+
+
+def complete(file: IO[bytes], *, like: Path | None = None, mode: int = FILE_MODE) -> None:
+    """Give a temporary file's content to the system, and the file its ``mode``.
 
     ``like`` is a file whose mode and owner it is to have instead, if it is there.
     """
@@ -158,7 +215,6 @@ def make_durable(file: IO[bytes], *, like: Path | None = None, mode: int = FILE_
     mode = mode if like is None else _given_as(file, like, mode)
     with _modes_may_be_fixed(file.fileno(), mode):
         os.fchmod(file.fileno(), mode)
-    os.fsync(file.fileno())
 
 
 def _given_as(file: IO[bytes], like: Path, otherwise: int) -> int:

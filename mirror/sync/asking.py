@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from mirror.destinations import Ready
 from mirror.errors import (
     Attempt,
     FullError,
@@ -72,6 +73,11 @@ class Staged:
     source: str
     attempts: tuple[Attempt, ...]
     stack: AsyncExitStack
+
+    @property
+    def ready(self) -> Ready:
+        """What the destination commits."""
+        return Ready(self.staging, self.verified)
 
 
 class NobodyHasItError(Exception):

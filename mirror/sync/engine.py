@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 STAGED_AT_ONCE: Final = 256
 """How many verified paths may wait for what they refer to, before no more are obtained."""
 
+COMMITTED_AT_ONCE: Final = 64
+"""How many paths are committed together at most: each has files open meanwhile."""
+
 _LARGE_BYTES: Final = 4 << 20
 """A NAR that is larger may take its compression's whole window to decompress: with xz, 8 MiB."""
 
@@ -104,6 +107,7 @@ class _Engine:
         """Prepare to obtain ``items``, each of which comes after those that it refers to."""
         self._items = {item.wanted.path: item for item in items}
         self._queue = deque(self._items)
+        self._destination = destination
         self._asking = Asking(destination, observer, self._check_references)
         self._observer = observer
         self._keep_going = keep_going
@@ -116,6 +120,10 @@ class _Engine:
         self._failed = False
         self._busy = 0
         self._progress = asyncio.Event()
+        self._ready: deque[StorePath] = deque()
+        self._scheduled: set[StorePath] = set()
+        self._has_ready = asyncio.Event()
+        self._is_over = False
         self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
 
     async def run(self, jobs: int) -> Mapping[StorePath, Outcome]:
@@ -128,8 +136,12 @@ class _Engine:
         await self._await_references()
         try:
             async with asyncio.TaskGroup() as group:
-                for _ in range(min(jobs, len(self._items))):
-                    group.create_task(self._work())
+                group.create_task(self._commit_ready())
+                async with asyncio.TaskGroup() as workers:
+                    for _ in range(min(jobs, len(self._items))):
+                        workers.create_task(self._work())
+                self._is_over = True
+                self._has_ready.set()
         finally:
             for staged in self._staged.values():
                 await staged.stack.aclose()
@@ -150,7 +162,7 @@ class _Engine:
     async def _work(self) -> None:
         while self._queue and (self._keep_going or not self._failed):
             # Whoever is busy makes progress: what the staged paths wait for came before this one.
-            if len(self._staged) >= STAGED_AT_ONCE and self._busy:
+            if len(self._staged) >= STAGED_AT_ONCE and (self._busy or self._scheduled):
                 self._progress.clear()
                 await self._progress.wait()
                 continue
@@ -194,11 +206,13 @@ class _Engine:
         return next((each for each in settled if each not in self._there), None)
 
     async def _stage(self, path: StorePath, staged: Staged) -> None:
-        """Commit the path once all that it refers to is there, and then what waited for it."""
+        """Have the path committed once all that it refers to is, and then what waited for it."""
         missing = {
             reference
             for reference in staged.verified.info.references
-            if reference != path and reference not in self._there
+            if reference != path
+            and reference not in self._there
+            and reference not in self._scheduled
         }
         failed = self._failed_reference(staged.verified.info)
         if failed is not None:
@@ -208,28 +222,60 @@ class _Engine:
         self._staged[path] = staged
         self._wait(path, missing)
         if not missing:
-            await self._commit(path)
+            self._schedule(path)
 
     def _wait(self, path: StorePath, missing: set[StorePath]) -> None:
         self._waiting[path] = missing
         for reference in missing:
             self._dependents.setdefault(reference, []).append(path)
 
-    async def _commit(self, path: StorePath) -> None:
+    def _schedule(self, path: StorePath) -> None:
+        """Let the path be committed, and after it what only waited for it."""
         ready = deque([path])
         while ready:
             path = ready.popleft()
-            if (staged := self._staged.pop(path, None)) is None:
-                self._settle(path, "held")
-            else:
-                async with staged.stack:
-                    await staged.staging.commit(staged.verified)
-                self._settle(path, "stored", source=staged.source, attempts=staged.attempts)
-            self._there.add(path)
+            self._ready.append(path)
+            self._scheduled.add(path)
             for dependent in self._dependents.pop(path, ()):
                 self._waiting[dependent].discard(path)
                 if not self._waiting[dependent]:
                     ready.append(dependent)
+        self._has_ready.set()
+
+    async def _commit_ready(self) -> None:
+        """Commit what is ready, as much at a time as came meanwhile, until all is over."""
+        while True:
+            await self._has_ready.wait()
+            if not self._ready:
+                if self._is_over:
+                    return
+                self._has_ready.clear()
+                continue
+            batch = [self._ready.popleft() for _ in range(min(COMMITTED_AT_ONCE, len(self._ready)))]
+            await self._commit(batch)
+            self._progress.set()
+
+    async def _commit(self, batch: Sequence[StorePath]) -> None:
+        staged = {path: self._staged.pop(path) for path in batch if path in self._staged}
+        async with contextlib.AsyncExitStack() as stack:
+            for each in staged.values():
+                await stack.enter_async_context(each.stack)
+            try:
+                await self._destination.commit([each.ready for each in staged.values()])
+            finally:
+                for path in batch:
+                    self._settle_committed(path, staged.get(path))
+
+    def _settle_committed(self, path: StorePath, staged: Staged | None) -> None:
+        """Settle a path that was to be committed, if it is; what was held is there by now."""
+        if staged is None:
+            self._settle(path, "held")
+        elif staged.staging.is_committed:
+            self._settle(path, "stored", source=staged.source, attempts=staged.attempts)
+        else:
+            return
+        self._there.add(path)
+        self._scheduled.discard(path)
 
     async def _fail(self, path: StorePath, attempts: tuple[Attempt, ...]) -> None:
         """Settle the path as failed, and with it all that waits for it."""

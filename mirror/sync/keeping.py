@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from mirror.destinations import Generation
 from mirror.destinations.records.vouched import recorded_keys
-from mirror.planning.changes import Since, changes
 from mirror.planning.refusals import failing
 from mirror.planning.vouching import vouching
+from mirror.sync.kept.changed import since_before
 from mirror.system.threads import in_thread
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mirror.formats.path_info import PathInfo
     from mirror.formats.signing import PublicKey
     from mirror.formats.store_path import StorePath
+    from mirror.planning.changes import Since
     from mirror.planning.plan import TargetPlan
     from mirror.planning.refusals import Refusal
     from mirror.planning.vouching import Vouching
@@ -84,12 +85,12 @@ async def keep(tried: Tried, trusted: Iterable[PublicKey], destination: Destinat
         generation = replace(generation, nar_bytes=size, vouched=vouched.by_key)
         await destination.keep(generation)
         kept.append(generation)
-        if newest is not None:
-            found = await in_thread(changes, newest.paths, generation.paths)
-            changed[name] = Since.of(newest.number, found)
-            if newest.missing:
-                # It only bridged the time until this run; nobody could go back to it.
-                await destination.forget(newest)
+        since = await in_thread(since_before, generation, earlier)
+        if since is not None:
+            changed[name] = since
+        if newest is not None and newest.missing:
+            # It only bridged the time until this run; nobody could go back to it.
+            await destination.forget(newest)
     return Kept(new=tuple(kept), unchanged=tuple(unchanged), vouching=vouching_of, changed=changed)
 
 

@@ -11,14 +11,15 @@ from mirror.destinations import RunRecord
 from mirror.destinations.records.run_record import CHANGES_KEPT, as_problems
 from mirror.errors import DestinationError, IncompleteError, PrefetchError
 from mirror.planning.refusals import WRONG, Refusal, failing, summary
+from mirror.sync.kept.changed import since_before
 from mirror.sync.kept.listing import with_list
+from mirror.system.threads import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 
     from mirror.destinations import Destination
     from mirror.formats.store_path import StorePath
-    from mirror.planning.changes import Since
     from mirror.planning.lists.targets import Target
     from mirror.planning.plan import TargetPlan
     from mirror.sync.meter import Meter
@@ -79,20 +80,21 @@ async def record_run(
     *,
     refused: Mapping[str, Collection[Refusal]] = MappingProxyType({}),
     left_out: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
-    new: Mapping[str, Since | None] = MappingProxyType({}),
+    new: Collection[str] = (),
 ) -> None:
     """Record a completed run.
 
     ``found`` has each of the ``targets`` by name with what it failed of, ``only_copies`` the paths
     that nobody upstream has any more, ``refused`` what was not taken from the caches that have it,
     ``meter`` what the whole run took, ``left_out`` what a budget had no room for. ``new`` are the
-    targets with a new generation, each with how it differs from the one before.
+    targets with a new generation.
 
     Raises:
         DestinationError: the destination cannot be used.
 
     """
-    newest = {each.target: each for each in await destination.generations()}
+    kept = await destination.generations()
+    newest = {each.target: each for each in kept}
     unreadable: list[DestinationError] = []  # each is written anew
     before = {each.target: each for each in await destination.run_records(unreadable.append)}
     finished, duration = datetime.now(UTC).replace(microsecond=0), meter.duration_seconds
@@ -102,9 +104,12 @@ async def record_run(
         earlier = before.get(name)
         lists = None if earlier is None else earlier.lists
         number = None if generation is None else generation.number
-        changed = new.get(name)
-        if name not in new and earlier is not None and earlier.number == number:
+        if earlier is not None and earlier.number == number:
             changed = earlier.changed
+        else:
+            changed = None
+            if generation is not None:
+                changed = await in_thread(since_before, generation, kept)
         await destination.record_run(
             RunRecord(
                 target=name,

@@ -123,7 +123,7 @@ class _Run:
             self.observer,
             refused=refused,
             left_out=left_out,
-            new={each.target: kept.changed.get(each.target) for each in kept.new},
+            new={each.target for each in kept.new},
         )
         all_refused = tuple(sorted({each for found in refused.values() for each in found}))
         failed = {name for name, texts in problems.items() if texts}

@@ -28,13 +28,13 @@ def test_quiet_says_nothing_until_there_is_something_to_say(shell: Shell) -> Non
     shell.write_list("laptop = DEMO#laptop")
     quiet = sync(shell, "--quiet", "--substituter", "file:///no/cache")
     first = shell.run(quiet)
-    assert "laptop: generation 1 kept" in first.stdout
+    assert "laptop: generation 1, " in first.stdout
     assert "not used: file:///no/cache" in first.stderr
     for more in ([], ["--json"], ["--ask-upstream", "--refresh"]):
         again = shell.run([*quiet, *more])
         assert (again.stdout, again.stderr) == ("", "")
     shell.write_list("laptop = DEMO#laptop", "shell = DEMO#default")
-    assert "shell: generation 1 kept" in shell.run(quiet).stdout
+    assert "shell: generation 1, " in shell.run(quiet).stdout
     shell.write_list("laptop = DEMO#laptop", "broken = DEMO#no-such")
     failed = shell.run(quiet, expect=1)
     assert "no-such" in failed.stderr
@@ -81,7 +81,7 @@ def test_a_command_that_fails_is_reported(shell: Shell, command: str, how: str) 
     shell.write_list("ledger = DEMO#ledger")
     failed = shell.run(sync(shell, "--on-change", command), expect=1)
     assert f"({how}): {command}" in failed.stderr
-    assert "ledger: generation 1 kept" in failed.stdout
+    assert "ledger: generation 1, " in failed.stdout
     # Nothing is new any more: the command is not run again.
     shell.run(sync(shell, "--on-change", command))
 

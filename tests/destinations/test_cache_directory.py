@@ -244,7 +244,7 @@ def test_where_modes_are_fixed_it_is_enough_that_all_may_read(
         monkeypatch.setattr(os, "fchmod", fchmod)
         expected = contextlib.nullcontext() if is_enough else pytest.raises(PermissionError)
         with expected:
-            files.make_durable(file)
+            files.complete(file)
 
 
 def test_what_is_in_the_way_of_a_file_is_named(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from rig.made_paths import chain, generation, input_addressed, numbered, put, text
 
-from mirror.destinations import CacheDirectory, Receipt, RunRecord
+from mirror.destinations import CacheDirectory, Ready, Receipt, RunRecord
 from mirror.destinations.records.receipt import DOES_NOT_APPLY, receipts_in
 from mirror.destinations.records.run_record import PROBLEMS_KEPT, as_problems, run_records_in
 from mirror.errors import DestinationError, LockedError, NotAvailableError
@@ -192,7 +192,7 @@ async def test_large_paths_are_taken_in_pieces(open_destination: Open) -> None:
             for start in range(0, len(made.nar), 300_001):
                 for piece in verifier.feed(made.nar[start : start + 300_001]):
                     staging.write(piece)
-            await staging.commit(verifier.finish())
+            await destination.commit([Ready(staging, verifier.finish())])
         assert await destination.held([made.path]) == {made.path: made.info}
 
 

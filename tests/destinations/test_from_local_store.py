@@ -8,6 +8,7 @@ import pytest
 from rig.made_paths import input_addressed, text
 
 from mirror.destinations.cache.directory import CacheDirectory
+from mirror.destinations.destination import Ready
 from mirror.destinations.store.nix_store import NixStore
 from mirror.errors import IntegrityError, NotAvailableError
 from mirror.formats.store_path import StorePath
@@ -56,7 +57,7 @@ async def copy(source: LocalStore, destination: Destination, path: StorePath) ->
             async for chunk in opened.chunks:
                 for piece in verifier.feed(chunk):
                     staging.write(piece)
-            await staging.commit(verifier.finish())
+            await destination.commit([Ready(staging, verifier.finish())])
 
 
 async def test_nix_takes_the_closure_without_any_signature(

@@ -35,7 +35,9 @@ if TYPE_CHECKING:
     from rig.shell import Shell
 
 CACHE: Final = "disk/srv/cache"
-_OF_THE_RUN: Final = re.compile(rb'"(created|finished|digest)": "[^"]*"')
+_OF_THE_RUN: Final = re.compile(
+    rb'"(created|finished|digest|state)": "[^"]*"|"(duration_seconds|received_bytes)": [0-9]+'
+)
 """What two runs that do the same write differently."""
 
 

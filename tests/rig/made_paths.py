@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from mirror.destinations.destination import Ready
 from mirror.destinations.records.generation import Generation
 from mirror.formats import nar
 from mirror.formats.content_address import text_path
@@ -79,7 +80,7 @@ async def put_as(destination: Destination, claim: Claim, arriving: bytes) -> Non
                 staging.write(piece)
         if staging.keeps == "compressed":
             staging.write(arriving)
-        await staging.commit(verifier.finish())
+        await destination.commit([Ready(staging, verifier.finish())])
 
 
 def generation(paths: Iterable[Made], *, target: str = "pi", number: int = 1) -> Generation:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from pathlib import Path
 
-    from mirror.destinations import Generation, Receipt, RunRecord
+    from mirror.destinations import Generation, Ready, Receipt, RunRecord
     from mirror.destinations.kind import Opening
     from mirror.destinations.reading import Progress
     from mirror.destinations.records.documents import Told
@@ -203,6 +203,11 @@ class MemoryDestination:
     async def stage(self, claim: Claim) -> AsyncIterator[MemoryStaging]:
         yield MemoryStaging(self._memory, claim, to_mend=self._to_mend)
 
+    async def commit(self, batch: Sequence[Ready]) -> None:
+        for each in batch:
+            assert isinstance(each.staging, MemoryStaging)
+            each.staging.add(each.verified)
+
     async def keep(self, generation: Generation) -> None:
         missing = set(generation.paths) - self._memory.entries.keys()
         if missing:
@@ -242,17 +247,19 @@ class MemoryStaging:
         self._claim = claim
         self._to_mend = to_mend
         self._data = bytearray()
+        self.is_committed = False
 
     def write(self, data: bytes) -> None:
         self._data += data
 
-    async def commit(self, verified: VerifiedPath) -> None:
+    def add(self, verified: VerifiedPath) -> None:
         info = verified.info
         missing = set(info.references) - {info.path} - self._memory.entries.keys()
         if missing and not self._to_mend:
             raise DestinationError(f"{info.path} refers to {min(missing)}, which is not there yet")
         claim = Claim(info=info, compression=self._claim.compression)
         self._memory.entries[info.path] = Entry(claim, bytes(self._data))
+        self.is_committed = True
 
 
 @dataclass(frozen=True)

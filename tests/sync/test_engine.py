@@ -20,13 +20,13 @@ from mirror.sync.asking import Item
 from mirror.sync.engine import obtain
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Mapping, Sequence
     from pathlib import Path
 
     import pytest
 
+    from mirror.destinations import Ready
     from mirror.formats.store_path import StorePath
-    from mirror.formats.verifier import VerifiedPath
     from mirror.sync.report import Outcome
 
 
@@ -170,6 +170,7 @@ class Watched:
 
     threads: set[threading.Thread] = field(default_factory=set)
     keeps: Literal["nar"] = "nar"
+    is_committed = True
 
     @contextlib.asynccontextmanager
     async def stage(self, _: Claim) -> AsyncIterator[Watched]:
@@ -178,7 +179,7 @@ class Watched:
     def write(self, _: bytes) -> None:
         self.threads.add(threading.current_thread())
 
-    async def commit(self, _: VerifiedPath) -> None: ...
+    async def commit(self, _: Sequence[Ready]) -> None: ...
 
 
 async def test_much_that_was_compressed_to_little_holds_up_nobody() -> None:

@@ -218,9 +218,22 @@ async def test_every_effect_that_the_kernel_sees_is_a_step(shell: Shell) -> None
     assert seen == steps
 
 
+def whole_calls(log: str) -> Iterator[str]:
+    """The lines of strace's log, those of a call that another thread's interrupted put together."""
+    begun: dict[str, str] = {}
+    for line in log.splitlines():
+        thread, _, rest = line.partition(" ")
+        if rest.endswith(" <unfinished ...>"):
+            begun[thread] = line.removesuffix(" <unfinished ...>")
+        elif resumed := re.fullmatch(r" *<\.\.\. \w+ resumed>(.*)", rest):
+            yield begun.pop(thread) + resumed[1]
+        else:
+            yield line
+
+
 def effects(log: str, directory: Path) -> Iterator[str]:
     """The system calls of strace's log that changed something below a directory."""
-    for line in log.splitlines():
+    for line in whole_calls(log):
         found = re.fullmatch(r"\d+ +(\w+)\((.*)\) += .*", line)
         if found is None or f"{directory}/" not in f"{found[2]}/".replace('"', "/").replace(
             ">", "/"

@@ -124,7 +124,7 @@ def test_no_date_decides_which_generation_is_the_newest(shell: Shell) -> None:
     sync = shell.arguments("sync", "hosts.txt", "--to", "cache")
     for number, level in enumerate(["runtime", "sources", "full"], start=1):
         write_list(shell, level)
-        assert f"generation {number} kept" in shell.run(sync, PYTHONPATH=path).stdout
+        assert f"generation {number}, " in shell.run(sync, PYTHONPATH=path).stdout
         assert "nothing new" in shell.run(sync, PYTHONPATH=path).stdout
     prune = [*shell.command, "prune", "--to", "cache", "--keep", "1"]
     shell.run(prune, PYTHONPATH=path)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self, cast
 
 from mirror.destinations import files
 from mirror.destinations.cache.at_rest.quarantine import Mending
@@ -46,6 +46,7 @@ from mirror.destinations.cache.signatures import CacheSigning, Signatures, read_
 from mirror.destinations.cache.staging import CacheStaging
 from mirror.destinations.cache.substituter import file_url
 from mirror.destinations.cache.sweep import CacheSweeping
+from mirror.destinations.flushing import Flusher
 from mirror.destinations.free_space import Room, room_at
 from mirror.destinations.records.privacy import holdings, private_paths
 from mirror.destinations.records.record_files import RecordFiles
@@ -54,11 +55,12 @@ from mirror.planning.presence import whole
 from mirror.system.threads import in_thread
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+    from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
     from pathlib import Path
 
     from mirror.destinations.capabilities import KeptNar
+    from mirror.destinations.destination import Ready
     from mirror.destinations.reading import Progress
     from mirror.destinations.records.documents import Told
     from mirror.destinations.records.generation import Generation
@@ -101,6 +103,7 @@ class CacheDirectory(RecordFiles):
             self.directory, self._inspection, self._contents, reads_contents=reads_contents
         )
         self._restricting = Restricting(self.directory, self._staging)
+        self._flusher = Flusher()
         self._publishing = Publishing(
             self.directory,
             temporaries=self._staging,
@@ -110,6 +113,7 @@ class CacheDirectory(RecordFiles):
             restricting=self._restricting,
             signing_key=signing_key,
             to_mend=to_mend,
+            flusher=self._flusher,
         )
 
     @classmethod
@@ -141,6 +145,7 @@ class CacheDirectory(RecordFiles):
         """
         cache = cls(path, signing_key=signing_key, to_mend=to_mend, reads_contents=reads_contents)
         with contextlib.ExitStack() as stack:
+            stack.enter_context(cache._flusher)
             if not to_mend:
                 await asyncio.to_thread(refuse_other_directories, cache.directory)
             if exclusive:
@@ -270,13 +275,18 @@ class CacheDirectory(RecordFiles):
         staging = CacheStaging(
             claim,
             temporaries=self._staging,
-            publish=self._publishing.publish,
             mode=self._publishing.mode(claim.info.path),
         )
         try:
             yield staging
         finally:
             staging.discard()
+
+    async def commit(self, batch: Sequence[Ready]) -> None:
+        """Publish paths; where one cannot be written, those before it."""
+        # Each was staged here.
+        staged = [(cast("CacheStaging", each.staging), each.verified) for each in batch]
+        await in_thread(self._publishing.commit, staged)
 
     async def keep(self, generation: Generation) -> None:
         """Write the generation's manifest, once everything before it is durable.

@@ -15,11 +15,8 @@ from mirror.destinations.cache.layout import NARS
 from mirror.formats.compression import ZstdCompressor, compress_by_zstd
 from mirror.formats.hashes import Hash
 from mirror.formats.narinfo import NarInfo
-from mirror.system.threads import in_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from mirror.formats.verifier import Claim, VerifiedPath
 
 _EXTENSIONS: Final = {
@@ -42,12 +39,14 @@ file open, and a compressor that is prepared for a long stream.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StagedNar:
-    """A NAR in a durable temporary file, and the narinfo that it is to have.
+    """A NAR in a temporary file, all of it given to the system, and the narinfo that it is to have.
 
     ``made_here``: nobody upstream vouches for it, so the cache's own key may.
     """
 
+    staging: CacheStaging
     temporary: Path
+    descriptor: int
     entry: NarInfo
     made_here: bool
 
@@ -55,8 +54,7 @@ class StagedNar:
 class CacheStaging:
     """The staging of a cache directory; what was not made upstream is compressed on the way.
 
-    ``publish`` gives a staged NAR its name; it blocks, and is called off the event loop. ``mode``
-    is that of the NAR's file.
+    ``mode`` is that of the NAR's file.
     """
 
     keeps: Literal["compressed", "nar"] = "compressed"
@@ -66,13 +64,11 @@ class CacheStaging:
         claim: Claim,
         *,
         temporaries: Path,
-        publish: Callable[[StagedNar], None],
         mode: int = files.FILE_MODE,
     ) -> None:
         self._mode = mode
         self._claim = claim
         self._temporaries = temporaries
-        self._publish = publish
         is_made = claim.made_here and claim.compression == "none"
         is_small = claim.info.nar_size <= _WHOLE_BYTES
         self._whole = _Whole(claim.info.nar_size) if is_made and is_small else None
@@ -80,7 +76,7 @@ class CacheStaging:
         self._hash = hashlib.sha256()
         self._file: IO[bytes] | None = None
         self._temporary = temporaries
-        self._is_published = False
+        self.is_committed = False
 
     def write(self, data: bytes) -> None:
         """Add bytes, as they arrive.
@@ -96,15 +92,6 @@ class CacheStaging:
         else:
             self._append_made(self._compressor.feed(data))
 
-    async def commit(self, verified: VerifiedPath) -> None:
-        """Publish the path.
-
-        Raises:
-            DestinationError: a path that it refers to is not there, or the disk does not take it.
-
-        """
-        await in_thread(self._commit, verified)
-
     def discard(self) -> None:
         """Remove what was staged and not published."""
         if self._file is None:
@@ -112,11 +99,17 @@ class CacheStaging:
         # What is still buffered is of no use, so neither is an error in writing it.
         with contextlib.suppress(OSError):
             self._file.close()
-        if not self._is_published:
+        if not self.is_committed:
             with contextlib.suppress(OSError):
                 self._temporary.unlink(missing_ok=True)
 
-    def _commit(self, verified: VerifiedPath) -> None:
+    def finish(self, verified: VerifiedPath) -> StagedNar:
+        """Write what is left of it. It blocks, and is called off the event loop.
+
+        Raises:
+            DestinationError: no room, or no permission.
+
+        """
         compression = self._claim.compression
         file_hash, file_size = verified.file_hash, verified.file_size
         is_made = self._whole is not None or self._compressor is not None
@@ -129,24 +122,23 @@ class CacheStaging:
             file_hash = Hash("sha256", self._hash.digest())
         with files.explained(self._temporary):
             assert self._file is not None, "every NAR has bytes"
-            files.make_durable(self._file, mode=self._mode)
+            files.complete(self._file, mode=self._mode)
             if is_made:
                 file_size = self._file.tell()
         url = f"{NARS}/{file_hash.base32}.nar{_EXTENSIONS[compression]}"
-        self._publish(
-            StagedNar(
-                temporary=self._temporary,
-                entry=NarInfo(
-                    info=verified.info,
-                    url=url,
-                    compression=compression,
-                    file_hash=file_hash,
-                    file_size=file_size,
-                ),
-                made_here=self._claim.made_here,
-            )
+        return StagedNar(
+            staging=self,
+            temporary=self._temporary,
+            descriptor=self._file.fileno(),
+            entry=NarInfo(
+                info=verified.info,
+                url=url,
+                compression=compression,
+                file_hash=file_hash,
+                file_size=file_size,
+            ),
+            made_here=self._claim.made_here,
         )
-        self._is_published = True
 
     def _append_made(self, data: bytes) -> None:
         self._hash.update(data)

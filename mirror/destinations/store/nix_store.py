@@ -19,7 +19,7 @@ import hashlib
 import os
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, Self
+from typing import TYPE_CHECKING, Final, Literal, Self, cast
 
 from mirror.destinations import files
 from mirror.destinations.capabilities import KeptNar
@@ -38,8 +38,9 @@ from mirror.planning.presence import Flaw, Found, whole
 from mirror.system.threads import in_thread
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+    from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 
+    from mirror.destinations.destination import Ready
     from mirror.destinations.reading import Progress
     from mirror.destinations.records.documents import Told
     from mirror.destinations.records.generation import Generation
@@ -244,6 +245,11 @@ class NixStore(RecordFiles):
             # What is still buffered is of no use, so neither is an error in writing it.
             with contextlib.suppress(OSError):
                 file.close()
+
+    async def commit(self, batch: Sequence[Ready]) -> None:
+        """Import the paths, one after the other: Nix takes one at a time on a connection."""
+        for each in batch:
+            await cast("StoreStaging", each.staging).add(each.verified)  # it was staged here
 
     async def keep(self, generation: Generation) -> None:
         """Add the generation's manifest object to the store, and root it.

@@ -36,13 +36,14 @@ class StoreStaging:
         self._repair = repair
         self._file = file
         self._temporary = temporary
+        self.is_committed = False
 
     def write(self, data: bytes) -> None:
         """Add bytes of the NAR."""
         with files.explained(self._temporary):
             self._file.write(data)
 
-    async def commit(self, verified: VerifiedPath) -> None:
+    async def add(self, verified: VerifiedPath) -> None:
         """Import the path; its references are valid already.
 
         Raises:
@@ -62,6 +63,7 @@ class StoreStaging:
             await self._connection.add_to_store_nar(
                 verified.info, chunks, check_signatures=False, repair=self._repair
             )
+        self.is_committed = True
 
     async def _chunks(self) -> AsyncIterator[bytes]:
         with files.explained(self._temporary):
