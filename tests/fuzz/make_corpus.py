@@ -16,12 +16,16 @@ import shutil
 import subprocess
 import tempfile
 import zipfile
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
 import brotli  # type: ignore[import-untyped]  # it ships no types
+from rig.drawn_patches import DrawnPatches
 from rig.made_paths import text
+from rig.patch_scripts import old_script, script
 from rig.scratch_nix import ScratchNix
 
 from fuzz.target import CORPUS
@@ -35,6 +39,7 @@ from mirror.formats.store_path import StorePath
 from mirror.nix.evaluation.flake_inputs import LockedInput
 from mirror.nix.protocol import wire
 from mirror.nix.protocol.connection import Connection
+from mirror.planning.fetchers.fixed_outputs import HunkRange, PatchOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -103,6 +108,7 @@ def main() -> None:
             "list": {"hosts.txt": _LIST},
             "lock-file": {"pair": _lock("a") + b"\n" + _lock("b")},
             "documents": _documents(),
+            **_patches(),
             **_web(),
         }
         named = wire.string(StorePath.parse(f"/nix/store/{'0' * 32}-x"))
@@ -113,6 +119,22 @@ def main() -> None:
         (CORPUS / target).mkdir(parents=True)
         for name, data in files.items():
             (CORPUS / target / name).write_bytes(data)
+
+
+def _patches() -> dict[str, Mapping[str, bytes]]:
+    drawn = DrawnPatches(Random(1))
+    plain = PatchOptions(git_headers=False)
+    changed = replace(
+        plain, relative="a b", strip=2, excludes=("x",), hunks=(HunkRange(1, None),), revert=True
+    )
+    prefixed = replace(plain, old_prefix="a/p/", new_prefix="b/p/", quotes_names=False)
+    return {
+        "patch": {str(number): drawn.patch() for number in range(6)},
+        "fetchpatch": {
+            "new": script(replace(changed, base64=True)).encode(),
+            "old": old_script(prefixed).encode(),
+        },
+    }
 
 
 def _tree(top: Path) -> Path:

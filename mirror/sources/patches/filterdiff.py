@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
     from mirror.planning.fetchers.fixed_outputs import HunkRange
 
-MOST_FILES: Final = 200_000
+MOST_FILES: Final = 50_000
 """Of how many files a patch may be: each takes memory."""
+
+_LONGEST_HEADER: Final = 8_192  # Two names of files, each as long as Linux allows.
 
 _MOST_HEADERS: Final = 7  # What patchutils has room for; further ones replace the last.
 _CONTEXT_HUNK: Final = b"*" * 15
@@ -127,10 +129,11 @@ class _Parser:
 
     def _prose(self, lines: list[bytes]) -> Iterator[Part]:
         if self._options.prose:
-            yield Part(None, _whole(lines))
+            yield Part(None, b"".join(_whole(lines)))
 
     def _file(self, headers: list[bytes], *, is_context: bool) -> Part:
-        _whole(headers)
+        if len(max(_whole(headers), key=len)) > _LONGEST_HEADER:
+            raise FormatError("a line with the name of a file in the patch is too long")
         name = best_name(name_in(headers[-2]), name_in(headers[-1]))
         if not is_context:
             return Part(name, b"".join(self._hunks(headers, is_wanted=self._options.wants(name))))
@@ -181,9 +184,8 @@ class _Parser:
         return b"".join([*extended, *map(renaming.header, headers[-2:])])
 
 
-def _whole(lines: list[bytes]) -> bytes:
-    """The lines joined, if patchutils, which is written in C, takes all of each."""
-    joined = b"".join(lines)
-    if b"\0" in joined:
+def _whole(lines: list[bytes]) -> list[bytes]:
+    """The lines, if patchutils, which is written in C, takes all of each."""
+    if any(b"\0" in line for line in lines):
         raise FormatError("the patch has a null byte outside of its hunks")
-    return joined
+    return lines

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
     from mirror.planning.fetchers.fixed_outputs import PatchOptions
 
-MOST_BYTES: Final = 64 << 20
-MOST_LINES: Final = 4_000_000
-"""What is normalised at most; the largest patches of nixpkgs are a tenth of it."""
+MOST_BYTES: Final = 16 << 20
+MOST_LINES: Final = 1_000_000
+"""What is normalised at most: that takes some seconds and 150 MB of memory."""
 
 _LONGEST_NAME: Final = 4_096
 _MOST_COMPARED: Final = 1_000_000
