@@ -4,6 +4,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from rig.patch_scripts import package, script
 
 from mirror.errors import FormatError
 from mirror.formats.derivation import Derivation, Output
@@ -13,6 +14,8 @@ from mirror.planning.fetchers.fixed_outputs import (
     BuilderOnly,
     Download,
     GitCheckout,
+    Patch,
+    PatchOptions,
     RestoreNar,
     Unfetchable,
     Unpack,
@@ -218,7 +221,31 @@ def test_fetchzip_with_shell_of_its_own_is_left_to_the_builder_but_tried() -> No
     assert origin.attempt == Unpack(urls=(URL,), extension="tar.gz")
 
 
-def test_fetchpatch_is_left_to_the_builder_but_tried() -> None:
+def test_fetchpatch_is_a_patch_to_normalise() -> None:
+    options = PatchOptions(git_headers=True, includes=("src/*",))
+    attributes = {"postFetch": script(options), "nativeBuildInputs": f"/a {package(options)} /b"}
+    patch = Patch(urls=(URL,), options=options)
+    assert fetchurl(attributes) == patch
+    private = fetchurl({**attributes, "netrcPhase": "echo machine > netrc"})
+    assert isinstance(private, BuilderOnly)
+    assert private.attempt == patch
+    structured = {"mirrorsFile": MIRRORS_FILE, "urls": [URL], **attributes}
+    structured["nativeBuildInputs"] = [package(options)]
+    assert recognise({"__json": json.dumps(structured)}).origin == patch
+
+
+def test_patches_of_several_derivations_are_joined_if_they_are_normalised_alike() -> None:
+    def patch(url: str, strip: int) -> FixedOutput:
+        options = PatchOptions(git_headers=False, strip=strip)
+        attributes = {"postFetch": script(options), "nativeBuildInputs": package(options)}
+        return recognise({"urls": url, "mirrorsFile": MIRRORS_FILE, **attributes})
+
+    first, second, other = patch(URL, 1), patch("https://b/", 1), patch("https://c/", 2)
+    assert join([first, second]).origin.urls == (URL, "https://b/")
+    assert join([first, other]).origin == first.origin
+
+
+def test_another_use_of_patchutils_is_left_to_the_builder_but_tried() -> None:
     origin = fetchurl({"postFetch": '"/nix/store/x/bin/lsdiff" "$out" | sort'})
     assert isinstance(origin, BuilderOnly)
     assert origin.attempt == Download(urls=(URL,))

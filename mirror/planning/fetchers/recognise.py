@@ -164,10 +164,9 @@ def _fetchurl(attributes: Attributes, mirrors: Mirrors) -> Origin:
         reason = f"no mirror is known for {' '.join(named)}" if named else "it names no URL"
         return BuilderOnly(reason=reason, urls=named)
     if attributes.text("netrcPhase").strip() or attributes.text("postHook").strip():
+        usual = _patch(urls, attributes) or _unpacked(urls, attributes.text("postFetch"))
         return BuilderOnly(
-            reason=_NEEDS_CREDENTIALS,
-            urls=urls,
-            attempt=_unpacked(urls, attributes.text("postFetch")) if changes else plain,
+            reason=_NEEDS_CREDENTIALS, urls=urls, attempt=usual if changes else plain
         )
     return _changed(attributes, plain) if changes else plain
 
@@ -175,9 +174,9 @@ def _fetchurl(attributes: Attributes, mirrors: Mirrors) -> Origin:
 def _changed(attributes: Attributes, plain: Download) -> Origin:
     """What a fetchurl with its own shell code does with the download."""
     urls, post_fetch = plain.urls, attributes.text("postFetch")
-    patch = fetchpatch.options(post_fetch, attributes.words("nativeBuildInputs"))
+    patch = _patch(urls, attributes)
     if patch is not None:
-        return Patch(urls=urls, options=patch)
+        return patch
     unpack = _unpacked(urls, post_fetch)
     if unpack is not None:
         own_lines = fetchzip.own_lines(post_fetch)
@@ -191,6 +190,12 @@ def _changed(attributes: Attributes, plain: Download) -> Origin:
             reason="it normalises a patch in a way of its own", urls=urls, attempt=plain
         )
     return BuilderOnly(reason="it changes what it downloads", urls=urls)
+
+
+def _patch(urls: tuple[str, ...], attributes: Attributes) -> Patch | None:
+    inputs = attributes.words("nativeBuildInputs")
+    options = fetchpatch.options(attributes.text("postFetch"), inputs)
+    return None if options is None else Patch(urls=urls, options=options)
 
 
 def _unpacked(urls: tuple[str, ...], post_fetch: str) -> Unpack | None:
