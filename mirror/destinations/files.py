@@ -176,22 +176,22 @@ def replace_files(
 
     """
     with contextlib.ExitStack() as stack:
-        opened: list[IO[bytes]] = []
+        opened: list[int] = []
         waiting: deque[tuple[Path, Path]] = deque()
         stack.callback(_unlink, waiting)
         problem = None
         try:
             for each in written:
                 descriptor, name = tempfile.mkstemp(dir=temporaries)
+                stack.callback(os.close, descriptor)
                 waiting.append((Path(name), each.path))
-                file = stack.enter_context(os.fdopen(descriptor, "wb"))
-                file.write(each.data)
-                complete(file, mode=each.mode)
-                opened.append(file)
+                _write(descriptor, each.data)
+                _set_mode(descriptor, each.mode)
+                opened.append(descriptor)
         except OSError as error:
             problem = error
         if opened:
-            flusher.flush([file.fileno() for file in opened])
+            flusher.flush(opened)
         for _ in opened:
             temporary, path = waiting[0]
             temporary.replace(path)
@@ -199,6 +199,12 @@ def replace_files(
             yield path
         if problem is not None:
             raise problem
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    """Write all of it: the system may take a part."""
+    while data:
+        data = data[os.write(descriptor, data) :]
 
 
 def _unlink(waiting: Iterable[tuple[Path, Path]]) -> None:
@@ -212,9 +218,12 @@ def complete(file: IO[bytes], *, like: Path | None = None, mode: int = FILE_MODE
     ``like`` is a file whose mode and owner it is to have instead, if it is there.
     """
     file.flush()
-    mode = mode if like is None else _given_as(file, like, mode)
-    with _modes_may_be_fixed(file.fileno(), mode):
-        os.fchmod(file.fileno(), mode)
+    _set_mode(file.fileno(), mode if like is None else _given_as(file, like, mode))
+
+
+def _set_mode(descriptor: int, mode: int) -> None:
+    with _modes_may_be_fixed(descriptor, mode):
+        os.fchmod(descriptor, mode)
 
 
 def _given_as(file: IO[bytes], like: Path, otherwise: int) -> int:

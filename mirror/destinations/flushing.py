@@ -1,7 +1,7 @@
 """Making many files durable at once.
 
 A flush waits for the disk, which serves many at a time: a disk that takes 10 ms for each takes
-hardly more for sixteen, and a journal writes what all of them have to wait for only once.
+hardly more for thirty, and a journal writes what all of them have to wait for only once.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Self
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-AT_ONCE: Final = 16
+AT_ONCE: Final = 32
 """So many threads wait for the disk."""
 
 
