@@ -144,6 +144,7 @@ def test_base64_is_decoded_first() -> None:
         (b"--- a/'f\n+++ b/'f\n@@ -1 +1 @@\n", {"quotes_names": False}, "quotes"),
         (b"--- a\n+++ a\n@@ -1 +1 @@\n-x\n+y", {"revert": True}, "does not end"),
         (b"--- a\n+++ a\n@@ -9,9 +9 @@\n-x\n", {"revert": True}, "ends within a hunk"),
+        (b"--- a\n+++ a\n@@ -1,0 +1,0 @@\n", {"revert": True}, "never ends"),
     ],
 )
 def test_what_cannot_be_normalised_is_refused_with_its_reason(

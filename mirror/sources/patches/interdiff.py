@@ -68,8 +68,10 @@ class _Reverter:
         old_left, new_left = hunk.old_count, hunk.new_count
         yield hunk.reverted_header()
         has_all_newlines = True
+        self._next()
+        if not self.line:
+            raise FormatError("it ends with a hunk's first line, behind which interdiff never ends")
         while True:
-            self._next()
             if not (old_left or new_left) and (
                 not has_all_newlines or not self.line.startswith(b"\\")
             ):
@@ -92,3 +94,4 @@ class _Reverter:
                 yield self.line
             elif sign == b"\n" and not self._may_have_empty_lines:
                 raise FormatError("a hunk has an empty line, and such a patch is not taken back")
+            self._next()
