@@ -15,8 +15,9 @@ Lists = Annotated[
         default_factory=default_lists,
         envvar="PREFETCH_LIST",
         help="Lists of targets: text files with one target per line; a list called - is read from "
-        "standard input. Or a target itself, such as .#laptop. Default: ./hosts.txt, "
-        "/etc/prefetch/hosts.txt, or this machine's own configuration in /etc/nixos.",
+        "standard input. Or a target itself, such as .#laptop, or a flake's directory for all of "
+        "its NixOS configurations. Default: ./hosts.txt, /etc/prefetch/hosts.txt, the hosts of "
+        "./flake.nix, or this machine's own configuration in /etc/nixos.",
     ),
 ]
 Only = Annotated[

@@ -17,6 +17,8 @@ from mirror.planning.lists.list_values import did_you_mean
 from mirror.planning.lists.targets import FileInstallable, Level
 from mirror.shipped import shipped_edits
 from mirror.system.plain_files import (
+    is_directory,
+    is_file,
     read_given_file,
     reason,
     why_unreadable,
@@ -70,7 +72,11 @@ class Request:
         """
         if self.only:
             return ()
-        lists = (Path(each) for each in self.lists if not _is_target(each))
+        lists = (
+            path
+            for each in self.lists
+            if not _is_target(each) and not is_directory(path := Path(each))
+        )
         return tuple(name for each in lists if (name := list_name(each)) is not None)
 
     def workshop_options(self) -> WorkshopOptions:
@@ -107,11 +113,16 @@ async def read_lists(request: Request) -> list[Target]:
 async def read_targets(request: Request) -> list[Target]:
     """Read the lists, and the targets that are named in the place of lists.
 
+    A flake's directory stands for all of its NixOS configurations.
+
     Raises:
         RequestError: the same; or a target is not one.
+        EvaluationError: a flake has no configurations, or cannot be read.
+        ToolError: Nix, which is asked for them, cannot be used.
 
     """
-    if request.edits is not None and not any(map(_is_target, request.lists)):
+    lists = [each for name in request.lists for each in await _with_hosts(name)]
+    if request.edits is not None and not any(map(_is_target, lists)):
         raise RequestError(
             "--edits goes with a target that is named on the command line, such as .#laptop",
             hint="in a list, write edits=… behind the target",
@@ -119,7 +130,7 @@ async def read_targets(request: Request) -> list[Target]:
     if not request.lists:
         raise RequestError("no list is named, and none is found", hint=NONE_FOUND)
     targets: list[Target] = []
-    for each in request.lists:
+    for each in lists:
         named = _is_target(each)
         targets += [_read_target(each, request.edits)] if named else await _read_list(each)
     return _chosen(targets, request)
@@ -150,6 +161,18 @@ def _chosen(targets: list[Target], request: Request) -> list[Target]:
         return targets
     level = _read_level(request.level)
     return [replace(target, level=level) for target in targets]
+
+
+async def _with_hosts(text: str) -> list[str]:
+    """The hosts of what stands in the place of a list, if it is a flake's directory."""
+    if not is_file(Path(text) / "flake.nix"):
+        return [text]
+    # Most commands name a list, and start without what runs Nix.
+    from mirror.nix.command import Nix  # noqa: PLC0415
+    from mirror.nix.evaluation.hosts import host_names  # noqa: PLC0415
+
+    names = await host_names(await Nix.find(), os.path.join(os.getcwd(), text))  # noqa: PTH109, PTH118
+    return [f"{text}#{name}" for name in names]
 
 
 def _is_target(text: str) -> bool:

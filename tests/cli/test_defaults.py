@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections import Counter, defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from rig.shell import THREE_TARGETS
@@ -55,6 +56,31 @@ def test_a_person_is_told_which_list_was_found(tmp_path: Path) -> None:
     assert "using" not in prefetch("plan", directory=tmp_path).stderr
 
 
+def test_in_the_demos_flake_a_sync_takes_neither_a_list_nor_an_option(shell: Shell) -> None:
+    shutil.copytree(shell.upstream.distribution, shell.directory, dirs_exist_ok=True)
+    variables: Any = {
+        "PREFETCH_TO": "cache",
+        "PREFETCH_STORE": shell.evaluation.url,
+        "PREFETCH_SUBSTITUTER": shell.upstream.cache_url,
+        "PREFETCH_TRUSTED_KEY": shell.upstream.public_key,
+    }
+    said = shell.run([*shell.command, "sync"], **variables)
+    assert "laptop: generation 1, " in said.stdout
+    assert "pi: generation 1, " in said.stdout
+    assert "laptop: ready" in shell.run([*shell.command, "check"], **variables).stdout
+    edited = shell.run([*shell.command, "plan", ".", "--edits", "hosts"], **variables)
+    assert "hosts adds" in edited.stdout
+
+
+def test_a_flake_without_hosts_is_named(shell: Shell) -> None:
+    (shell.directory / "flake.nix").write_text("{ outputs = _: { nixosConfigurations = { }; }; }")
+    said = shell.run(shell.arguments("plan", "."), expect=1)
+    assert "has no nixosConfigurations" in said.stderr
+    (shell.directory / "flake.nix").write_text("{ outputs = _: { }; }")
+    said = shell.run(shell.arguments("plan", "."), expect=1)
+    assert "nixosConfigurations" in said.stderr
+
+
 @pytest.fixture
 def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Directories in the place of the working directory, /etc/prefetch and /etc/nixos."""
@@ -80,6 +106,10 @@ def test_each_place_comes_before_the_next(places: Path, monkeypatch: pytest.Monk
     (places / "flake/flake.nix").touch()
     (places / "nixos/flake.nix").symlink_to(places / "flake/flake.nix")
     assert found() == [f"{places}/flake#laptop"]
+    (places / "here/flake.nix").write_text("{ outputs = _: { }; }")
+    assert found() == [f"{places}/flake#laptop"]
+    (places / "here/flake.nix").write_text("{ outputs = _: { nixosConfigurations = { }; }; }")
+    assert found() == ["."]
     (places / "prefetch/hosts.txt").touch()
     assert found() == [f"{places}/prefetch/hosts.txt"]
     (places / "here/hosts.txt").touch()
