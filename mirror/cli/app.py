@@ -7,21 +7,18 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from mirror.cli import INTERRUPTED, commands, parameters
 from mirror.cli.running import end_by, print_error_document, write_error
-from mirror.cli.settings import Configured, take_defaults
+from mirror.cli.settings import Configured, Leaf, take_defaults
 from mirror.errors import PrefetchError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-Leaf: TypeAlias = tuple[tuple[str, ...], Any]
-"""A command of typer's, and the words that call it."""
 
 _UsageError: Final = cast("type[typer.BadParameter]", typer.BadParameter.__base__)
 """What typer raises for options that cannot be understood; it has no public name for it."""
@@ -94,7 +91,7 @@ def _load(name: str) -> Any:
         app.command(word, cls=_Command, context_settings=_SETTINGS)(command)
     built = typer.main.get_command(app)
     for words, leaf in leaves(built, (name,)):
-        take_defaults(leaf, words)
+        take_defaults(leaf, words, leaves)
     return built
 
 
@@ -118,9 +115,9 @@ def program(
 ) -> None:
     """Handle what stands before a command."""
     if version:
-        from importlib.metadata import version as version_of  # noqa: PLC0415 - start-up time
+        from mirror.version import program_version  # noqa: PLC0415 - start-up time
 
-        typer.echo(f"prefetch {version_of('prefetch')}")
+        typer.echo(f"prefetch {program_version()}")
         raise typer.Exit
 
 

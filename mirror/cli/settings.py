@@ -18,12 +18,15 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from mirror.errors import RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+Leaf: TypeAlias = tuple[tuple[str, ...], Any]
+"""A command of typer's, and the words that call it."""
 
 SYSTEM_FILE: Final = Path("/etc/prefetch/config.toml")
 VARIABLE: Final = "PREFETCH_CONFIG"
@@ -63,8 +66,12 @@ def paths() -> list[Path]:
     return [*own, SYSTEM_FILE]
 
 
-def take_defaults(command: Any, words: tuple[str, ...]) -> None:
+def take_defaults(
+    command: Any, words: tuple[str, ...], leaves: Callable[[], Iterable[Leaf]]
+) -> None:
     """Let variables and files stand for what a command of typer's is not given.
+
+    ``leaves`` gives all commands; it is called only where a file has what this one does not know.
 
     ``PREFETCH_SYNC_TO`` is ``--to`` of ``prefetch sync``, ``PREFETCH_TO`` that of every command
     that has it. Flags go by a command's own variable alone: what they turn on differs. An option
@@ -83,7 +90,7 @@ def take_defaults(command: Any, words: tuple[str, ...]) -> None:
         each.envvar = next((one for one in variables if os.environ.get(one)), variables[0])
         # So an error names the variable where it may be one's value that is wrong.
         each.show_envvar = each.envvar in os.environ
-    configured = Configured(words, command.params, keys)
+    configured = Configured(words, command.params, keys, leaves)
     command.context_settings = {**command.context_settings, "default_map": configured}
 
 
@@ -113,9 +120,14 @@ class Configured:
     """
 
     def __init__(
-        self, words: tuple[str, ...], parameters: Iterable[Any], keys: Mapping[str, Keys]
+        self,
+        words: tuple[str, ...],
+        parameters: Iterable[Any],
+        keys: Mapping[str, Keys],
+        leaves: Callable[[], Iterable[Leaf]],
     ) -> None:
         """Tell what a command is called, and what its parameters are called in files."""
+        self._leaves = leaves
         self.words = words
         self.keys = keys
         self.parameters = {each.name: each for each in parameters}
@@ -158,8 +170,36 @@ class Configured:
         known = {name for each in self.keys.values() for name in each.own}
         _see_known(_table(document, self.words), known, self.words, path)
         general = {name for each in self.keys.values() for name in each.general}
-        see_general(document, general, path)
+        self._see_general(document, general, path)
         return document
+
+    def _see_general(self, document: Mapping[str, Any], known: set[str], path: Path) -> None:
+        """See that what stands outside of tables is an option, and each table a command's.
+
+        ``known`` are this command's options. All are looked at only for what is none of these.
+
+        Raises:
+            RequestError: there is something else.
+
+        """
+        from mirror.cli.commands import SUMMARIES  # noqa: PLC0415 - it has this module's callers
+
+        for key, value in document.items():
+            if key in SUMMARIES:
+                if not isinstance(value, dict):
+                    raise RequestError(
+                        f"{path}: {key} is a command; write its options below [{key}]"
+                    )
+            elif key not in known:
+                everything = _everything(self._leaves())
+                if isinstance(value, dict) or key not in everything:
+                    names = SUMMARIES if isinstance(value, dict) else everything
+                    raise _unknown(key, key, names, path)
+                if not everything[key].general:
+                    raise RequestError(
+                        f"{path}: {key} has to be in the table of a command",
+                        hint=f"what it turns on differs from command to command: [sync] {key} = …",
+                    )
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -211,44 +251,15 @@ def _see_known(
             raise _unknown(".".join((*words, key)), key, known, path)
 
 
-def see_general(document: Mapping[str, Any], known: set[str], path: Path) -> None:
-    """See that what stands outside of tables is an option, and each table a command's.
-
-    ``known`` are options that one command has. The others are looked at only for what it has not.
-
-    Raises:
-        RequestError: there is something else.
-
-    """
-    from mirror.cli.commands import SUMMARIES  # noqa: PLC0415 - it has this module's callers
-
-    for key, value in document.items():
-        if key in SUMMARIES:
-            if not isinstance(value, dict):
-                raise RequestError(f"{path}: {key} is a command; write its options below [{key}]")
-        elif key not in known:
-            everything = dict(_everything())
-            if isinstance(value, dict) or key not in everything:
-                names = SUMMARIES if isinstance(value, dict) else everything
-                raise _unknown(key, key, names, path)
-            if not everything[key].general:
-                raise RequestError(
-                    f"{path}: {key} has to be in the table of a command",
-                    hint=f"what it turns on differs from command to command: [sync] {key} = …",
-                )
-
-
-def _everything() -> Iterator[tuple[str, Keys]]:
-    """The options of all commands, those that many can share last."""
-    from mirror.cli.app import leaves  # noqa: PLC0415 - it builds all commands
-
+def _everything(leaves: Iterable[Leaf]) -> dict[str, Keys]:
+    """The options of all commands; of those with one name, one that many can share."""
     found = [
         (name, keys)
-        for _, command in leaves()
+        for _, command in leaves
         for keys in command.context_settings["default_map"].keys.values()
         for name in keys.own
     ]
-    return iter(sorted(found, key=lambda each: bool(each[1].general)))
+    return dict(sorted(found, key=lambda each: bool(each[1].general)))
 
 
 def _unknown(full: str, key: str, known: Iterable[str], path: Path) -> RequestError:

@@ -117,6 +117,13 @@ def _generation(
 ) -> Generation:
     """What the target's next generation is; how large it is has to be asked yet."""
     paths = tuple(sorted(plan.kept & there))
+    missing = tuple(
+        sorted(
+            (plan.kept - there)
+            | plan.unobtainable.keys()
+            | {each.path for each in failing(refused)}
+        )
+    )
     return Generation(
         target=plan.target.name,
         number=newest.number + 1 if newest else 1,
@@ -126,13 +133,7 @@ def _generation(
         created=datetime.now(UTC).replace(microsecond=0),
         paths=paths,
         nar_bytes=0,
-        missing=tuple(
-            sorted(
-                (plan.kept - there)
-                | plan.unobtainable.keys()
-                | {each.path for each in failing(refused)}
-            )
-        ),
+        missing=missing,
         refused=refused,
         sources=evaluated.fixed_outputs.flat_hashes(paths),
         inputs=tuple(
@@ -141,7 +142,7 @@ def _generation(
             if each.path in plan.kept and each.path not in plan.private
         ),
         outputs=tuple(evaluated.graph[plan.root].output_paths()),
-        private=tuple(sorted(plan.private.intersection(paths))),
+        private=tuple(sorted(plan.private.intersection({*paths, *missing}))),
     )
 
 

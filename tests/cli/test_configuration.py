@@ -189,7 +189,7 @@ def test_the_users_file_comes_before_the_systems(
     (tmp_path / "prefetch/config.toml").write_text('to = "own"')
     (tmp_path / "system.toml").write_text('level = "full"\n[plan]\nto = "of all"\n')
     plan = dict(leaves())[("plan",)].context_settings["default_map"]
-    found = settings.Configured(("plan",), plan.parameters.values(), plan.keys)
+    found = settings.Configured(("plan",), plan.parameters.values(), plan.keys, leaves)
     assert (found.get("to"), found.get("level"), found.get("only")) == ("own", "full", None)
     monkeypatch.delenv("XDG_CONFIG_HOME")
     monkeypatch.delenv("HOME")

@@ -15,12 +15,14 @@ from rig.running import run
 from rig.servers import Server
 from rig.serving import serve_directory, serve_store
 
-from mirror.destinations import CacheDirectory
+from mirror.destinations import CacheDirectory, RunRecord
 from mirror.formats.narinfo import parse_narinfo
 from mirror.formats.store_path import StorePath
 from mirror.nix.evaluation.places import Credentials, Place, credentials, place_of
 from mirror.nix.stores import StoreLocation
+from mirror.planning.refusals import Refusal
 from mirror.serve.library.given import Given
+from mirror.sync.kept.changed import since_before
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -286,3 +288,48 @@ async def test_what_is_private_no_more_is_given_at_once(tmp_path: Path) -> None:
         assert await given.is_private(made.path.hash_part)
         await destination.keep(replace(first, number=2, private=()))
         assert not await given.is_private(made.path.hash_part)
+
+
+async def test_no_surface_of_a_server_names_a_private_path(tmp_path: Path) -> None:
+    """Neither where it is missing, nor where a run says what became of it."""
+    made, secret, lost = text("it"), text("my-secret"), text("my-other-secret")
+    whole = replace(
+        generation([made, lost]),
+        missing=(secret.path,),
+        private=tuple(sorted((secret.path, lost.path))),
+    )
+    async with CacheDirectory.open(tmp_path / "cache") as destination:
+        await put(destination, made)
+        await put(destination, lost)
+        await destination.keep(whole)
+        await destination.record_run(
+            RunRecord(
+                target=whole.target,
+                finished=whole.created,
+                number=whole.number,
+                is_complete=False,
+                problems=(f"{secret.path}: HTTP 404", f"{made.path}: HTTP 404"),
+                only_copies=(lost.path,),
+                refused=(Refusal(path=secret.path, cache="a", reason="b", hint="c"),),
+            )
+        )
+    (tmp_path / "cache" / f"{lost.path.hash_part}.narinfo").unlink()
+    async with serve_directory(tmp_path / "cache") as served:
+        for place in ("/status.json", "/", "/metrics"):
+            said = (await served.ask(place)).body.decode()
+            assert "secret" not in said, place
+        (host,) = json.loads((await served.ask("/status.json")).body)["hosts"]
+    (kept,) = host["generations"]
+    assert (kept["missing"], kept["missing_private"], host["lost"]) == ([], 2, [])
+    assert not host["complete"]
+    assert host["last_run"]["problems"] == ["a private path: HTTP 404", f"{made.path}: HTTP 404"]
+
+
+def test_what_a_generation_changed_tells_of_no_private_path() -> None:
+    one, two = text("secret-plan-1"), text("secret-plan-2")
+    before = replace(generation([text("it-1"), one]), private=(one.path,))
+    after = replace(generation([text("it-2"), two], number=2), private=(two.path,))
+    since = since_before(after, [before])
+    assert since is not None
+    assert [str(each) for each in since.packages] == ["it 1 → 2"]
+    assert since.rebuilt == 0

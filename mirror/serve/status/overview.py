@@ -16,6 +16,7 @@ from mirror.planning.refusals import paths
 from mirror.quantities import number
 from mirror.serve.library.vouchers import Vouchers
 from mirror.serve.library.watching import state_of
+from mirror.serve.status.for_others import without_private
 from mirror.sync.kept.completeness import missing_now
 from mirror.sync.kept.freshness import rehearsals
 from mirror.sync.kept.listing import removal
@@ -162,6 +163,7 @@ class Overview:
     part. ``paths`` counts those that some generation keeps. ``unreadable`` says of each manifest,
     receipt or record that cannot be read which it is and why; all else is there without it.
     ``removal`` is the command that removes the hosts that are on no list any more; None without.
+    Clients are not told the names of ``private`` paths, which is seen to in the runs already.
     """
 
     hosts: tuple[Host, ...] = ()
@@ -170,6 +172,7 @@ class Overview:
     paths: int = 0
     unreadable: tuple[str, ...] = ()
     removal: str | None = None
+    private: frozenset[StorePath] = frozenset()
 
     @property
     def troubled(self) -> tuple[Host, ...]:
@@ -260,8 +263,11 @@ class Overviews:
         generations = await destination.generations(errors.append)
         self._vouchers.read(generations)
         receipts = await destination.receipts(errors.append)
-        runs = {each.target: each for each in await destination.run_records(errors.append)}
         private = self._private = private_paths(holdings(generations))
+        runs = {
+            each.target: without_private(each, private)
+            for each in await destination.run_records(errors.append)
+        }
         of_target: dict[str, list[Kept]] = {name: [] for name in runs}
         for each in sorted(generations, key=lambda each: -each.number):
             of_target.setdefault(each.target, []).append(Kept.of(each))
@@ -292,6 +298,7 @@ class Overviews:
             paths=len({path for each in generations for path in each.paths}),
             unreadable=tuple(error.message for error in errors),
             removal=removal(runs.values(), destination.name),
+            private=private,
         )
         return overview, receipts
 

@@ -10,20 +10,19 @@ from datetime import UTC, datetime
 from html import escape
 from typing import TYPE_CHECKING, Final
 
-from mirror.planning.refusals import summary
-from mirror.quantities import age, duration, moment, number, size
+from mirror.quantities import age, moment, number, size
 from mirror.serve.status.assets import script, style
-from mirror.serve.status.status import program_version
+from mirror.serve.status.page_hosts import host_row, items
+from mirror.version import program_version
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from mirror.serve.status.client_setup import Client
     from mirror.serve.status.metrics import Counters
-    from mirror.serve.status.overview import Host, Kept, Overview
+    from mirror.serve.status.overview import Overview
 
 _INPUTS_SHOWN: Final = 40
-_CHANGES_SHOWN: Final = 8
 _SIGN_CACHE: Final = "prefetch sign"
 _SIGN_STORE: Final = "prefetch serve --store"
 _FILTERED: Final = 10
@@ -83,14 +82,14 @@ def _page(
         yield _summary(overview)
     if overview.unreadable:
         yield '<h2 class="bad">Cannot be read, and left out here</h2>'
-        yield from _items(overview.unreadable)
+        yield from items(overview.unreadable)
     yield "<h2>Hosts</h2>"
     if overview.hosts:
         if len(overview.hosts) > _FILTERED:
             yield _filter(overview)
         yield '<ul class="hosts">'
         for host in overview.by_urgency:
-            yield from _host(
+            yield from host_row(
                 host, client, now, mending, overview.removal, is_only=len(overview.hosts) == 1
             )
         yield "</ul>"
@@ -132,120 +131,6 @@ def _filter(overview: Overview) -> str:
     )
 
 
-def _host(
-    host: Host,
-    client: Client,
-    now: datetime,
-    mending: str,
-    removal: str | None,
-    *,
-    is_only: bool,
-) -> Iterator[str]:
-    newest = host.newest
-    state, kind = host.state
-    refreshed = age(now - host.refreshed) if host.refreshed else "never"
-    bytes_kept = size(newest.nar_bytes) if newest else ""
-    marks = (" data-attention" if host.is_troubled else "") + (" open" if is_only else "")
-    yield f"<li><details{marks}><summary>"
-    yield f'<b>{escape(host.name)}</b><span class="state {kind}">{escape(state)}</span>'
-    yield f'<span class="soft refreshed">refreshed {refreshed}</span>'
-    yield f'<span class="size">{bytes_kept}</span>'
-    yield f'<span class="soft size">{number(len(host.generations), "generation")}</span>'
-    yield '</summary><div class="more">'
-    if not host.is_listed:
-        yield "<p>It has left its list. To remove what is kept for it, run this on the machine "
-        yield f"that syncs: <code>{escape(removal or '')}</code></p>"
-    if newest is not None and newest.missing:
-        # Not which: clients are not told the names of private paths.
-        yield "<h3>Missing</h3>"
-        yield f"<p>{number(len(newest.missing), 'path')} of the newest generation. The next "
-        yield "<code>prefetch sync</code> of its list tries to get what is missing.</p>"
-    yield from _last_run(host)
-    if host.rehearsal is not None:
-        receipt = host.rehearsal.receipt
-        said = {
-            "rehearsed": "it was built without a network",
-            "failed": f"it failed: {receipt.problem or 'an edit could not be built'}",
-            "stale": "what is kept, or the lock file, has changed since",
-        }[host.rehearsal.state]
-        yield "<h3>Rehearsal</h3>"
-        yield f"<p>{moment(receipt.created)}, Nix {escape(receipt.nix_version)}: {escape(said)}</p>"
-    if host.generations:
-        yield "<h3>Generations</h3>"
-        yield from _generations(host.generations)
-    yield from _of_client(host, client, mending)
-    yield "</div></details></li>"
-
-
-def _of_client(host: Host, client: Client, mending: str) -> Iterator[str]:
-    """How another machine gets this host, and what it would refuse."""
-    kept = host.newest_kept
-    if kept is None:
-        return
-    yield "<h3>On another machine, once, without any configuration</h3>"
-    if kept.realisable:
-        yield (
-            "<p>As root, or as one of Nix's <code>trusted-users</code>; Nix ignores a cache "
-            "that other users name:</p>"
-        )
-        yield f"<pre>{escape(client.command(kept.realisable, host.keys))}</pre>"
-        yield (
-            "<p>What its own settings lack for that, and what it would copy and build with them "
-            "(a dry run does not look at keys):</p>"
-        )
-        yield f"<pre>{escape(client.look(kept.realisable, host.keys))}</pre>"
-    else:
-        yield (
-            "<p>Its derivation and the outputs of that are not all kept, so the machine evaluates "
-            "it itself, with the lines for <code>nix.conf</code> below. If an earlier version kept "
-            "them, the next sync records them.</p>"
-        )
-    problem = host.vouching.problem if host.vouching else None
-    if problem is not None:
-        signing = f" This signs it: <code>{escape(mending)} --signing-key FILE</code>"
-        is_recorded = host.vouching is None or host.vouching.is_recorded
-        yield f'<p class="warn">{escape(problem)}.{signing if is_recorded else ""}</p>'
-
-
-def _last_run(host: Host) -> Iterator[str]:
-    run = host.run
-    if run is None:
-        return
-    yield "<h3>Last run</h3>"
-    facts = ["all is there" if run.is_complete else "some of it could not be obtained"]
-    if run.duration_seconds is not None:
-        facts.append(f"took {duration(run.duration_seconds)}")
-    if run.received_bytes is not None:
-        facts.append(f"received {size(run.received_bytes)}")
-    yield f"<p>{moment(run.finished)}: {', '.join(facts)}</p>"
-    if run.changed is not None:
-        yield f"<p>{escape(run.changed.line(_CHANGES_SHOWN))}</p>"
-    if run.left_out:
-        yield f"<p>left out for its budget: {escape(', '.join(run.left_out))}</p>"
-    yield from _items(run.problems)
-    # What was not allowed is among the problems.
-    yield from _items(
-        f"{line}; {hint}" for line, hint in summary(each for each in run.refused if each.allowed)
-    )
-    if run.only_copies:
-        yield "<p>You hold the only copy of these; nobody upstream has them any more:</p>"
-        yield from _items(run.only_copies)
-
-
-def _generations(generations: Iterable[Kept]) -> Iterator[str]:
-    yield '<div class="scroll"><table><tr><th class="size">no.</th><th>since</th><th>level</th>'
-    yield '<th class="size">paths</th><th class="size">size</th><th>derivation</th></tr>'
-    for kept in generations:
-        each = kept.generation
-        missing = f" ({len(each.missing):,} missing)" if each.missing else ""
-        yield (
-            f'<tr><td class="size">{each.number}</td><td>{moment(each.created)}</td>'
-            f'<td>{escape(each.level)}</td><td class="size">{kept.paths:,}{missing}</td>'
-            f'<td class="size">{size(each.nar_bytes)}</td><td>{escape(each.root)}</td></tr>'
-        )
-    yield "</table></div>"
-
-
 def _use(overview: Overview, client: Client) -> Iterator[str]:
     yield '<h2 id="use">Use it from another machine</h2>'
     yield (
@@ -272,7 +157,7 @@ def _use(overview: Overview, client: Client) -> Iterator[str]:
             "<code>nix flake lock --override-input NAME URL</code></p>"
         )
         inputs = sorted(overview.inputs.values())
-        yield from _items(
+        yield from items(
             f"{each.name}: {client.input_url(each.path)}" for each in inputs[:_INPUTS_SHOWN]
         )
         if len(inputs) > _INPUTS_SHOWN:
@@ -311,9 +196,3 @@ def _named(hosts: Sequence[str]) -> str:
     names = ", ".join(hosts[:_HOSTS_NAMED])
     left = len(hosts) - _HOSTS_NAMED
     return f"{names} and {number(left, 'other host')}" if left > 0 else names
-
-
-def _items(lines: Iterable[str]) -> Iterator[str]:
-    items = "".join(f"<li>{escape(line)}</li>" for line in lines)
-    if items:
-        yield f'<ul class="plain">{items}</ul>'

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from functools import cache
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from mirror import schemas
 from mirror.planning.changes import as_members as since_as_members
 from mirror.planning.refusals import as_members
+from mirror.version import program_version
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from mirror.formats.store_path import StorePath
     from mirror.serve.status.client_setup import Client
     from mirror.serve.status.metrics import Counters
     from mirror.serve.status.overview import Host, Kept, Overview
@@ -43,7 +45,7 @@ def render(
         "file_bytes": file_bytes,
         "sources": len(overview.files),
         "attention": len(overview.troubled),
-        "hosts": [_host(host, client) for host in overview.hosts],
+        "hosts": [_host(host, client, overview.private) for host in overview.hosts],
         "oldest_rehearsal": oldest.isoformat() if oldest else None,
         "server": None
         if counters is None
@@ -69,13 +71,8 @@ def render(
     return schemas.encode("status", members) + "\n"
 
 
-@cache
-def program_version() -> str:
-    """The version of this program; looking it up reads files."""
-    return metadata.version("prefetch")
-
-
-def _host(host: Host, client: Client) -> dict[str, Any]:
+def _host(host: Host, client: Client, private: Collection[StorePath]) -> dict[str, Any]:
+    """A host; ``private`` paths are not named."""
     run, rehearsal, refreshed = host.run, host.rehearsal, host.refreshed
     return {
         "name": host.name,
@@ -83,9 +80,9 @@ def _host(host: Host, client: Client) -> dict[str, Any]:
         "state": host.state[0],
         "severity": host.state[1],
         "complete": host.is_complete,
-        "lost": host.lost,
+        "lost": [each for each in host.lost if each not in private],
         "refreshed": refreshed.isoformat() if refreshed else None,
-        "generations": [_generation(each) for each in host.generations],
+        "generations": [_generation(each, private) for each in host.generations],
         "rehearsal": None
         if rehearsal is None
         else {
@@ -126,7 +123,7 @@ def _of_client(host: Host, client: Client) -> dict[str, Any] | None:
     }
 
 
-def _generation(kept: Kept) -> dict[str, Any]:
+def _generation(kept: Kept, private: Collection[StorePath]) -> dict[str, Any]:
     generation = kept.generation
     return {
         "number": generation.number,
@@ -136,6 +133,7 @@ def _generation(kept: Kept) -> dict[str, Any]:
         "created": generation.created.isoformat(),
         "paths": kept.paths,
         "nar_bytes": generation.nar_bytes,
-        "missing": generation.missing,
+        "missing": [each for each in generation.missing if each not in private],
+        "missing_private": sum(each in private for each in generation.missing),
         "refused": as_members(generation.refused),
     }

@@ -10,12 +10,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from mirror.destinations import Generation
+    from mirror.formats.store_path import StorePath
 
 
 def since_before(generation: Generation, kept: Iterable[Generation]) -> Since | None:
     """How a generation differs from the newest earlier one of its target; None without one.
 
     One that is not whole only bridges the time until the next run, which drops it: no comparison.
+    Private paths are left out, since a server tells clients of it.
     """
     earlier = [
         each
@@ -25,4 +27,8 @@ def since_before(generation: Generation, kept: Iterable[Generation]) -> Since | 
     if not earlier:
         return None
     before = max(earlier, key=lambda each: each.number)
-    return Since.of(before.number, changes(before.paths, generation.paths))
+    return Since.of(before.number, changes(_open(before), _open(generation)))
+
+
+def _open(generation: Generation) -> set[StorePath]:
+    return set(generation.paths).difference(generation.private or ())
