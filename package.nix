@@ -35,10 +35,15 @@ python3Packages.buildPythonApplication {
   # A user's own nix and git come first; these are for a search path that has none.
   makeWrapperArgs = [ "--suffix PATH : ${lib.makeBinPath [ git nix ]}" ];
 
-  # The program prints its manual page itself, where it can run.
+  # The program prints its manual page and its completions itself, where it can run.
   postInstall = lib.optionalString (stdenv.buildPlatform.canExecute stdenv.hostPlatform) ''
-    PYTHONPATH="$out/${python3Packages.python.sitePackages}:$PYTHONPATH" python -m mirror man >prefetch.1
+    export PYTHONPATH="$out/${python3Packages.python.sitePackages}:$PYTHONPATH"
+    python -m mirror man >prefetch.1
     installManPage prefetch.1
+    for shell in bash fish zsh; do
+      python -m mirror --show-completion "$shell" >"prefetch.$shell"
+    done
+    installShellCompletion prefetch.bash prefetch.fish prefetch.zsh
   '';
 
   nativeCheckInputs = with python3Packages; [

@@ -5,6 +5,7 @@ Only what parsing needs is imported here, so that ``prefetch --help`` answers at
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any, Final, cast
@@ -14,7 +15,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from mirror.cli import INTERRUPTED, commands, parameters
 from mirror.cli.running import end_by, print_error_document, write_error
-from mirror.cli.settings import Configured, Leaf, take_defaults
+from mirror.cli.settings import COMPLETING, Configured, Leaf, take_defaults
 from mirror.errors import PrefetchError
 
 if TYPE_CHECKING:
@@ -24,6 +25,10 @@ _UsageError: Final = cast("type[typer.BadParameter]", typer.BadParameter.__base_
 """What typer raises for options that cannot be understood; it has no public name for it."""
 
 
+_ELSEWHERE: Final = (
+    "Options can also be set by variables of the environment and in files: see `prefetch config`."
+)
+_SHELLS: Final = ("bash", "zsh", "fish")
 _SETTINGS: Final = {"help_option_names": ["-h", "--help"]}
 
 
@@ -66,14 +71,15 @@ class _Command(TyperCommand):
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the arguments and the options."""
-        sections = {
-            "Arguments": parameters.arguments(self),
-            "Options": parameters.options(self, ctx),
-        }
+        sections = {"Arguments": list(parameters.arguments(self))}
+        for each in parameters.options(self, ctx):
+            sections.setdefault(each.group or "Options", []).append(each)
         for title, described in sections.items():
-            if rows := [(each.label, each.about) for each in described]:
+            if described:
                 with formatter.section(title):
-                    formatter.write_dl(rows)
+                    formatter.write_dl([(each.label, each.about) for each in described])
+        formatter.write_paragraph()
+        formatter.write_text(_ELSEWHERE)
 
 
 def _load(name: str) -> Any:
@@ -104,6 +110,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
+    add_completion=False,
     context_settings=_SETTINGS,
 )
 
@@ -112,12 +119,32 @@ app = typer.Typer(
 def program(
     *,
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    show_completion: Annotated[
+        str | None,
+        typer.Option(
+            "--show-completion",
+            metavar="SHELL",
+            help="Print the completion of bash, zsh or fish and exit.",
+            autocompletion=lambda: list(_SHELLS),
+        ),
+    ] = None,
 ) -> None:
     """Handle what stands before a command."""
     if version:
         from mirror.version import program_version  # noqa: PLC0415 - start-up time
 
         typer.echo(f"prefetch {program_version()}")
+        raise typer.Exit
+    if show_completion is not None:
+        if show_completion not in _SHELLS:
+            raise typer.BadParameter(f"--show-completion: one of {', '.join(_SHELLS)}")
+        from typer import completion  # noqa: PLC0415 - start-up time
+
+        # It is there for typer's own option, which takes no shell.
+        script = cast("Any", completion).get_completion_script(
+            prog_name="prefetch", complete_var=COMPLETING, shell=show_completion
+        )
+        typer.echo(script.strip())
         raise typer.Exit
 
 
@@ -148,8 +175,12 @@ def _name_file(error: Any) -> None:
 
 def main() -> None:
     """Run the program; with --json, options that cannot be understood are a document, too."""
+    if COMPLETING in os.environ:
+        from typer import completion  # noqa: PLC0415 - start-up time
+
+        cast("Any", completion).completion_init()
     try:
-        code = PROGRAM(standalone_mode=False)
+        code = PROGRAM(standalone_mode=False, prog_name="prefetch")
     except PrefetchError as error:
         code = end_by(error, json="--json" in sys.argv)
     except _UsageError as error:

@@ -148,7 +148,11 @@ def _commands() -> Iterator[str]:
 
 
 def _parameters(parameters: Iterable[Parameter]) -> Iterator[str]:
+    group = ""
     for each in parameters:
+        if each.group != group:
+            group = each.group
+            yield from (".PP", rf"\fI{escaped(group)}\fR")
         names = ", ".join(rf"\fB{escaped(name)}\fR" for name in each.names)
         yield from (".TP", names + (rf" \fI{escaped(each.value)}\fR" if each.value else ""))
         yield from _filled(each.about)

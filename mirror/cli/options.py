@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from mirror.cli.default_lists import default_lists
+
+TARGETS: Final = "Targets"
+SOURCES: Final = "Sources"
+OUTPUT: Final = "Output"
+"""Groups of options; the others come first, without one."""
+
+_LEVELS: Final = ("runtime", "rebuild", "sources", "full")
 
 Lists = Annotated[
     list[str],
@@ -26,6 +33,7 @@ Only = Annotated[
         "--only",
         metavar="NAME",
         help="Target of the lists to take, instead of all of them. Can be repeated.",
+        rich_help_panel=TARGETS,
     ),
 ]
 Edits = Annotated[
@@ -34,6 +42,7 @@ Edits = Annotated[
         "--edits",
         metavar="EDITS",
         help="Edits of the targets named on the command line, as in a list: hosts,wifi,./mine.nix.",
+        rich_help_panel=TARGETS,
     ),
 ]
 To = Annotated[
@@ -46,13 +55,20 @@ To = Annotated[
         "Nix is not installed.",
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
+Json = Annotated[
+    bool,
+    typer.Option(
+        "--json", help="Print one JSON document on standard output.", rich_help_panel=OUTPUT
+    ),
+]
 Level = Annotated[
     str | None,
     typer.Option(
         "--level",
         metavar="LEVEL",
+        autocompletion=lambda: list(_LEVELS),
         help="runtime, rebuild, sources or full, instead of the levels in the lists.",
+        rich_help_panel=TARGETS,
     ),
 ]
 Store = Annotated[
@@ -61,6 +77,7 @@ Store = Annotated[
         "--store",
         metavar="URL",
         help="Nix store to evaluate in. Default: the store that Nix uses.",
+        rich_help_panel=SOURCES,
     ),
 ]
 Substituters = Annotated[
@@ -69,6 +86,7 @@ Substituters = Annotated[
         "--substituter",
         metavar="URL",
         help="Binary cache to use instead of Nix's substituters. Can be repeated.",
+        rich_help_panel=SOURCES,
     ),
 ]
 TrustedKeys = Annotated[
@@ -77,12 +95,15 @@ TrustedKeys = Annotated[
         "--trusted-key",
         metavar="KEY",
         help="Public key to trust instead of those that Nix trusts. Can be repeated.",
+        rich_help_panel=SOURCES,
     ),
 ]
 NoBuilder = Annotated[
     bool,
     typer.Option(
-        "--no-builder", help="Never run a fetcher's builder; use caches and origins only."
+        "--no-builder",
+        help="Never run a fetcher's builder; use caches and origins only.",
+        rich_help_panel=SOURCES,
     ),
 ]
 
@@ -93,6 +114,7 @@ AllowRefused = Annotated[
         help="Do not fail if paths in a cache are refused, for example because no "
         "trusted key signed them. They are built instead, and the refusal is "
         "reported and recorded.",
+        rich_help_panel=SOURCES,
     ),
 ]
 
@@ -102,6 +124,7 @@ NoArchives = Annotated[
         "--no-archives",
         help="Do not look up sources by hash in public archives (tarballs.nixos.org, "
         "Software Heritage).",
+        rich_help_panel=SOURCES,
     ),
 ]
 

@@ -7,22 +7,28 @@ the next.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+_TOGETHER: Final = 10
+"""So many options are taken in without groups."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameter:
     """An option or argument: its names, what stands for its value, what it means.
 
-    ``about`` ends with the default, where there is one that the text does not give.
+    ``about`` ends with the default, where there is one that the text does not give. ``group`` is
+    what it is about, with others of its command.
     """
 
     names: tuple[str, ...]
     value: str | None
     about: str
+    group: str = ""
 
     @property
     def label(self) -> str:
@@ -43,12 +49,25 @@ def arguments(command: Any) -> Iterator[Parameter]:
 
 
 def options(command: Any, context: Any) -> Iterator[Parameter]:
-    """The options of a command of typer's, in order; ``--help`` is the last."""
-    for each in command.get_params(context):
-        if not _is_argument(each) and not each.hidden:
-            names = sorted((*each.opts, *each.secondary_opts), key=len)
-            value = None if each.is_flag else _name(each)
-            yield Parameter(names=tuple(names), value=value, about=f"{each.help}{_default(each)}")
+    """The options of a command of typer's; ``--help`` is the last.
+
+    Those of a command that has many come in groups, first those without one.
+    """
+    shown = [
+        each for each in command.get_params(context) if not _is_argument(each) and not each.hidden
+    ]
+    found = [
+        Parameter(
+            names=tuple(sorted((*each.opts, *each.secondary_opts), key=len)),
+            value=None if each.is_flag else _name(each),
+            about=f"{each.help}{_default(each)}",
+            group=(each.rich_help_panel or "") if len(shown) > _TOGETHER else "",
+        )
+        for each in shown
+    ]
+    groups = list(dict.fromkeys(each.group for each in found if each.group))
+    for group in ("", *groups):
+        yield from (each for each in found if each.group == group)
 
 
 def _is_argument(parameter: Any) -> bool:

@@ -32,6 +32,9 @@ SYSTEM_FILE: Final = Path("/etc/prefetch/config.toml")
 VARIABLE: Final = "PREFETCH_CONFIG"
 """Names a file to read instead of the user's and the system's; if it is empty, none is read."""
 
+COMPLETING: Final = "_PREFETCH_COMPLETE"
+"""What a shell sets when it asks for completions, which depend on no file."""
+
 LISTS: Final = "list"
 """What stands for the lists that a command is about."""
 _LISTS_VARIABLE: Final = "PREFETCH_LIST"
@@ -57,6 +60,8 @@ class Setting:
 
 def paths() -> list[Path]:
     """The files that are read if they are there, the one that comes first before the other."""
+    if COMPLETING in os.environ:
+        return []
     named = os.environ.get(VARIABLE)
     if named is not None:
         return [Path(named)] if named else []

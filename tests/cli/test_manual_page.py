@@ -22,8 +22,11 @@ PROJECT = Path(__file__).resolve().parents[2]
 NO_DATE = 'WARNING: missing date, using "": TH'
 """The page has no date, so that it is the same whenever it is made."""
 
-OF_NO_USER = {f"PREFETCH_GIT_{each}" for each in ("TUNNEL", "USER", "PASSWORD")}
-"""What only a process that prefetch starts itself is given."""
+OF_NO_USER = {
+    "PREFETCH_COMPLETE",
+    *(f"PREFETCH_GIT_{each}" for each in ("TUNNEL", "USER", "PASSWORD")),
+}
+"""What only a shell sets, and what a process is given that prefetch starts itself."""
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ def command(
             metavar="NAME",
             help="Document to describe. Without it, the names of all documents are printed.",
             show_default=False,
+            autocompletion=schemas.names,
         ),
     ] = None,
 ) -> None:

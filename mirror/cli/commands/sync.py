@@ -13,6 +13,8 @@ from mirror.cli.commands import plan
 from mirror.cli.failures import explain_failures
 from mirror.cli.on_change import OnChange, run_on_change
 from mirror.cli.options import (
+    OUTPUT,
+    SOURCES,
     AllowRefused,
     Edits,
     Json,
@@ -67,6 +69,7 @@ def command(
         typer.Option(
             "--limit-rate",
             metavar="RATE",
+            rich_help_panel=SOURCES,
             help="Maximum download rate in bytes per second, such as 500k or 2M.",
         ),
     ] = None,
@@ -107,7 +110,10 @@ def command(
     quiet: Annotated[
         bool,
         typer.Option(
-            "--quiet", "-q", help="Print nothing if nothing is new and everything is present."
+            "--quiet",
+            "-q",
+            help="Print nothing if nothing is new and everything is present.",
+            rich_help_panel=OUTPUT,
         ),
     ] = False,
     skip_if_running: Annotated[
