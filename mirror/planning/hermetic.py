@@ -11,9 +11,8 @@ Three forms of the same: the paths; those from which all others are reached, as 
 from __future__ import annotations
 
 import functools
-import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from mirror.planning.graph import in_order, package_name
 
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
     from mirror.formats.store_path import StorePath
     from mirror.planning.graph import Graph
     from mirror.planning.plan import Plan, TargetPlan
-
-_PATH_LITERAL: Final = re.compile(r"[A-Za-z0-9/._+-]+")
 
 
 @dataclass(frozen=True)
@@ -70,26 +67,24 @@ class Export:
 
 
 def closure_info_lines(export: Export, names: Mapping[StorePath, str]) -> Iterator[str]:
-    """Write the roots as a Nix list, or as a function of ``pkgs`` to one if any has a name there.
+    """Write the roots as a Nix list, which can be pasted where Nixpkgs wants paths.
 
     ``names`` are expressions in the first target's package set, ``pkgs.openssh.dev``, that are
-    known to be paths.
+    known to be paths. The others are named as a flake may, where ``builtins.storePath`` is not
+    allowed: as strings that say by themselves which path they depend on.
     """
     targets = [_words(each.target.name) for each in export.plan.targets]
-    yield f"# to rebuild {', '.join(targets)} without a network"
-    if any(path in names for path in export.roots):
-        yield f"# pkgs is the package set of {targets[0]}"
-        yield "pkgs: ["
-    else:
-        yield "["
-    lines = []
-    for path in export.roots:
-        if path in names:
-            lines.append(f"  {names[path]}")
-        else:
-            literal = path if _PATH_LITERAL.fullmatch(path) else f'"{path}"'
-            lines.append(f"  (builtins.storePath {literal}) # {_described(export, path)}")
-    yield from sorted(lines, key=lambda line: ("storePath" in line, line))
+    yield "# paste behind `rootPaths =` of closureInfo, or `virtualisation.additionalPaths =` of a"
+    yield f"# test's node: what it takes to rebuild {', '.join(targets)} without a network"
+    named = sorted({names[path] for path in export.roots if path in names})
+    stored = [path for path in export.roots if path not in names]
+    if named:
+        yield f"# pkgs is the package set of {targets[0]}: nixosConfigurations.NAME.pkgs of a flake"
+    if stored:
+        yield "let stored = path: builtins.appendContext path { ${path}.path = true; }; in"
+    yield "["
+    yield from (f"  {each}" for each in named)
+    yield from sorted(f'  (stored "{path}") # {_described(export, path)}' for path in stored)
     yield "]"
 
 

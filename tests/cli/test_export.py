@@ -12,14 +12,12 @@ def test_closure_info_is_a_list_of_verified_names_and_store_paths(shell: Shell) 
     shell.write_list("laptop = DEMO#laptop")
     printed = shell.run(shell.arguments("export", "hosts.txt", "--format", "closure-info")).stdout
     lines = printed.splitlines()
-    assert lines[:3] == [
-        "# to rebuild laptop without a network",
-        "# pkgs is the package set of laptop",
-        "pkgs: [",
-    ]
+    assert lines[0].startswith("# paste behind `rootPaths =` of closureInfo")
+    assert lines[1].endswith("to rebuild laptop without a network")
+    assert lines[2].startswith("# pkgs is the package set of laptop: ")
     assert "  pkgs.make-etc" in lines
     assert "  pkgs.printer-driver.src" in lines, printed
-    assert any(line.endswith("-banner.sh) # banner.sh") for line in lines)
+    assert any(line.endswith('-banner.sh") # banner.sh') for line in lines)
     assert lines[-1] == "]"
 
 
@@ -42,9 +40,9 @@ def test_several_targets_are_exported_together_with_the_names_of_the_first(shell
     listed = shell.run([*export, "closure-info"], expect=1)
     assert "no-such-host" in listed.stderr
     lines = listed.stdout.splitlines()
-    assert lines[0] == "# to rebuild laptop, pi without a network"
+    assert lines[1].endswith("to rebuild laptop, pi without a network")
     assert lines.count("  pkgs.make-etc") == 1
-    assert any(line.endswith("-make-etc-1.0) # make-etc") for line in lines), "of the other system"
+    assert any(line.endswith('-make-etc-1.0") # make-etc') for line in lines), "of the other system"
     graph = shell.run([*export, "dot"], expect=1).stdout
     paths = shell.run([*export, "paths"], expect=1).stdout.splitlines()
     for path in paths:

@@ -62,6 +62,10 @@ def test_each_problem_of_a_target_is_told_and_so_is_what_each_edit_adds(shell: S
     assert f"  wireguard does not apply: {costs['wireguard']['problem']}\n" in said.stdout
     (copied,) = re.findall(r"this machine \(evaluation\) +([0-9,]+) ", said.stdout)
     assert copied == f"{len(document['copy']):,}"
+    totals = document["totals"]
+    (total,) = re.findall(r"^total +(.*)$", said.stdout, re.MULTILINE)
+    assert total.split("  ")[0] == f"{totals['paths']:,}"
+    assert f" {size(totals['download_bytes'])}+" in total
     room = document["room"]
     assert room["fits"]
     assert f"this needs at least {size(room['needed_bytes'])}" in said.stdout

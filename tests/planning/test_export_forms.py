@@ -98,24 +98,33 @@ def test_paths_are_closed_and_roots_are_those_that_no_other_refers_to() -> None:
     assert export.roots == (TOOL_DEV, UNIT)
 
 
-def test_a_list_without_names_is_no_function_and_its_comments_stay_on_their_line() -> None:
-    assert list(closure_info_lines(exported(ALL), {})) == [
-        '# to rebuild the "big\\one" without a network',
+STORED = "let stored = path: builtins.appendContext path { ${path}.path = true; }; in"
+
+
+def test_the_first_line_says_where_to_paste_it_and_comments_stay_on_their_line() -> None:
+    first, *more = closure_info_lines(exported(ALL), {})
+    assert "closureInfo" in first
+    assert more == [
+        '# test\'s node: what it takes to rebuild the "big\\one" without a network',
+        STORED,
         "[",
-        f'  (builtins.storePath "{UNIT}") # a file of its Nix code',
-        f"  (builtins.storePath {TOOL_DEV}) # tool kit",
+        f'  (stored "{TOOL_DEV}") # tool kit',
+        f'  (stored "{UNIT}") # a file of its Nix code',
         "]",
     ]
 
 
-def test_a_list_with_names_is_a_function_of_the_package_set() -> None:
-    assert list(closure_info_lines(exported(ALL), {TOOL_DEV: "pkgs.tool.dev"}))[1:] == [
-        '# pkgs is the package set of the "big\\one"',
-        "pkgs: [",
+def test_names_come_first_and_it_is_said_what_they_are_of() -> None:
+    assert list(closure_info_lines(exported(ALL), {TOOL_DEV: "pkgs.tool.dev"}))[2:] == [
+        '# pkgs is the package set of the "big\\one": nixosConfigurations.NAME.pkgs of a flake',
+        STORED,
+        "[",
         "  pkgs.tool.dev",
-        f'  (builtins.storePath "{UNIT}") # a file of its Nix code',
+        f'  (stored "{UNIT}") # a file of its Nix code',
         "]",
     ]
+    both = {TOOL_DEV: "pkgs.tool.dev", UNIT: "pkgs.unit"}
+    assert STORED not in list(closure_info_lines(exported(ALL), both))
 
 
 def test_the_graph_declares_each_path_once_and_tells_build_time_from_run_time() -> None:

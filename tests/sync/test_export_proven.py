@@ -71,13 +71,23 @@ async def test_the_root_paths_alone_make_the_system_build_offline(
 
 
 def evaluated(bench: Bench, nix: Nix, found: Exported, client: ScratchStore) -> list[StorePath]:
-    """What real Nix takes the printed expression for."""
-    file = bench.directory / "roots.nix"
-    file.write_text("\n".join(closure_info_lines(found.export, found.names)))
+    """What real Nix takes the printed expression for, pasted into a file and into a flake."""
+    pasted = "\n".join(closure_info_lines(found.export, found.names))
+    roots = 'map (root: "${root}") (builtins.filter builtins.hasContext (map toString listed))'
+    listed = f"let listed = {pasted}\n; in assert {roots} == map toString listed; {roots}"
     packages = f"(import {bench.upstream.distribution}/default.nix {{ }}).pkgs"
-    expression = f'map (root: "${{root}}") (import {file} {packages})'
-    evaluate = ("nix-instantiate", "--eval", "--strict", "--json", "--expr", expression)
-    return [StorePath.parse(path) for path in json.loads(run(nix, *evaluate, store=client).stdout)]
+    expression = f"let pkgs = {packages}; in {listed}"
+    of_file = ("nix-instantiate", "--eval", "--strict", "--json", "--expr", expression)
+    printed = json.loads(run(nix, *of_file, store=client).stdout)
+    flake = bench.directory / "pasted"
+    flake.mkdir()
+    (flake / "flake.nix").write_text(
+        f'{{ inputs.laptops.url = "path:{bench.upstream.distribution}"; outputs = inputs: '
+        f"let pkgs = inputs.laptops.nixosConfigurations.laptop.pkgs; in {{ it = {listed}; }}; }}"
+    )
+    of_flake = ("nix", "eval", "--json", "--no-write-lock-file", f"path:{flake}#it")
+    assert json.loads(run(nix, *of_flake, store=client).stdout) == printed
+    return [StorePath.parse(path) for path in printed]
 
 
 async def rehearsed_with(

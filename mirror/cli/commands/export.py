@@ -57,8 +57,8 @@ def command(
         typer.Option(
             "--format",
             metavar="FORMAT",
-            help="closure-info: a Nix expression of the root paths, for rootPaths of "
-            "closureInfo. paths (the default): all store paths, one per line. dot: the "
+            help="closure-info: a Nix list of the root paths, to be pasted into a test. "
+            "paths (the default): all store paths, one per line. dot: the "
             "graph, for Graphviz.",
             show_default=False,
         ),

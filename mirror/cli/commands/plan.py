@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from mirror.planning.plan import Plan
     from mirror.sync.space import Need
 
+_ONE_ROW: Final = 2
+"""A table with its head and one row, which needs no total."""
 _LARGEST: Final = 5
 
 
@@ -113,6 +115,8 @@ def lines(plan: Plan, need: Need) -> Iterator[str]:
     yield from _where_from(plan)
     if need.paths:
         yield need.text("this")
+        if plan.nar_bytes and need.bytes != plan.nar_bytes:
+            yield "  (unpacked: in a Nix store; a cache directory keeps what is downloaded)"
     largest = sorted(plan.substitute, key=lambda each: -(each.offer.nar_bytes or 0))[:_LARGEST]
     if largest:
         yield ""
@@ -165,6 +169,8 @@ def _where_from(plan: Plan) -> Iterator[str]:
     ]
     if plan.copy:
         rows.append(("this machine (evaluation)", f"{len(plan.copy):,}", "-", "-"))
+    if len(rows) > _ONE_ROW:
+        rows.append(_total(plan))
     if len(rows) > 1:
         yield from table(rows, right=frozenset({1, 2, 3}))
     if plan.incomplete:
@@ -175,6 +181,13 @@ def _where_from(plan: Plan) -> Iterator[str]:
         yield f"nothing to fetch: all {there} are present"
     elif plan.present:
         yield f"already present: {there}"
+
+
+def _total(plan: Plan) -> tuple[str, str, str, str]:
+    """All rows together; more than so much, where there are sizes that nobody knows."""
+    more = "+" if plan.fetch else ""
+    download, unpacked = (f"{size(each)}{more}" for each in (plan.download_bytes, plan.nar_bytes))
+    return ("total", f"{plan.missing:,}", download, unpacked)
 
 
 def _room(need: Need) -> dict[str, Any]:
