@@ -130,7 +130,8 @@ async def listen(
                     f"cannot listen on {address.host or '*'}:{address.port}: {_reason(error)}",
                     hint="is another program there? --listen HOST:PORT names another address",
                 ) from error
-        yield Server(runner, [_url(each) for each in runner.addresses])
+        # The addresses of a name come in any order.
+        yield Server(runner, sorted(_url(each) for each in runner.addresses))
     finally:
         # The loop's handler stays: what the loop puts off by a second can come after this.
         await runner.cleanup()
