@@ -250,9 +250,13 @@ class _TransferBar:
     def _measures(self) -> str:
         now = time.monotonic()
         rate, left = self.transfer.measure(now)
+        passed = duration(now - self._since)
+        if not self.transfer.paths[1]:
+            # What is copied on the machine is not counted in bytes.
+            return f"in {passed}" if self.transfer.is_settled else passed
         received = size(self.transfer.bytes)
         if self.transfer.is_settled:
-            return f"{received} in {duration(now - self._since)}"
+            return f"{received} in {passed}"
         remaining = "" if left is None else f", {duration(left)} left"
         return f"{received}, {size(int(rate))}/s{remaining}"
 

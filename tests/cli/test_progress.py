@@ -60,6 +60,17 @@ def test_the_bar_ends_where_all_was_obtained(
     assert last_line(capsys.readouterr().err).startswith(end)
 
 
+def test_no_bytes_are_counted_where_all_is_copied_on_the_machine(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    observer = TerminalObserver()
+    observer.transfer_begins(Expected(sizes={}, local=frozenset({PATH})))
+    assert last_line(capsys.readouterr().err).endswith("| 0:00")
+    observer.finished(Outcome(path=PATH, result="stored"))
+    observer.transfer_ends()
+    assert last_line(capsys.readouterr().err).endswith("| in 0:00")
+
+
 EVENTS = st.lists(
     st.tuples(
         st.sampled_from(["started", "received", "stored", "failed"]),
