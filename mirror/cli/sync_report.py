@@ -8,7 +8,7 @@ from mirror.cli.clients_report import clients_document
 from mirror.cli.failures import failure_lines, refused_lines
 from mirror.cli.members import attempts, generation, plan_members
 from mirror.cli.running import write_error, write_lines
-from mirror.cli.text import SHOWN, edit_lines, kept_state
+from mirror.cli.text import SHOWN, edit_lines, kept_state, together
 from mirror.planning.changes import as_members as since_as_members
 from mirror.planning.refusals import as_members
 from mirror.planning.sharing import exposed_lines
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mirror.cli.progress import Noting
+    from mirror.destinations import Generation
+    from mirror.planning.plan import TargetPlan
     from mirror.sync.results import Summary, Synced
 
 
@@ -33,17 +35,10 @@ def show(synced: Synced, destination: str) -> None:
 def _lines(synced: Synced, destination: str) -> Iterator[str]:
     """What a sync ended with: a line a new generation, one for the others, one for all of it."""
     plans = {each.target.name: each for each in synced.plan.targets}
-    for each in synced.kept:
-        state = kept_state(each) or "complete"
-        yield (
-            f"{each.target}: generation {each.number}, {number(len(each.paths), 'path')}, "
-            f"{size(each.nar_bytes)}, {state}"
-        )
-        if each.target in synced.changed:
-            yield f"  {synced.changed[each.target].line(SHOWN)}"
-        if each.target in plans:
-            yield from (f"  {line}" for line in edit_lines(plans[each.target], unless_free=True))
-            yield from (f"  {line}" for line in exposed_lines(plans[each.target].exposed))
+    yield from together(
+        (each.target, list(_kept_lines(each, synced, plans.get(each.target))))
+        for each in synced.kept
+    )
     if synced.unchanged:
         names = [f"{each.target} ({each.number})" for each in synced.unchanged]
         others = [f"{len(names) - SHOWN:,} more"] if len(names) > SHOWN else []
@@ -57,6 +52,19 @@ def _lines(synced: Synced, destination: str) -> Iterator[str]:
     for path, reason in synced.only_copies.items():
         yield f"you hold the only copy of {path}"
         yield f"  {reason}"
+
+
+def _kept_lines(kept: Generation, synced: Synced, plan: TargetPlan | None) -> Iterator[str]:
+    """A new generation, what it changed, what its edits cost and what of it is exposed."""
+    yield (
+        f"generation {kept.number}, {number(len(kept.paths), 'path')}, {size(kept.nar_bytes)}, "
+        f"{kept_state(kept) or 'complete'}"
+    )
+    if kept.target in synced.changed:
+        yield f"  {synced.changed[kept.target].line(SHOWN)}"
+    if plan is not None:
+        yield from (f"  {line}" for line in edit_lines(plan, unless_free=True))
+        yield from (f"  {line}" for line in exposed_lines(plan.exposed))
 
 
 def _closing(summary: Summary, destination: str) -> str:

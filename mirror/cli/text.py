@@ -33,6 +33,25 @@ def table(rows: Iterable[Sequence[str]], *, right: frozenset[int] = frozenset())
     ]
 
 
+def together(said: Iterable[tuple[str, Sequence[str]]]) -> Iterator[str]:
+    """What is said of each name: the first line after the name, the others below it.
+
+    Names of which the same is said share it where they are many: fifty hosts fit on a screen.
+    """
+    reports = [(name, tuple(lines)) for name, lines in said if lines]
+    names: dict[tuple[str, ...], list[str]] = {}
+    for name, lines in reports:
+        names.setdefault(lines, []).append(name)
+    for name, (first, *others) in reports:
+        alike = names[first, *others]
+        if len(alike) > SHOWN:
+            if name != alike[0]:
+                continue
+            name = f"{', '.join(alike[:SHOWN])} and {len(alike) - SHOWN:,} more"  # noqa: PLW2901
+        yield f"{name}: {first}"
+        yield from others
+
+
 def shown(names: Sequence[str]) -> Iterator[str]:
     """The first of many names, and how many more there are."""
     yield from (f"  {name}" for name in names[:SHOWN])

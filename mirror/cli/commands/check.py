@@ -12,7 +12,7 @@ from mirror.cli.options import Edits, Json, Lists, Only, Store, To, given
 from mirror.cli.progress import Noting, observer
 from mirror.cli.request import Request, read_targets
 from mirror.cli.running import print_document, run, write_lines
-from mirror.cli.text import SHOWN, with_edit
+from mirror.cli.text import SHOWN, together, with_edit
 from mirror.destinations.registry import open_destination
 from mirror.errors import RequestError
 from mirror.formats.store_path import StorePath, is_store_path
@@ -89,26 +89,30 @@ def lines(checked: Iterable[Checked], mending: str | None) -> Iterator[str]:
 
     ``mending`` is the command that brings it; None where no command does.
     """
-    is_ready = True
-    for each in checked:
-        name = with_edit(each.target, each.edit)
-        if not each.is_applicable and each.problem is not None:
-            yield f"{name}: does not apply, {each.problem.message}"
-        elif each.problem is not None:
-            yield f"{name}: not ready, it cannot be evaluated offline"
-            yield from (f"  {line}" for line in each.problem.message.splitlines())
-            if each.problem.hint:
-                yield f"  {each.problem.hint}"
-        elif each.readiness is not None and each.readiness.is_ready:
-            build = len(each.readiness.build)
-            yield f"{name}: ready, {number(build, 'derivation')} to build{_because(each)}"
-        elif each.readiness is not None:
-            missing = each.readiness.missing
-            yield f"{name}: not ready, {number(len(missing), 'cause')}"
-            yield from _missing_lines(missing)
-        is_ready = is_ready and each.is_ready
-    if not is_ready and mending is not None:
+    checked = list(checked)
+    yield from together(
+        (with_edit(each.target, each.edit), list(_lines_of(each))) for each in checked
+    )
+    if mending is not None and not all(each.is_ready for each in checked):
         yield f"with a network, this command fetches what is missing: {mending}"
+
+
+def _lines_of(checked: Checked) -> Iterator[str]:
+    """What is said of a target, or of one of its edits."""
+    if not checked.is_applicable and checked.problem is not None:
+        yield f"does not apply, {checked.problem.message}"
+    elif checked.problem is not None:
+        yield "not ready, it cannot be evaluated offline"
+        yield from (f"  {line}" for line in checked.problem.message.splitlines())
+        if checked.problem.hint:
+            yield f"  {checked.problem.hint}"
+    elif checked.readiness is not None and checked.readiness.is_ready:
+        build = len(checked.readiness.build)
+        yield f"ready, {number(build, 'derivation')} to build{_because(checked)}"
+    elif checked.readiness is not None:
+        missing = checked.readiness.missing
+        yield f"not ready, {number(len(missing), 'cause')}"
+        yield from _missing_lines(missing)
 
 
 def _because(checked: Checked) -> str:
