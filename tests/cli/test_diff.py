@@ -53,6 +53,24 @@ def test_what_is_not_there_is_told_with_what_is(shell: Shell) -> None:
         assert said in shell.run([*diff, *words], expect=2).stderr
 
 
+def test_a_generation_is_compared_with_what_a_sync_would_keep(shell: Shell) -> None:
+    sync(shell, "host = DEMO#ledger")
+    compared = shell.arguments("diff", "host", "--to", "cache", "--list", "hosts.txt")
+    same = shell.json([*compared, "--json"])
+    assert (same["after"], same["added"], same["removed"]) == (None, [], [])
+    shell.write_list("host = DEMO#calendar", "other = DEMO#no-such")
+    foreseen = shell.json([*compared, "--json"])
+    lines = shell.run(compared).stdout.splitlines()
+    assert lines[1].startswith("host: a sync now, ")
+    shell.run(shell.arguments("sync", "hosts.txt", "--to", "cache", "--only", "host"))
+    came = shell.json([*shell.command, "diff", "host", "--to", "cache", "--json"])
+    for member in ("packages", "rebuilt", "added", "removed", "before"):
+        assert foreseen[member] == came[member]
+    assert "not two" in shell.run([*compared, "1", "2"], expect=2).stderr
+    shell.write_list("host = DEMO#no-such")
+    assert "no-such" in shell.run(compared, expect=1).stderr
+
+
 def test_a_sync_says_what_its_generation_changed(shell: Shell) -> None:
     sync(shell, "host = DEMO#ledger")
     shell.write_list("host = DEMO#calendar", "other = DEMO#ledger")

@@ -100,7 +100,7 @@ NEEDED: Final[Mapping[tuple[str, ...], Mapping[str, str]]] = {
     },
     ("export",): {"LIST": "good.txt", "--store": "local?root=store"},
     ("roots",): {"--to": "cache"},
-    ("diff",): {"TARGET": "a", "--to": "cache"},
+    ("diff",): {"TARGET": "a", "--to": "cache", "--store": "local?root=store"},
     ("probe",): {"URL": "cache", "--store": "local?root=store"},
     ("serve",): {"DIR": "cache"},
     ("verify",): {"DIR": "cache"},

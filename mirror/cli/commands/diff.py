@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mirror.cli.failures import explain_failures
 from mirror.cli.members import generation as members_of
-from mirror.cli.options import Json, To
+from mirror.cli.options import (
+    Json,
+    NoArchives,
+    NoBuilder,
+    Store,
+    Substituters,
+    To,
+    TrustedKeys,
+    given,
+)
+from mirror.cli.progress import Noting, observer
+from mirror.cli.request import Request, read_targets
 from mirror.cli.running import print_document, run, write_lines
 from mirror.destinations.registry import open_destination
 from mirror.errors import RequestError
 from mirror.planning.changes import changes, packages_as_members
 from mirror.planning.lists.list_values import did_you_mean
 from mirror.quantities import moment, number, size
+from mirror.sync.run import plan as make_plan
+from mirror.sync.workshop import open_installed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
-    from mirror.destinations import Generation
+    from mirror.destinations import Destination, Generation
+    from mirror.formats.store_path import StorePath
     from mirror.planning.changes import Changes
 
 
@@ -34,6 +50,20 @@ def command(
     ] = None,
     *,
     to: To = None,
+    lists: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--list",
+            metavar="LIST",
+            help="List that has the target: the generation is compared with what a sync of it "
+            "would keep now. Can be repeated.",
+        ),
+    ] = None,
+    store: Store = None,
+    substituter: Substituters = None,
+    trusted_key: TrustedKeys = None,
+    no_builder: NoBuilder = False,
+    no_archives: NoArchives = False,
     json: Json = False,
 ) -> None:
     """Show what changed between two generations, package by package.
@@ -41,20 +71,93 @@ def command(
     Names and versions are read from the names of the store paths that the generations keep, be
     it for use or for building. Paths that have kept their names are counted as rebuilt.
     """
-    run(execute(target, tuple(generations or ()), to, json=json), json=json)
+    request = Request(
+        lists=tuple(lists or ()),
+        to=to,
+        only=(target,) if lists else None,
+        store=store,
+        substituters=given(substituter),
+        trusted_keys=given(trusted_key),
+        builder=not no_builder,
+        archives=not no_archives,
+    )
+    run(execute(target, tuple(generations or ()), request, json=json), json=json)
 
 
-async def execute(target: str, numbers: tuple[int, ...], to: str | None, *, json: bool) -> int:
-    """Compare two generations."""
-    async with open_destination(to, must_exist=True, exclusive=False) as destination:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """One of what is compared: a generation, or what a sync would keep.
+
+    ``size`` is as uncompressed NARs, None if it is not known of all paths.
+    """
+
+    label: str
+    paths: Collection[StorePath]
+    size: int | None
+    missing: int
+    generation: Generation | None = None
+
+    @classmethod
+    def of(cls, generation: Generation) -> Side:
+        """A generation."""
+        return cls(
+            label=f"generation {generation.number} of {moment(generation.created)}",
+            paths=generation.paths,
+            size=generation.nar_bytes,
+            missing=len(generation.missing),
+            generation=generation,
+        )
+
+
+async def execute(target: str, numbers: tuple[int, ...], request: Request, *, json: bool) -> int:
+    """Compare two generations, or one with a plan; 1 if there is no plan to compare with."""
+    async with open_destination(request.to, must_exist=True, exclusive=False) as destination:
         kept = await destination.generations()
-    before, after = _chosen(kept, target, numbers, destination.name)
+        name = destination.name
+        if request.lists:
+            before = Side.of(_newest_or(kept, target, numbers, name))
+            after = await _planned(target, request, destination)
+            if after is None:
+                return 1
+        else:
+            before, after = map(Side.of, _chosen(kept, target, numbers, name))
     found = changes(before.paths, after.paths)
     if json:
-        print_document("diff", _document(before, after, found, destination.name))
+        print_document("diff", _document(before, after, found, name))
     else:
-        write_lines(_lines(before, after, found))
+        write_lines(_lines(target, before, after, found))
     return 0
+
+
+async def _planned(target: str, request: Request, destination: Destination) -> Side | None:
+    """What a sync would keep now; None, and why, where that cannot be planned."""
+    targets = await read_targets(request)
+    noting = Noting(observer())
+    async with open_installed(request.workshop_options(), noting) as workshop:
+        planned = await make_plan(targets, workshop, destination, noting)
+    explain_failures(planned.failures)
+    plans = [each for each in planned.plan.targets if each.target.name == target]
+    if not plans:
+        return None
+    (plan,) = plans
+    lacking = {each.path for each in planned.plan.unobtainable} | plan.lacking
+    return Side(label="a sync now", paths=plan.kept - lacking, size=None, missing=len(lacking))
+
+
+def _newest_or(
+    kept: Sequence[Generation], target: str, numbers: tuple[int, ...], destination: str
+) -> Generation:
+    """The generation that is compared with a plan: the newest, unless a number is given.
+
+    Raises:
+        RequestError: there is no such.
+
+    """
+    if len(numbers) > 1:
+        raise RequestError("with --list, one generation is compared with a plan, not two")
+    newest = max((each.number for each in kept if each.target == target), default=0)
+    before, _ = _chosen(kept, target, (*(numbers or (newest,)), newest), destination)
+    return before
 
 
 def _chosen(
@@ -89,33 +192,31 @@ def _chosen(
     return of_target[first], of_target[second]
 
 
-def _lines(before: Generation, after: Generation, found: Changes) -> Iterator[str]:
-    target = after.target
+def _lines(target: str, before: Side, after: Side, found: Changes) -> Iterator[str]:
     for each in (before, after):
-        lacking = f", {len(each.missing):,} missing" if each.missing else ""
-        yield (
-            f"{target}: generation {each.number} of {moment(each.created)}, "
-            f"{number(len(each.paths), 'path')}, {size(each.nar_bytes)}{lacking}"
-        )
+        lacking = f", {each.missing:,} missing" if each.missing else ""
+        taking = "" if each.size is None else f", {size(each.size)}"
+        yield f"{target}: {each.label}, {number(len(each.paths), 'path')}{taking}{lacking}"
     for change in found.packages:
         yield f"  {change}"
-    difference = after.nar_bytes - before.nar_bytes
-    sign = "-" if difference < 0 else "+"
+    difference = ""
+    if before.size is not None and after.size is not None:
+        more = after.size - before.size
+        difference = f", {'-' if more < 0 else '+'}{size(abs(more))}"
     yield (
         f"{number(len(found.packages), 'package')} changed, {found.rebuilt:,} rebuilt with the "
-        f"same name; {number(len(found.added), 'path')} added, {len(found.removed):,} removed, "
-        f"{sign}{size(abs(difference))}"
+        f"same name; {number(len(found.added), 'path')} added, {len(found.removed):,} removed"
+        f"{difference}"
     )
 
 
-def _document(
-    before: Generation, after: Generation, found: Changes, destination: str
-) -> dict[str, Any]:
+def _document(before: Side, after: Side, found: Changes, destination: str) -> dict[str, Any]:
     """``diff --json``."""
     return {
         "destination": destination,
-        "before": members_of(before),
-        "after": members_of(after),
+        "before": before.generation and members_of(before.generation),
+        # A plan is none.
+        "after": after.generation and members_of(after.generation),
         "packages": packages_as_members(found.packages),
         "rebuilt": found.rebuilt,
         "added": list(found.added),
