@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 PROGRAM = "/usr/local/bin/prefetch"
 COMMANDS = dict(leaves())
+PAGES = ("air-gap", "installing", "lan-mirror", "lists", "offline-proof", "unattended")
+"""The pages that show commands."""
 EVERY_SETTING = """
 {
   services.prefetch = {
@@ -85,18 +87,12 @@ def called(page: Path) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("page", "count"),
-    [
-        ("README.md", 6),
-        ("docs/lists.md", 6),
-        ("docs/offline-proof.md", 4),
-        ("docs/lan-mirror.md", 6),
-        ("docs/unattended.md", 7),
-    ],
+    "page",
+    ["README.md", *(f"docs/{name}.md" for name in PAGES)],
 )
-def test_the_documentation_calls_prefetch_as_it_can_be_called(page: str, count: int) -> None:
+def test_the_documentation_calls_prefetch_as_it_can_be_called(page: str) -> None:
     lines = called(PROJECT / page)
-    assert len(lines) == count
+    assert lines
     for line in lines:
         command, _, _ = line.partition("  #")
         parse(command.replace("prefetch ", f"{PROGRAM} ", 1))
