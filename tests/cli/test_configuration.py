@@ -6,7 +6,6 @@ import itertools
 import json
 import os
 import subprocess
-import sys
 import tomllib
 from typing import TYPE_CHECKING
 
@@ -18,12 +17,15 @@ from mirror.cli.app import leaves
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from rig.forked import Forking
+
 
 class Machine:
     """A directory with the files of a user; the system's are the test's machine's."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, forking: Forking) -> None:
         self.directory = directory
+        self.forking = forking
         self.file = directory / "config/prefetch/config.toml"
         self.file.parent.mkdir(parents=True)
 
@@ -32,21 +34,14 @@ class Machine:
         environment = {**os.environ, "XDG_CONFIG_HOME": str(self.directory / "config"), **variables}
         if "PREFETCH_CONFIG" not in variables:
             del environment["PREFETCH_CONFIG"]
-        return subprocess.run(
-            [sys.executable, "-m", "mirror", *words],
-            cwd=self.directory,
-            env=environment,
-            text=True,
-            capture_output=True,
-            check=False,
-            timeout=200,
-        )
+        ended = self.forking.run(words, directory=self.directory, environment=environment)
+        return subprocess.CompletedProcess(words, ended.code, ended.stdout, ended.stderr)
 
 
 @pytest.fixture
-def machine(tmp_path: Path) -> Machine:
+def machine(tmp_path: Path, forking: Forking) -> Machine:
     """A user's machine."""
-    return Machine(tmp_path)
+    return Machine(tmp_path, forking)
 
 
 def test_each_place_comes_before_the_next(machine: Machine) -> None:

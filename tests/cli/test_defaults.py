@@ -47,7 +47,7 @@ def test_the_list_of_the_usual_name_is_taken(shell: Shell) -> None:
 
 
 def test_a_person_is_told_which_list_was_found(tmp_path: Path) -> None:
-    (tmp_path / "hosts.txt").write_text("a = ./absent.nix#a\n")
+    (tmp_path / "hosts.txt").write_text("a = .#a level=none\n")
     for words, is_told in (("plan", True), ("plan hosts.txt", False)):
         command = [sys.executable, "-m", "mirror", *words.split()]
         code, shown = at_terminal(command, directory=tmp_path, environment=os.environ)

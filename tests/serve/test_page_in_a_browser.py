@@ -158,10 +158,11 @@ def test_of_nothing_there_is_no_summary() -> None:
 def test_what_is_to_be_pasted_is_what_the_document_has() -> None:
     overview = many(100)
     document, read = told(overview), shown(overview)
-    commands = {each["name"]: each["client"]["command"] for each in document["hosts"]}
+    clients = {each["name"]: each["client"] for each in document["hosts"]}
     for details in read.all("details"):
         blocks = [block.text for block in details.all("pre")]
-        assert blocks == [commands[details.one("b").text]]
+        client = clients[details.one("b").text]
+        assert blocks == [client["command"], client["look"]]
     blocks = [block.text for block in read.all("pre")]
     for lines in ("nix_conf", "nixos"):
         assert blocks.count(document["client"][lines]) == 1

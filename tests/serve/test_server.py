@@ -157,13 +157,9 @@ async def test_a_small_file_comes_from_memory_or_from_the_disk(served: Served, c
 
 
 async def test_what_a_client_has_already_is_not_sent_again(served: Served) -> None:
-    for target in (await nar_target(served, LARGE_PATH), "/nix-cache-info", "/status.json"):
-        # The status says in which second it was asked for: that may end between the two.
-        for _ in range(10):
-            first = await served.ask(target)
-            again = await served.ask(target, If_None_Match=first.headers["ETag"])
-            if target != "/status.json" or again.status == 304:
-                break
+    for target in (await nar_target(served, LARGE_PATH), "/nix-cache-info"):
+        first = await served.ask(target)
+        again = await served.ask(target, If_None_Match=first.headers["ETag"])
         assert (again.status, again.body) == (304, b"")
         assert again.headers["ETag"] == first.headers["ETag"]
 
