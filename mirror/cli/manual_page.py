@@ -67,7 +67,8 @@ FILES: Final = {
     "$XDG_CONFIG_HOME/prefetch/config.toml, /etc/prefetch/config.toml": "Options that hold where "
     'they are not given, in TOML: `to = "/srv/cache"`, and those of one command below a line such '
     "as `[sync]`. What the first says comes before what the second says; see `prefetch config`.",
-    "$XDG_CACHE_HOME/prefetch/": "What binary caches answered. It can be deleted.",
+    "$XDG_CACHE_HOME/prefetch/": "What binary caches answered, and what flakes "
+    "were evaluated to. It can be deleted.",
     "$XDG_STATE_HOME/prefetch/": "The same generations otherwise; and of each Nix store the "
     "results of the last rehearsals and runs, and locks. Also notes of `--refresh`, by which the "
     "next run undoes an update that was interrupted.",

@@ -127,6 +127,13 @@ NoArchives = Annotated[
         rich_help_panel=SOURCES,
     ),
 ]
+ReEvaluate = Annotated[
+    bool,
+    typer.Option(
+        "--re-evaluate",
+        help="Evaluate every target and edit again, also those of flakes that have not changed.",
+    ),
+]
 
 
 def given(values: list[str] | None) -> tuple[str, ...] | None:

@@ -53,6 +53,7 @@ class Request:
     limit_rate: str | None = None
     signing_key: Path | None = None
     allow_refused: bool = False
+    re_evaluate: bool = False
 
     @property
     def mending(self) -> str:
@@ -97,6 +98,7 @@ class Request:
             archives=self.archives,
             limit_rate=_read_rate(self.limit_rate) if self.limit_rate else None,
             allow_refused=self.allow_refused,
+            re_evaluate=self.re_evaluate,
         )
 
 

@@ -6,6 +6,7 @@ has configured (caches, keys, passwords) is used without being configured twice.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +21,8 @@ _RENAMED: Final = (2, 20, 0)
 """From here on it is ``nix config show``; the old name is deprecated."""
 _ANY_PLATFORM: Final = "builtin"
 """What Nix calls the platform of builders that are part of itself."""
+_LOADING_CODE: Final = ("plugin-files", "allow-unsafe-native-code-during-evaluation")
+"""With these, evaluating Nix code can run any other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +32,8 @@ class NixSettings:
     ``store`` is the URL of the store that Nix uses by itself. ``always_allow_substitutes`` is
     False for a Nix that has no such setting (before 2.19). The two times are in seconds. Of
     ``access_tokens`` only the names are known here: hosts, or hosts with a path. A Nix before 2.19
-    does not tell ``ssl_cert_file``.
+    does not tell ``ssl_cert_file``. ``fingerprint`` stands for all settings, also those that are
+    not here; it is None where a pure evaluation need not be pure, or where it is not known.
     """
 
     substituters: tuple[str, ...]
@@ -48,6 +52,7 @@ class NixSettings:
     trusted_substituters: tuple[str, ...] = ()
     trusted_users: tuple[str, ...] = ()
     substitute: bool = True
+    fingerprint: str | None = None
 
     def unbuildable(self, platform: str) -> str | None:
         """Why this machine does not build for a platform by itself: ``for …``; None if it does."""
@@ -92,6 +97,7 @@ async def read_settings(nix: Nix) -> NixSettings:
             trusted_substituters=tuple(settings["trusted-substituters"]["value"]),
             trusted_users=tuple(settings["trusted-users"]["value"]),
             substitute=settings["substitute"]["value"],
+            fingerprint=_fingerprint(settings),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise ToolError(
@@ -111,6 +117,14 @@ async def read_system_settings(nix: Nix) -> NixSettings:
     """
     environment = {**nix.environment, "NIX_USER_CONF_FILES": "", "NIX_CONFIG": ""}
     return await read_settings(replace(nix, environment=environment))
+
+
+def _fingerprint(settings: dict[str, Any]) -> str | None:
+    values = {name: each["value"] for name, each in settings.items()}
+    # Nix tells here how its new commands evaluate, whatever its files say.
+    if not values.get("pure-eval") or any(values.get(name) for name in _LOADING_CODE):
+        return None
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def _path(text: str | None) -> Path | None:

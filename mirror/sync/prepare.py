@@ -16,7 +16,9 @@ from mirror.errors import EvaluationError
 from mirror.nix.closure import closure
 from mirror.nix.derivations import read_closure
 from mirror.nix.evaluation.evaluate import Evaluated, evaluate_all
-from mirror.nix.evaluation.needs import EvaluationNeeds, evaluation_needs
+from mirror.nix.evaluation.evaluators import Evaluators
+from mirror.nix.evaluation.needs import EvaluationNeeds, Inputs, evaluation_needs
+from mirror.nix.evaluation.remembering import Remembering
 from mirror.nix.settings import read_settings
 from mirror.nix.stores import locate
 from mirror.planning.fetchers.fixed_output_index import FixedOutputs
@@ -126,6 +128,8 @@ async def evaluate_targets(
         ToolError: Nix cannot be used.
 
     """
+    remembering = Remembering(workshop.nix, workshop.store, workshop.settings, workshop.evaluation)
+    await remembering.recall(targets, believe=not workshop.re_evaluate)
     results = await _evaluate(
         targets,
         workshop.nix,
@@ -133,7 +137,9 @@ async def evaluate_targets(
         workshop.settings,
         observer=observer,
         doing="evaluating",
+        remembering=remembering,
     )
+    await remembering.save()
     evaluated = [result for _, result in results if isinstance(result, Evaluated)]
     failures = [(target, result) for target, result in results if not isinstance(result, Evaluated)]
     failures += [
@@ -156,7 +162,8 @@ async def evaluate_targets(
             f"{path} was garbage-collected right after its evaluation", hint="run it again"
         )
     observer.step("reading the build graph")
-    needs = {each.target.name: await _needs(each, workshop, observer) for each in evaluated}
+    inputs = Inputs(workshop.nix, workshop.store)
+    needs = {each.target.name: await _needs(each, inputs, workshop, observer) for each in evaluated}
     # Whoever names what is to be private, and names it wrong, must not have it given away.
     misnamed = {
         each.target.name: (each.target, EvaluationError(problem, hint=hint))
@@ -194,17 +201,25 @@ async def _evaluate(
     *,
     observer: Observer,
     doing: str,
+    remembering: Remembering | None = None,
 ) -> Results:
     """Evaluate each target and each of its edits, which ``doing`` names."""
     seen: set[str] = set()
-    with observer.counting(doing, sum(1 + len(each.edits) for each in targets)) as count:
+    total = sum(1 + len(each.edits) for each in targets)
+    total -= 0 if remembering is None else remembering.count
+    with observer.counting(doing, total) as count:
 
         def begun(name: str) -> None:
             seen.add(name)
             count(len(seen), name)
 
         results = await evaluate_all(
-            nix, targets, store=store, system=settings.system, limit=_AT_ONCE, begun=begun
+            nix,
+            targets,
+            store=store,
+            system=settings.system,
+            evaluators=Evaluators(_AT_ONCE, begun=begun),
+            remembering=remembering,
         )
     return tuple(zip(targets, results, strict=True))
 
@@ -218,13 +233,19 @@ def _misnamed(target: Target, needs: EvaluationNeeds) -> Iterator[tuple[str, str
         )
 
 
-async def _needs(evaluated: Evaluated, workshop: Workshop, observer: Observer) -> EvaluationNeeds:
+async def _needs(
+    evaluated: Evaluated, inputs: Inputs, workshop: Workshop, observer: Observer
+) -> EvaluationNeeds:
     """What evaluating the target again takes; at level runtime nobody will."""
     if evaluated.target.level is Level.RUNTIME:
         return EvaluationNeeds()
     try:
         return await evaluation_needs(
-            workshop.nix, evaluated, store=workshop.store, connection=workshop.evaluation
+            workshop.nix,
+            evaluated,
+            store=workshop.store,
+            connection=workshop.evaluation,
+            inputs=inputs,
         )
     except EvaluationError as error:
         observer.notice(

@@ -64,6 +64,7 @@ class WorkshopOptions:
     public archives (:data:`TARBALLS`, Software Heritage) may be asked for sources by their hash.
     ``http`` is how patient downloads are; credentials come from Nix's netrc file. ``limits`` is how
     large sources may be. ``allow_refused``: go on without what caches have and is not believed.
+    ``re_evaluate``: believe nothing of what evaluations came to in earlier runs.
     """
 
     store: str | None = None
@@ -75,6 +76,7 @@ class WorkshopOptions:
     http: HttpSettings = field(default_factory=HttpSettings)
     limits: Limits = field(default_factory=Limits)
     allow_refused: bool = False
+    re_evaluate: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +85,7 @@ class Workshop:
 
     ``store`` is where targets are evaluated and ``evaluation`` the connection to it; ``local``
     offers that store's paths. ``keys`` are the ``trusted_keys``. ``allow_refused``: what caches
-    have and is not believed is no failure.
+    have and is not believed is no failure. ``re_evaluate``: believe no earlier evaluation.
     """
 
     nix: Nix
@@ -101,6 +103,7 @@ class Workshop:
     _archives: tuple[Source, ...]
     _builder: Builder
     allow_refused: bool = False
+    re_evaluate: bool = False
 
     def sources(self, wanted: Wanted, offer: Offer | None = None) -> Sequence[Source]:
         """Where a path may be had from, in the order in which it is tried.
@@ -227,6 +230,7 @@ async def open_workshop(
                 enabled=options.builder,
             ),
             allow_refused=options.allow_refused,
+            re_evaluate=options.re_evaluate,
         )
 
 

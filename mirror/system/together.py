@@ -1,4 +1,4 @@
-"""Running two tasks concurrently; if one fails, the other is cancelled."""
+"""Running tasks concurrently; if one fails, the others are cancelled."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from mirror.errors import PrefetchError, first_of
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Sequence
 
 _First = TypeVar("_First")
 _Second = TypeVar("_Second")
+_Result = TypeVar("_Result")
 
 
 async def together(
@@ -24,3 +25,13 @@ async def together(
     except* PrefetchError as errors:
         raise first_of(errors) from None
     return one.result(), other.result()
+
+
+async def all_together(coroutines: Sequence[Coroutine[Any, Any, _Result]]) -> list[_Result]:
+    """Run them all; their results are in the same order. What one raises is raised for all."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(coroutine) for coroutine in coroutines]
+    except* PrefetchError as errors:
+        raise first_of(errors) from None
+    return [task.result() for task in tasks]

@@ -13,6 +13,7 @@ from rig.running import run
 
 from mirror.nix.evaluation.edits import inapplicable
 from mirror.nix.evaluation.evaluate import Evaluated, EvaluatedEdit, evaluate, evaluate_all
+from mirror.nix.evaluation.evaluators import Evaluators
 from mirror.nix.stores import StoreLocation, open_store
 from mirror.planning.lists.list_file import parse_list
 from mirror.shipped import shipped_edits
@@ -87,7 +88,9 @@ async def evaluated(nix: Nix, store: StoreLocation, directory: Path, line: str) 
     (target,) = parse_list(
         f"it = {line}", file="hosts.txt", directory=directory, shipped_edits=shipped_edits()
     )
-    (result,) = await evaluate_all(nix, [target], store=store, system=SYSTEM, limit=2)
+    (result,) = await evaluate_all(
+        nix, [target], store=store, system=SYSTEM, evaluators=Evaluators(2)
+    )
     assert isinstance(result, Evaluated), result
     assert [each.edit for each in result.edits] == list(target.edits)
     return result

@@ -14,6 +14,7 @@ from mirror.demo.busybox import find_busybox
 from mirror.errors import EvaluationError, ToolError
 from mirror.formats.store_path import StorePath
 from mirror.nix.evaluation.evaluate import Evaluated, evaluate, evaluate_all
+from mirror.nix.evaluation.evaluators import Evaluators
 from mirror.nix.stores import StoreLocation, open_store
 from mirror.planning.lists.list_file import parse_list
 from mirror.shipped import shipped_edits
@@ -115,7 +116,7 @@ async def test_a_name_in_a_flake_is_looked_for_in_every_place(
     }
     lines = [f"t{number} = {line}" for number, line in enumerate(expected)]
     results = await evaluate_all(
-        any_nix, targets(hosts, *lines), store=store, system=SYSTEM, limit=2
+        any_nix, targets(hosts, *lines), store=store, system=SYSTEM, evaluators=Evaluators(2)
     )
     found = []
     for result in results:
@@ -184,7 +185,7 @@ async def test_one_that_fails_does_not_stop_the_others(
         targets(hosts, ".#pi", ".#broken", ".#tool"),
         store=store,
         system=SYSTEM,
-        limit=3,
+        evaluators=Evaluators(3),
     )
     assert isinstance(first, Evaluated)
     assert isinstance(second, EvaluationError)
@@ -326,7 +327,7 @@ async def test_a_new_store_can_be_evaluated_into_at_once(
     (hosts / "a.nix").write_text(f'let {MADE} in {{ it = made "a"; }}')
     lines = [f"t{number} = a.nix#it" for number in range(6)]
     results = await evaluate_all(
-        any_nix, targets(hosts, *lines), store=store, system=SYSTEM, limit=6
+        any_nix, targets(hosts, *lines), store=store, system=SYSTEM, evaluators=Evaluators(6)
     )
     assert not [result for result in results if isinstance(result, EvaluationError)]
 
@@ -346,7 +347,9 @@ async def test_a_nix_that_cannot_be_started_is_an_error_of_its_own(
 ) -> None:
     nix = dataclasses.replace(any_nix, program=str(hosts / "no-nix"))
     with pytest.raises(ToolError):
-        await evaluate_all(nix, targets(hosts, ".#a", ".#b"), store=store, system=SYSTEM, limit=2)
+        await evaluate_all(
+            nix, targets(hosts, ".#a", ".#b"), store=store, system=SYSTEM, evaluators=Evaluators(2)
+        )
 
 
 async def test_the_demo_is_the_same_system_by_flake_file_and_configuration(
@@ -364,7 +367,7 @@ async def test_the_demo_is_the_same_system_by_flake_file_and_configuration(
         ),
         store=store,
         system=SYSTEM,
-        limit=2,
+        evaluators=Evaluators(2),
     )
     assert not [result for result in results if isinstance(result, EvaluationError)]
     roots = {result.root for result in results if isinstance(result, Evaluated)}

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from mirror.formats.store_path import StorePath
 from mirror.nix.derivations import read_closure
 from mirror.nix.evaluation.evaluate import Evaluated, evaluate_all
+from mirror.nix.evaluation.evaluators import Evaluators
 from mirror.nix.stores import StoreLocation
 from mirror.planning.graph import Graph
 from mirror.planning.lists.list_file import parse_list
@@ -104,8 +105,7 @@ class RealNixos:
         targets: Sequence[Target],
         *,
         store: StoreLocation,
-        system: str,  # noqa: ARG002
-        limit: int,  # noqa: ARG002
+        **_more: object,
     ) -> list[Evaluated | EvaluationError]:
         """What :func:`evaluate_all` gave of the targets; an evaluation takes seconds."""
         assert store.url == self.store.url
@@ -128,7 +128,9 @@ async def evaluate_real(nix: Nix, store: ScratchStore, cache: Path) -> RealNixos
     nix = with_nixpkgs(nix)
     location = StoreLocation.parse(store.url)
     listed = targets()
-    results = await evaluate_all(nix, listed, store=location, system="x86_64-linux", limit=1)
+    results = await evaluate_all(
+        nix, listed, store=location, system="x86_64-linux", evaluators=Evaluators(1)
+    )
     evaluated = {}
     for result in results:
         assert isinstance(result, Evaluated), result

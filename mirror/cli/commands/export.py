@@ -17,6 +17,7 @@ from mirror.cli.options import (
     NoArchives,
     NoBuilder,
     Only,
+    ReEvaluate,
     Store,
     Substituters,
     TrustedKeys,
@@ -69,6 +70,7 @@ def command(
     trusted_key: TrustedKeys = None,
     no_builder: NoBuilder = False,
     no_archives: NoArchives = False,
+    re_evaluate: ReEvaluate = False,
     json: Json = False,
 ) -> None:
     """Print the store paths that a hermetic test needs.
@@ -87,6 +89,7 @@ def command(
         trusted_keys=given(trusted_key),
         builder=not no_builder,
         archives=not no_archives,
+        re_evaluate=re_evaluate,
     )
     run(execute(request, form=form, json=json), json=json)
 

@@ -16,6 +16,7 @@ from mirror.cli.options import (
     NoArchives,
     NoBuilder,
     Only,
+    ReEvaluate,
     Store,
     Substituters,
     To,
@@ -56,6 +57,7 @@ def command(
     no_builder: NoBuilder = False,
     no_archives: NoArchives = False,
     allow_refused: AllowRefused = False,
+    re_evaluate: ReEvaluate = False,
     json: Json = False,
 ) -> None:
     """Show what would be fetched, from where and how large it is.
@@ -76,6 +78,7 @@ def command(
         builder=not no_builder,
         archives=not no_archives,
         allow_refused=allow_refused,
+        re_evaluate=re_evaluate,
     )
     run(execute(request, json=json), json=json)
 

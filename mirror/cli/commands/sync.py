@@ -23,6 +23,7 @@ from mirror.cli.options import (
     NoArchives,
     NoBuilder,
     Only,
+    ReEvaluate,
     Store,
     Substituters,
     To,
@@ -139,6 +140,7 @@ def command(
     no_builder: NoBuilder = False,
     no_archives: NoArchives = False,
     allow_refused: AllowRefused = False,
+    re_evaluate: ReEvaluate = False,
     json: Json = False,
 ) -> None:
     """Fetch what targets need, verify it and keep it.
@@ -161,6 +163,7 @@ def command(
         limit_rate=limit_rate,
         signing_key=signing_key,
         allow_refused=allow_refused,
+        re_evaluate=re_evaluate,
     )
     if dry_run:
         run(plan.execute(request, json=json), json=json)

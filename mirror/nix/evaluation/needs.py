@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mirror.formats.store_path import StorePath
     from mirror.nix.command import Nix
     from mirror.nix.evaluation.evaluate import Evaluated
-    from mirror.nix.evaluation.flake_inputs import LockedInput
+    from mirror.nix.evaluation.flake_inputs import FlakeInputs, LockedInput
     from mirror.nix.evaluation.places import Place
     from mirror.nix.protocol.connection import Connection
     from mirror.nix.stores import StoreLocation
@@ -62,12 +62,33 @@ class EvaluationNeeds:
         return frozenset(self.references)
 
 
+class Inputs:
+    """The inputs of flakes, each flake asked for once: a hundred targets may be of one."""
+
+    def __init__(self, nix: Nix, store: StoreLocation) -> None:
+        self._nix = nix
+        self._store = store
+        self._found: dict[str, FlakeInputs] = {}
+
+    async def of(self, flake: str) -> FlakeInputs:
+        """What :func:`~mirror.nix.evaluation.flake_inputs.flake_inputs` finds, and raises."""
+        if flake not in self._found:
+            self._found[flake] = await flake_inputs(self._nix, flake, store=self._store)
+        return self._found[flake]
+
+
 async def evaluation_needs(
-    nix: Nix, evaluated: Evaluated, *, store: StoreLocation, connection: Connection
+    nix: Nix,
+    evaluated: Evaluated,
+    *,
+    store: StoreLocation,
+    connection: Connection,
+    inputs: Inputs | None = None,
 ) -> EvaluationNeeds:
     """Find what evaluating a target again needs of ``store``, where it was evaluated.
 
     ``connection`` is one to the same store: as long as it is open, no collection takes the paths.
+    ``inputs`` are those that are known already.
 
     Raises:
         EvaluationError: a flake's input cannot be had.
@@ -76,7 +97,8 @@ async def evaluation_needs(
     """
     match evaluated.target.installable:
         case FlakeInstallable(flake=flake):
-            return await _Needs(nix, evaluated, store, connection).of_flake(flake)
+            found = await (inputs or Inputs(nix, store)).of(flake)
+            return await _Needs(nix, evaluated, store, connection).of_flake(flake, found)
         case FileInstallable() as installable:
             return await _Needs(nix, evaluated, store, connection).of_file(installable)
         case PathInstallable():
@@ -90,8 +112,7 @@ class _Needs:
     store: StoreLocation
     connection: Connection
 
-    async def of_flake(self, flake: str) -> EvaluationNeeds:
-        inputs = await flake_inputs(self.nix, flake, store=self.store)
+    async def of_flake(self, flake: str, inputs: FlakeInputs) -> EvaluationNeeds:
         touched, notices = [self.evaluated.touched], []
         derivations: frozenset[StorePath] = frozenset()
         if inputs.unlocked:
