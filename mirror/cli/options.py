@@ -134,6 +134,27 @@ ReEvaluate = Annotated[
         help="Evaluate every target and edit again, also those of flakes that have not changed.",
     ),
 ]
+Evaluators = Annotated[
+    int | None,
+    typer.Option(
+        "--evaluators",
+        metavar="N",
+        min=1,
+        max=512,
+        help="Number of targets and edits to evaluate at the same time. Default: as many as there "
+        "are processors, and 1 GiB of available memory for each.",
+        show_default=False,
+    ),
+]
+EvaluatorMemory = Annotated[
+    str | None,
+    typer.Option(
+        "--evaluator-memory",
+        metavar="SIZE",
+        help="Memory that each evaluator may take, such as 2Gi. One that needs more is started "
+        "again alone, without this limit, when the others have ended.",
+    ),
+]
 
 
 def given(values: list[str] | None) -> tuple[str, ...] | None:

@@ -13,7 +13,7 @@ from mirror.cli.default_lists import NONE_FOUND
 from mirror.errors import ListError, RequestError, printable
 from mirror.formats.store_path import STORE_DIRECTORY
 from mirror.planning.lists.list_file import decode_list, parse_list
-from mirror.planning.lists.list_values import did_you_mean
+from mirror.planning.lists.list_values import amount, did_you_mean
 from mirror.planning.lists.targets import FileInstallable, Level
 from mirror.shipped import shipped_edits
 from mirror.system.plain_files import (
@@ -27,6 +27,7 @@ from mirror.system.plain_files import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from mirror.nix.evaluation.evaluators import EvaluatorBounds
     from mirror.planning.lists.targets import Target
     from mirror.sync.workshop import WorkshopOptions
 
@@ -54,6 +55,8 @@ class Request:
     signing_key: Path | None = None
     allow_refused: bool = False
     re_evaluate: bool = False
+    evaluators: int | None = None
+    evaluator_memory: str | None = None
 
     @property
     def mending(self) -> str:
@@ -84,7 +87,7 @@ class Request:
         """Where paths may be obtained, and how.
 
         Raises:
-            RequestError: the rate cannot be read.
+            RequestError: the rate or a size cannot be read.
 
         """
         # What serves or prunes asks no network, and starts without what it takes.
@@ -99,7 +102,20 @@ class Request:
             limit_rate=_read_rate(self.limit_rate) if self.limit_rate else None,
             allow_refused=self.allow_refused,
             re_evaluate=self.re_evaluate,
+            evaluators=self.evaluator_bounds(),
         )
+
+    def evaluator_bounds(self) -> EvaluatorBounds:
+        """How many evaluate at once, and what each may take.
+
+        Raises:
+            RequestError: the size cannot be read.
+
+        """
+        from mirror.nix.evaluation.evaluators import EvaluatorBounds  # noqa: PLC0415 - start-up time
+
+        memory = None if self.evaluator_memory is None else read_size(self.evaluator_memory)
+        return EvaluatorBounds(at_once=self.evaluators, memory=memory)
 
 
 async def read_lists(request: Request) -> list[Target]:
@@ -309,6 +325,22 @@ def _read_level(text: str) -> Level:
         raise RequestError(
             f"unknown level {text!r}", hint=f"the levels are {', '.join(Level.names())}"
         ) from None
+
+
+def read_size(text: str) -> int:
+    """Read a number of bytes.
+
+    Raises:
+        RequestError: it is none.
+
+    """
+    size = amount(text.strip())
+    if size is None:
+        raise RequestError(
+            f"not a size: {text!r}",
+            hint="give a number of bytes, with one of k, M, G, T, Ki, Mi, Gi, Ti, such as 200G",
+        )
+    return size
 
 
 def _read_rate(text: str) -> int:

@@ -16,7 +16,7 @@ from mirror.errors import EvaluationError
 from mirror.nix.closure import closure
 from mirror.nix.derivations import read_closure
 from mirror.nix.evaluation.evaluate import Evaluated, evaluate_all
-from mirror.nix.evaluation.evaluators import Evaluators
+from mirror.nix.evaluation.evaluators import EvaluatorBounds, Evaluators
 from mirror.nix.evaluation.needs import EvaluationNeeds, Inputs, evaluation_needs
 from mirror.nix.evaluation.remembering import Remembering
 from mirror.nix.settings import read_settings
@@ -38,8 +38,7 @@ if TYPE_CHECKING:
     from mirror.sync.report import Observer
     from mirror.sync.workshop import Workshop
 
-_AT_ONCE: Final = 2
-"""How many processes of Nix evaluate at once."""
+_USUAL: Final = EvaluatorBounds()
 
 _NO_CACHES: Final = "substituters =\nextra-substituters ="
 
@@ -65,7 +64,12 @@ class Evaluation:
 
 
 async def evaluate_offline(
-    targets: Sequence[Target], nix: Nix, observer: Observer, *, store: str | None
+    targets: Sequence[Target],
+    nix: Nix,
+    observer: Observer,
+    *,
+    store: str | None,
+    bounds: EvaluatorBounds = _USUAL,
 ) -> Evaluation:
     """Take the network from Nix, and evaluate the targets into the store that a URL means.
 
@@ -77,11 +81,17 @@ async def evaluate_offline(
     isolated = replace(
         await nix.isolated(), environment={**nix.environment, "NIX_CONFIG": configuration}
     )
-    return await evaluate_isolated(targets, isolated, observer, store=await locate(isolated, store))
+    place = await locate(isolated, store)
+    return await evaluate_isolated(targets, isolated, observer, store=place, bounds=bounds)
 
 
 async def evaluate_isolated(
-    targets: Sequence[Target], nix: Nix, observer: Observer, *, store: StoreLocation
+    targets: Sequence[Target],
+    nix: Nix,
+    observer: Observer,
+    *,
+    store: StoreLocation,
+    bounds: EvaluatorBounds = _USUAL,
 ) -> Evaluation:
     """Evaluate the targets with a Nix that has no network; one that fails stops no other.
 
@@ -91,7 +101,9 @@ async def evaluate_isolated(
     """
     settings = await read_settings(nix)
     doing = "evaluating without a network"
-    results = await _evaluate(targets, nix, store, settings, observer=observer, doing=doing)
+    results = await _evaluate(
+        targets, nix, store, settings, observer=observer, doing=doing, bounds=bounds
+    )
     roots = [root for _, each in results if isinstance(each, Evaluated) for root in each.roots]
     return Evaluation(
         results=results,
@@ -137,6 +149,7 @@ async def evaluate_targets(
         workshop.settings,
         observer=observer,
         doing="evaluating",
+        bounds=workshop.evaluators,
         remembering=remembering,
     )
     await remembering.save()
@@ -201,6 +214,7 @@ async def _evaluate(
     *,
     observer: Observer,
     doing: str,
+    bounds: EvaluatorBounds,
     remembering: Remembering | None = None,
 ) -> Results:
     """Evaluate each target and each of its edits, which ``doing`` names."""
@@ -218,7 +232,7 @@ async def _evaluate(
             targets,
             store=store,
             system=settings.system,
-            evaluators=Evaluators(_AT_ONCE, begun=begun),
+            evaluators=Evaluators(bounds.limit(), memory=bounds.memory, begun=begun),
             remembering=remembering,
         )
     return tuple(zip(targets, results, strict=True))

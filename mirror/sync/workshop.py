@@ -18,6 +18,7 @@ from mirror.errors import (
 )
 from mirror.formats.signing import PublicKey, TrustedKeys, shown
 from mirror.nix.command import Nix
+from mirror.nix.evaluation.evaluators import EvaluatorBounds
 from mirror.nix.evaluation.places import credentials
 from mirror.nix.protocol import daemon
 from mirror.nix.settings import read_settings
@@ -64,7 +65,8 @@ class WorkshopOptions:
     public archives (:data:`TARBALLS`, Software Heritage) may be asked for sources by their hash.
     ``http`` is how patient downloads are; credentials come from Nix's netrc file. ``limits`` is how
     large sources may be. ``allow_refused``: go on without what caches have and is not believed.
-    ``re_evaluate``: believe nothing of what evaluations came to in earlier runs.
+    ``re_evaluate``: believe nothing of what evaluations came to in earlier runs. ``evaluators``:
+    how many evaluate at once.
     """
 
     store: str | None = None
@@ -77,6 +79,7 @@ class WorkshopOptions:
     limits: Limits = field(default_factory=Limits)
     allow_refused: bool = False
     re_evaluate: bool = False
+    evaluators: EvaluatorBounds = field(default_factory=EvaluatorBounds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +88,8 @@ class Workshop:
 
     ``store`` is where targets are evaluated and ``evaluation`` the connection to it; ``local``
     offers that store's paths. ``keys`` are the ``trusted_keys``. ``allow_refused``: what caches
-    have and is not believed is no failure. ``re_evaluate``: believe no earlier evaluation.
+    have and is not believed is no failure. ``re_evaluate``: believe no earlier evaluation;
+    ``evaluators``: how many evaluate at once.
     """
 
     nix: Nix
@@ -104,6 +108,7 @@ class Workshop:
     _builder: Builder
     allow_refused: bool = False
     re_evaluate: bool = False
+    evaluators: EvaluatorBounds = field(default_factory=EvaluatorBounds)
 
     def sources(self, wanted: Wanted, offer: Offer | None = None) -> Sequence[Source]:
         """Where a path may be had from, in the order in which it is tried.
@@ -231,6 +236,7 @@ async def open_workshop(
             ),
             allow_refused=options.allow_refused,
             re_evaluate=options.re_evaluate,
+            evaluators=options.evaluators,
         )
 
 

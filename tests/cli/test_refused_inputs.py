@@ -51,6 +51,7 @@ TAKES: Final = {
     "--only": TEXT,
     "--edits": TEXT,
     "--limit-rate": TEXT,
+    "--evaluator-memory": TEXT,
     "--on-change": TEXT,
     "--listen": TEXT,
     "--keep-within": TEXT,

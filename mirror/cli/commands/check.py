@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from mirror.cli.options import Edits, Json, Lists, Only, Store, To, given
+from mirror.cli.options import (
+    Edits,
+    EvaluatorMemory,
+    Evaluators,
+    Json,
+    Lists,
+    Only,
+    Store,
+    To,
+    given,
+)
 from mirror.cli.progress import Noting, observer
 from mirror.cli.request import Request, read_targets
 from mirror.cli.running import print_document, run, write_lines
@@ -47,6 +57,8 @@ def command(
             "the output of `nix-store --dump-db`.",
         ),
     ] = None,
+    evaluators: Evaluators = None,
+    evaluator_memory: EvaluatorMemory = None,
     json: Json = False,
 ) -> None:
     """Tell whether targets can be rebuilt without a network now.
@@ -54,7 +66,15 @@ def command(
     The network is not used and nothing is fetched. For each cause that keeps a target from
     being rebuilt, the missing path, the derivations that need it and the consequences are named.
     """
-    request = Request(lists=tuple(lists), only=given(only), edits=edits, to=to, store=store)
+    request = Request(
+        lists=tuple(lists),
+        only=given(only),
+        edits=edits,
+        to=to,
+        store=store,
+        evaluators=evaluators,
+        evaluator_memory=evaluator_memory,
+    )
     run(execute(request, valid_paths, json=json), json=json)
 
 
@@ -63,16 +83,25 @@ async def execute(request: Request, valid_paths: Path | None, *, json: bool) -> 
     targets = await read_targets(request)
     nix = await Nix.find()
     shown = Noting(observer())
+    bounds = request.evaluator_bounds()
     if valid_paths is not None:
         valid = await _read_valid_paths(valid_paths)
         checked = await check(
-            targets, nix, shown, store=request.store, destination=None, valid_paths=valid
+            targets,
+            nix,
+            shown,
+            store=request.store,
+            destination=None,
+            valid_paths=valid,
+            bounds=bounds,
         )
     else:
         async with open_destination(
             request.to, must_exist=True, exclusive=False, reads_contents=True, remembers=True
         ) as destination:
-            checked = await check(targets, nix, shown, store=request.store, destination=destination)
+            checked = await check(
+                targets, nix, shown, store=request.store, destination=destination, bounds=bounds
+            )
     # A sync brings nothing into a store that is known by its list of paths alone.
     mending = request.mending if valid_paths is None else None
     if json:

@@ -11,6 +11,8 @@ from mirror.cli.failures import explain_failures, failure_lines, refused_lines
 from mirror.cli.members import problem, unobtainable
 from mirror.cli.options import (
     Edits,
+    EvaluatorMemory,
+    Evaluators,
     Json,
     Level,
     Lists,
@@ -71,6 +73,8 @@ def command(
     no_builder: NoBuilder = False,
     no_archives: NoArchives = False,
     re_evaluate: ReEvaluate = False,
+    evaluators: Evaluators = None,
+    evaluator_memory: EvaluatorMemory = None,
     json: Json = False,
 ) -> None:
     """Print the store paths that a hermetic test needs.
@@ -90,6 +94,8 @@ def command(
         builder=not no_builder,
         archives=not no_archives,
         re_evaluate=re_evaluate,
+        evaluators=evaluators,
+        evaluator_memory=evaluator_memory,
     )
     run(execute(request, form=form, json=json), json=json)
 

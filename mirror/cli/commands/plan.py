@@ -10,6 +10,8 @@ from mirror.cli.members import plan_members
 from mirror.cli.options import (
     AllowRefused,
     Edits,
+    EvaluatorMemory,
+    Evaluators,
     Json,
     Level,
     Lists,
@@ -58,6 +60,8 @@ def command(
     no_archives: NoArchives = False,
     allow_refused: AllowRefused = False,
     re_evaluate: ReEvaluate = False,
+    evaluators: Evaluators = None,
+    evaluator_memory: EvaluatorMemory = None,
     json: Json = False,
 ) -> None:
     """Show what would be fetched, from where and how large it is.
@@ -79,6 +83,8 @@ def command(
         archives=not no_archives,
         allow_refused=allow_refused,
         re_evaluate=re_evaluate,
+        evaluators=evaluators,
+        evaluator_memory=evaluator_memory,
     )
     run(execute(request, json=json), json=json)
 

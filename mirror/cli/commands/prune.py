@@ -11,12 +11,11 @@ import typer
 
 from mirror.cli.options import Json, To
 from mirror.cli.prune_report import PruneReport
-from mirror.cli.request import Request, read_lists
+from mirror.cli.request import Request, read_lists, read_size
 from mirror.cli.running import print_document, run, write_error, write_lines
 from mirror.cli.signing_keys import signing_at
 from mirror.destinations.registry import open_destination
 from mirror.errors import RequestError
-from mirror.planning.lists.list_values import amount
 from mirror.planning.retention import Retention
 from mirror.sync.kept.prune import prune
 
@@ -209,7 +208,7 @@ async def execute(request: PruneRequest, *, json: bool) -> int:
         await read_lists(Request(lists=request.lists, to=request.to)) if request.lists else None
     )
     retention = request.retention
-    max_size = _read_size(request.max_size) if request.max_size else None
+    max_size = read_size(request.max_size) if request.max_size else None
     grace = _read_age(request.grace)
     unsigned = None
     async with open_destination(
@@ -254,13 +253,3 @@ def _read_age(text: str) -> timedelta:
             hint="give a number and one of s, m, h, d, w, such as 12h or 30d",
         )
     return min(timedelta(**{_UNITS[found[2]]: int(found[1])}), _OLDEST)
-
-
-def _read_size(text: str) -> int:
-    size = amount(text.strip())
-    if size is None:
-        raise RequestError(
-            f"not a size: {text!r}",
-            hint="give a number of bytes, with one of k, M, G, T, Ki, Mi, Gi, Ti, such as 200G",
-        )
-    return size

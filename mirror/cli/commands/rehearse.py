@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mirror.cli.options import Edits, Json, Lists, Only, Store, To, given
+from mirror.cli.options import (
+    Edits,
+    EvaluatorMemory,
+    Evaluators,
+    Json,
+    Lists,
+    Only,
+    Store,
+    To,
+    given,
+)
 from mirror.cli.progress import Noting, observer
 from mirror.cli.request import Request, read_targets
 from mirror.cli.running import explain, print_document, run, write_error, write_lines
@@ -27,6 +37,8 @@ def command(
     edits: Edits = None,
     to: To = None,
     store: Store = None,
+    evaluators: Evaluators = None,
+    evaluator_memory: EvaluatorMemory = None,
     json: Json = False,
 ) -> None:
     """Rebuild targets offline, from what is kept and nothing else.
@@ -36,7 +48,15 @@ def command(
     is recorded; `prefetch roots` shows it. A target for a platform that this machine does not build
     for is left out, and proves nothing.
     """
-    request = Request(lists=tuple(lists), only=given(only), edits=edits, to=to, store=store)
+    request = Request(
+        lists=tuple(lists),
+        only=given(only),
+        edits=edits,
+        to=to,
+        store=store,
+        evaluators=evaluators,
+        evaluator_memory=evaluator_memory,
+    )
     run(execute(request, json=json), json=json)
 
 
@@ -46,7 +66,9 @@ async def execute(request: Request, *, json: bool) -> int:
     nix = await Nix.find()
     shown = Noting(observer())
     async with open_destination(request.to, must_exist=True, exclusive=False) as destination:
-        rehearsed = await rehearse(targets, nix, shown, destination, store=request.store)
+        rehearsed = await rehearse(
+            targets, nix, shown, destination, store=request.store, bounds=request.evaluator_bounds()
+        )
     if json:
         members = _document(rehearsed, shown, destination.name)
         print_document("rehearse", members)

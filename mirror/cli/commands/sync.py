@@ -17,6 +17,8 @@ from mirror.cli.options import (
     SOURCES,
     AllowRefused,
     Edits,
+    EvaluatorMemory,
+    Evaluators,
     Json,
     Level,
     Lists,
@@ -141,6 +143,8 @@ def command(
     no_archives: NoArchives = False,
     allow_refused: AllowRefused = False,
     re_evaluate: ReEvaluate = False,
+    evaluators: Evaluators = None,
+    evaluator_memory: EvaluatorMemory = None,
     json: Json = False,
 ) -> None:
     """Fetch what targets need, verify it and keep it.
@@ -164,6 +168,8 @@ def command(
         signing_key=signing_key,
         allow_refused=allow_refused,
         re_evaluate=re_evaluate,
+        evaluators=evaluators,
+        evaluator_memory=evaluator_memory,
     )
     if dry_run:
         run(plan.execute(request, json=json), json=json)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from mirror.destinations.closures import presence
 from mirror.errors import EvaluationError
 from mirror.nix.evaluation.evaluate import Evaluated
+from mirror.nix.evaluation.evaluators import EvaluatorBounds
 from mirror.nix.evaluation.package_names import attribute_names
 from mirror.planning.lists.targets import Level
 from mirror.planning.names import candidates
@@ -78,6 +79,7 @@ async def check(
     store: str | None,
     destination: Destination | None,
     valid_paths: Collection[StorePath] = (),
+    bounds: EvaluatorBounds | None = None,
 ) -> list[Checked]:
     """Say of each target whether it can be built from what ``destination`` has.
 
@@ -87,7 +89,9 @@ async def check(
         ToolError: Nix cannot be used, or its network cannot be taken away.
 
     """
-    evaluation = await evaluate_offline(targets, nix, observer, store=store)
+    evaluation = await evaluate_offline(
+        targets, nix, observer, store=store, bounds=bounds or EvaluatorBounds()
+    )
     return await _named(await judge(evaluation, destination, valid_paths=valid_paths), evaluation)
 
 

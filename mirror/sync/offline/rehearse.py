@@ -27,6 +27,7 @@ from mirror.errors import (
 )
 from mirror.nix.evaluation.dev_shell import enter
 from mirror.nix.evaluation.evaluate import Evaluated
+from mirror.nix.evaluation.evaluators import EvaluatorBounds
 from mirror.nix.origin_of_path import derivation_of
 from mirror.nix.protocol import daemon
 from mirror.nix.realise import realise
@@ -88,11 +89,12 @@ async def rehearse(
     destination: Destination,
     *,
     store: str | None,
+    bounds: EvaluatorBounds | None = None,
 ) -> list[Rehearsed]:
     """Rehearse the newest generation of each target; one that fails stops no other.
 
     ``store`` is asked only for the derivation of a path that is a target itself, such as a profile;
-    all else is evaluated in a scratch store.
+    all else is evaluated in a scratch store, within ``bounds``.
 
     Raises:
         ToolError: Nix cannot be used, or its network cannot be taken away.
@@ -128,6 +130,7 @@ async def rehearse(
                 directory=directory,
                 observer=observer,
                 store=store,
+                bounds=bounds or EvaluatorBounds(),
             )
             parts = await rehearsal.run(destination)
         rehearsed += parts
@@ -162,10 +165,12 @@ class _Rehearsal:
         directory: Path,
         observer: Observer,
         store: str | None,
+        bounds: EvaluatorBounds,
     ) -> None:
         self._target = target
         self._user = isolated
         self._user_store = store
+        self._bounds = bounds
         self._generation = generation
         self._observer = observer
         self._nix = newcomer(isolated, directory / "home")
@@ -214,7 +219,11 @@ class _Rehearsal:
         installable = self._target.installable
         if not isinstance(installable, PathInstallable):
             evaluation = await evaluate_isolated(
-                [self._target], self._nix, self._observer, store=self._store
+                [self._target],
+                self._nix,
+                self._observer,
+                store=self._store,
+                bounds=self._bounds,
             )
             ((_, result),) = evaluation.results
             if not isinstance(result, Evaluated):
