@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from mirror.cli.amounts import read_rate, read_size
 from mirror.cli.default_lists import NONE_FOUND
 from mirror.errors import ListError, RequestError, printable
 from mirror.formats.store_path import STORE_DIRECTORY
 from mirror.planning.lists.list_file import decode_list, parse_list
-from mirror.planning.lists.list_values import amount, did_you_mean
+from mirror.planning.lists.list_values import did_you_mean
 from mirror.planning.lists.targets import FileInstallable, Level
 from mirror.shipped import shipped_edits
 from mirror.system.plain_files import (
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from mirror.planning.lists.targets import Target
     from mirror.sync.workshop import WorkshopOptions
 
-_RATE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([kKmMgG]?)(?:i?[bB])?(?:/s)?")
-_FACTORS: Final = {"": 1, "k": 1000, "m": 1000_000, "g": 1000_000_000}
 _TARGET_FILES: Final = (".nix", ".drv")
 _STANDARD_INPUT: Final = Path("/dev/stdin")
 
@@ -99,7 +97,7 @@ class Request:
             trusted_keys=self.trusted_keys,
             builder=self.builder,
             archives=self.archives,
-            limit_rate=_read_rate(self.limit_rate) if self.limit_rate else None,
+            limit_rate=read_rate(self.limit_rate) if self.limit_rate else None,
             allow_refused=self.allow_refused,
             re_evaluate=self.re_evaluate,
             evaluators=self.evaluator_bounds(),
@@ -325,29 +323,3 @@ def _read_level(text: str) -> Level:
         raise RequestError(
             f"unknown level {text!r}", hint=f"the levels are {', '.join(Level.names())}"
         ) from None
-
-
-def read_size(text: str) -> int:
-    """Read a number of bytes.
-
-    Raises:
-        RequestError: it is none.
-
-    """
-    size = amount(text.strip())
-    if size is None:
-        raise RequestError(
-            f"not a size: {text!r}",
-            hint="give a number of bytes, with one of k, M, G, T, Ki, Mi, Gi, Ti, such as 200G",
-        )
-    return size
-
-
-def _read_rate(text: str) -> int:
-    found = _RATE.fullmatch(text.strip())
-    rate = int(float(found[1]) * _FACTORS[found[2].lower()]) if found else 0
-    if rate <= 0:
-        raise RequestError(
-            f"not a rate: {text!r}", hint="give bytes per second, such as 500k or 2M"
-        )
-    return rate

@@ -9,9 +9,10 @@ from typing import Annotated, Final
 
 import typer
 
+from mirror.cli.amounts import read_size
 from mirror.cli.options import Json, To
 from mirror.cli.prune_report import PruneReport
-from mirror.cli.request import Request, read_lists, read_size
+from mirror.cli.request import Request, read_lists
 from mirror.cli.running import print_document, run, write_error, write_lines
 from mirror.cli.signing_keys import signing_at
 from mirror.destinations.registry import open_destination
