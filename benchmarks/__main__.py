@@ -9,7 +9,17 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from benchmarks import again, asking, many_small, planning, reading, serving, syncing, verifying
+from benchmarks import (
+    again,
+    asking,
+    hosts,
+    many_small,
+    planning,
+    reading,
+    serving,
+    syncing,
+    verifying,
+)
 from benchmarks.table import HEADER
 
 if TYPE_CHECKING:
@@ -24,6 +34,7 @@ _FULL: dict[str, Callable[[], Iterator[Row]]] = {
     "syncing": syncing.rows,
     "small": many_small.rows,
     "again": again.rows,
+    "hosts": hosts.rows,
     "verifying": verifying.rows,
     "serving": serving.rows,
 }
@@ -34,6 +45,7 @@ _SMALL: dict[str, Callable[[], Iterator[Row]]] = {
     "syncing": lambda: syncing.rows(20, 5_000_000, 1),
     "small": lambda: many_small.rows(0.02, 1),
     "again": lambda: again.rows(40, 1),
+    "hosts": lambda: hosts.rows(3, 1_000, 1),
     "verifying": lambda: verifying.rows(20, 5_000_000, 1),
     "serving": lambda: serving.rows(serving.Sizes(50, 1, 4, 1, 1)),
 }

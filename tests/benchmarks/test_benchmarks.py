@@ -164,7 +164,7 @@ def test_every_comparison_can_be_made() -> None:
     )
     assert completed.returncode == 0, completed.stderr
     _, _, *rows = completed.stdout.splitlines()
-    assert len(rows) == 27
+    assert len(rows) == 28
     for row in rows:
         assert float(row.split("|")[5]) > 0, row
 

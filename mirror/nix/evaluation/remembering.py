@@ -52,8 +52,7 @@ class _Noted:
 
     flake: str
     function: str
-    completed: Completed
-    touched: Touched
+    answer: Answer
 
 
 @dataclass(slots=True)
@@ -92,10 +91,18 @@ class Remembering:
         )
         return completed, Touched(paths=answer.touched, built=answer.built)
 
-    def note(self, flake: str, function: str, completed: Completed, touched: Touched) -> None:
-        """Keep what an evaluator has just answered, for :meth:`save`."""
-        if flake in self._flakes:
-            self._noted.append(_Noted(flake, function, completed, touched))
+    async def note(self, flake: str, function: str, completed: Completed, touched: Touched) -> None:
+        """Keep what an evaluator has just answered, for :meth:`save`.
+
+        Raises:
+            ToolError: the store cannot be used.
+
+        """
+        # Nix may have seen another state of the flake than was there before and is there after.
+        if flake in self._flakes and self._flakes[flake].source in touched.paths:
+            answer = await self._answer(completed, touched)
+            if answer is not None:
+                self._noted.append(_Noted(flake, function, answer))
 
     async def recall(self, targets: Sequence[Target], *, believe: bool = True) -> None:
         """Find out what need not be evaluated of the targets; their names are unique.
@@ -130,15 +137,12 @@ class Remembering:
 
         """
         noted, self._noted = self._noted, []
-        answers: dict[str, Answer] = {}
         unchanged = await self._unchanged({each.flake for each in noted})
-        for each in noted:
-            flake = self._flakes[each.flake]
-            # Nix may have seen another state of it than was there before and after.
-            if each.flake in unchanged and flake.source in each.touched.paths:
-                answer = await self._answer(each)
-                if answer is not None:
-                    answers[self._key(flake, each.function)] = answer
+        answers = {
+            self._key(self._flakes[each.flake], each.function): each.answer
+            for each in noted
+            if each.flake in unchanged
+        }
         if answers:
             await in_thread(memory.remember, self.nix.cache_directory, answers)
 
@@ -228,9 +232,8 @@ class Remembering:
             if all(hashes.get(path) == known for path, known in each.paths.items() if known)
         }
 
-    async def _answer(self, noted: _Noted) -> Answer | None:
+    async def _answer(self, completed: Completed, touched: Touched) -> Answer | None:
         """What to remember of an evaluation; None if it stands on what nobody can compare."""
-        completed, touched = noted.completed, noted.touched
         root: str | None = None
         if completed.returncode == 0:
             root = json.loads(completed.stdout).get("drvPath")
@@ -242,6 +245,8 @@ class Remembering:
         if built is None:
             return None
         paths = {*roots, *touched.paths, *touched.built, *built}
+        # What is collected and built again from now on could have another content.
+        await self.connection.add_temp_roots(paths)
         infos = await self.connection.query_path_infos(paths)
         if not infos.keys() >= {*roots, *touched.built}:
             return None

@@ -202,7 +202,7 @@ class TargetEvaluation:
             )
         self._touched.append(recorded.touched)
         if self.remembering is not None and code.flake is not None and _is_settled(completed, edit):
-            self.remembering.note(code.flake, code.function, completed, recorded.touched)
+            await self.remembering.note(code.flake, code.function, completed, recorded.touched)
         return completed
 
     def _evaluated(self, value: Mapping[str, Any], chosen: str | None = None) -> Evaluated:
