@@ -263,3 +263,12 @@ def test_drawn_patches_become_what_patchutils_0_4_2_makes_of_them(
             assert normalised(drawn.encoded(patch), encoded) == ours
     assert same > count // 3
     assert refused < count // 50
+
+
+@pytest.mark.timeout(60)
+def test_a_line_of_spaces_is_read_at_once() -> None:
+    """It is as long as a header line may be, and nearly ends in a time."""
+    spaces = b" " * 2_700
+    line = b"--- x sun jan" + spaces + b"1" + spaces + b"1:2:3" + spaces + b"X\n"
+    for _ in range(20):
+        assert name_in(line[:8_192]).startswith(b"x")

@@ -23,12 +23,14 @@ _MONTH: Final = (
 _DAY: Final = (
     rb"(?:sunday|monday|tuesday|wednesday|thursday|friday|saturday|sun|mon|tue|wed|thu|fri|sat)"
 )
-_DATE: Final = rb" *(?:3[01]|[12][0-9]|0?[1-9])"
-_TIME: Final = rb" *(?:2[0-3]|[01]?[0-9]): *[0-5]?[0-9]: *(?:6[01]|[0-5]?[0-9])"
-_YEAR: Final = rb" *[0-9]{1,4}"
+# What stands between these has all spaces there are: two ways to share them out would be tried in
+# every combination, which a line of spaces makes last for ever.
+_DATE: Final = rb"(?:3[01]|[12][0-9]|0?[1-9])"
+_TIME: Final = rb"(?:2[0-3]|[01]?[0-9]): *[0-5]?[0-9]: *(?:6[01]|[0-5]?[0-9])"
+_YEAR: Final = rb"[0-9]{1,4}"
 _TIMESTAMP: Final = re.compile(
     rb"[ \t]*(?:"
-    + (_YEAR + rb"- *(?:1[0-2]|0?[1-9])-" + _DATE + rb"\s*" + _TIME)
+    + (_YEAR + rb"- *(?:1[0-2]|0?[1-9])- *" + _DATE + rb"\s*" + _TIME)
     + (rb"|" + _DAY + rb"\s*" + _MONTH + rb"\s*" + _DATE + rb"\s*" + _TIME + rb"\s*" + _YEAR)
     + (rb"|" + _MONTH + rb"\s*" + _YEAR + rb"\s*" + _TIME)
     + rb")",
