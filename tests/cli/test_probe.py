@@ -217,7 +217,9 @@ async def test_a_server_that_is_not_ours_says_nothing_of_keys(
 ) -> None:
     (tmp_path / "served").mkdir()
     (tmp_path / "served/nix-cache-info").write_text("StoreDir: /nix/store\n")
-    for status in (None, "<html>", "[]", '{"client": {"keys": ["a\\nb = c"]}}'):
+    keys = ('["a\\nb = c"]', "[5]", "[null]", "7")
+    told = [f'{{"client": {{"keys": {each}}}}}' for each in keys]
+    for status in (None, "<html>", "[]", "[" * 1_000_000, *told):
         if status is not None:
             (tmp_path / "served/status.json").write_text(status)
         async with Server(tmp_path / "served") as server:

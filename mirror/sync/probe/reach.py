@@ -16,6 +16,7 @@ from mirror.formats.signing import PublicKey
 from mirror.planning.client_settings import address
 from mirror.sources.caches.binary_cache import BinaryCache
 from mirror.sync.kept.clients import vouching_of
+from mirror.system.plain_files import read_plain_file
 from mirror.system.threads import in_thread
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ async def _keys_told(url: str, client: HttpClient) -> tuple[str, ...] | None:
     try:
         told = json.loads(await client.get_small(f"{address(url)}/{_STATUS}", cap=_STATUS_CAP))
         return _readable(told["client"]["keys"])
-    except (SourceError, ValueError, KeyError, TypeError):
+    except (SourceError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
@@ -83,6 +84,9 @@ def _readable(keys: Iterable[str]) -> tuple[str, ...]:
         ValueError: one is none.
 
     """
+    keys = tuple(keys)
+    if not all(isinstance(each, str) for each in keys):
+        raise ValueError("not texts")
     try:
         return tuple(str(PublicKey.parse(each)) for each in keys)
     except FormatError as error:
@@ -107,7 +111,7 @@ def _signers(directory: Path) -> tuple[str, ...] | None:
     with contextlib.suppress(OSError):
         for _, file in zip(range(_NARINFOS_READ), directory.glob("*.narinfo"), strict=False):
             with contextlib.suppress(FormatError):
-                info = parse_narinfo(file.read_bytes()).info
+                info = parse_narinfo(read_plain_file(file)).info
                 names |= {text.partition(":")[0] for text in info.signatures}
         return tuple(sorted(names))
     return None
