@@ -15,7 +15,7 @@ from rig.running import run
 from rig.servers import Server
 from rig.serving import serve_directory, serve_store
 
-from mirror.destinations import CacheDirectory, RunRecord
+from mirror.destinations import CacheDirectory, Receipt, RunRecord
 from mirror.formats.narinfo import parse_narinfo
 from mirror.formats.store_path import StorePath
 from mirror.nix.evaluation.places import Credentials, Place, credentials, place_of
@@ -296,6 +296,7 @@ async def test_no_surface_of_a_server_names_a_private_path(tmp_path: Path) -> No
     whole = replace(
         generation([made, lost]),
         missing=(secret.path,),
+        refused=(Refusal(path=secret.path, cache="a", reason="b", hint="c"),),
         private=tuple(sorted((secret.path, lost.path))),
     )
     async with CacheDirectory.open(tmp_path / "cache") as destination:
@@ -313,6 +314,19 @@ async def test_no_surface_of_a_server_names_a_private_path(tmp_path: Path) -> No
                 refused=(Refusal(path=secret.path, cache="a", reason="b", hint="c"),),
             )
         )
+        await destination.record(
+            Receipt(
+                target=whole.target,
+                number=whole.number,
+                root=whole.root,
+                nix_version="2.8.0",
+                created=whole.created,
+                lock_file=None,
+                lock_hash=None,
+                problem=f"error: cannot read {secret.path}.",
+                edits={"hosts": f"error: {str(lost.path)[:30]} … is gone"},
+            )
+        )
     (tmp_path / "cache" / f"{lost.path.hash_part}.narinfo").unlink()
     async with serve_directory(tmp_path / "cache") as served:
         for place in ("/status.json", "/", "/metrics"):
@@ -322,6 +336,8 @@ async def test_no_surface_of_a_server_names_a_private_path(tmp_path: Path) -> No
     (kept,) = host["generations"]
     assert (kept["missing"], kept["missing_private"], host["lost"]) == ([], 2, [])
     assert not host["complete"]
+    assert host["rehearsal"]["problem"] == "error: cannot read a private path."
+    assert host["rehearsal"]["edits"] == {"hosts": "error: a private path … is gone"}
     assert host["last_run"]["problems"] == ["a private path: HTTP 404", f"{made.path}: HTTP 404"]
 
 

@@ -16,7 +16,7 @@ from mirror.planning.refusals import paths
 from mirror.quantities import number
 from mirror.serve.library.vouchers import Vouchers
 from mirror.serve.library.watching import state_of
-from mirror.serve.status.for_others import without_private
+from mirror.serve.status.for_others import receipt_without_private, without_private
 from mirror.sync.kept.completeness import missing_now
 from mirror.sync.kept.freshness import rehearsals
 from mirror.sync.kept.listing import removal
@@ -262,12 +262,15 @@ class Overviews:
         errors: list[DestinationError] = []
         generations = await destination.generations(errors.append)
         self._vouchers.read(generations)
-        receipts = await destination.receipts(errors.append)
         private = self._private = private_paths(holdings(generations))
         runs = {
             each.target: without_private(each, private)
             for each in await destination.run_records(errors.append)
         }
+        receipts = [
+            receipt_without_private(each, private)
+            for each in await destination.receipts(errors.append)
+        ]
         of_target: dict[str, list[Kept]] = {name: [] for name in runs}
         for each in sorted(generations, key=lambda each: -each.number):
             of_target.setdefault(each.target, []).append(Kept.of(each))

@@ -106,11 +106,11 @@ def _host(host: Host, client: Client, private: Collection[StorePath]) -> dict[st
             "left_out": list(run.left_out),
             "changed": since_as_members(run.changed),
         },
-        "client": _of_client(host, client),
+        "client": _of_client(host, client, private),
     }
 
 
-def _of_client(host: Host, client: Client) -> dict[str, Any] | None:
+def _of_client(host: Host, client: Client, private: Collection[StorePath]) -> dict[str, Any] | None:
     """A host for clients; ``refused`` are the paths that they would refuse."""
     kept, vouching = host.newest_kept, host.vouching
     if kept is None:
@@ -119,7 +119,7 @@ def _of_client(host: Host, client: Client) -> dict[str, Any] | None:
         "keys": host.keys,
         "command": client.command(kept.realisable, host.keys) if kept.realisable else None,
         "look": client.look(kept.realisable, host.keys) if kept.realisable else None,
-        "refused": sorted(vouching.refused) if vouching else [],
+        "refused": sorted(vouching.refused.keys() - private) if vouching else [],
     }
 
 
@@ -135,5 +135,5 @@ def _generation(kept: Kept, private: Collection[StorePath]) -> dict[str, Any]:
         "nar_bytes": generation.nar_bytes,
         "missing": [each for each in generation.missing if each not in private],
         "missing_private": sum(each in private for each in generation.missing),
-        "refused": as_members(generation.refused),
+        "refused": as_members(each for each in generation.refused if each.path not in private),
     }

@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from mirror.destinations import Generation
-    from mirror.formats.store_path import StorePath
 
 
 def since_before(generation: Generation, kept: Iterable[Generation]) -> Since | None:
@@ -27,8 +26,8 @@ def since_before(generation: Generation, kept: Iterable[Generation]) -> Since | 
     if not earlier:
         return None
     before = max(earlier, key=lambda each: each.number)
-    return Since.of(before.number, changes(_open(before), _open(generation)))
-
-
-def _open(generation: Generation) -> set[StorePath]:
-    return set(generation.paths).difference(generation.private or ())
+    if before.private is None or generation.private is None:
+        return None  # which are private is not known
+    private = {*before.private, *generation.private}
+    found = changes(set(before.paths) - private, set(generation.paths) - private)
+    return Since.of(before.number, found)
