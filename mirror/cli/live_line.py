@@ -9,6 +9,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Final
 
+from mirror.errors import printable
 from mirror.masking import without_secrets
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class LiveLine:
 
     def above(self, text: str) -> None:
         """Write a line that stays, above it."""
-        _put(f"{_ERASE}{without_secrets(text)}\n")
+        _put(f"{_ERASE}{printable(without_secrets(text))}\n")
         self._write()
 
     def end(self) -> None:
@@ -60,7 +61,8 @@ class LiveLine:
     def _write(self) -> None:
         self._written = time.monotonic()
         columns = _columns() - 1
-        _put(f"{_ERASE}{without_secrets(self._render(columns))[:columns]}")
+        line = printable(without_secrets(self._render(columns)))
+        _put(f"{_ERASE}{line[:columns]}")
 
 
 def _columns() -> int:

@@ -298,6 +298,9 @@ def _value(parameter: Any, value: Any, key: str, path: Path) -> Any:
 def _text(value: Any, key: str, path: Path) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise RequestError(f"{path}: {key}: not a value of an option: {value!r}", hint=_EXPECTED)
-    text = str(value)
+    try:
+        text = str(value)
+    except ValueError as error:  # it has more digits than Python writes
+        raise RequestError(f"{path}: {key}: the number is too large") from error
     # A shell does that with what is typed.
     return os.path.expanduser(text) if text.startswith("~/") else text  # noqa: PTH111

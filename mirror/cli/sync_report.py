@@ -8,7 +8,7 @@ from mirror.cli.clients_report import clients_document
 from mirror.cli.failures import failure_lines, refused_lines
 from mirror.cli.members import attempts, generation, plan_members
 from mirror.cli.running import write_error, write_lines
-from mirror.cli.text import SHOWN, edit_lines, kept_state, together
+from mirror.cli.text import SHOWN, edit_lines, kept_state, place, together
 from mirror.planning.changes import as_members as since_as_members
 from mirror.planning.refusals import as_members
 from mirror.planning.sharing import exposed_lines
@@ -43,7 +43,7 @@ def _lines(synced: Synced, destination: str) -> Iterator[str]:
         names = [f"{each.target} ({each.number})" for each in synced.unchanged]
         others = [f"{len(names) - SHOWN:,} more"] if len(names) > SHOWN else []
         state = ", still incomplete" if any(each.missing for each in synced.unchanged) else ""
-        yield f"nothing new at {destination}: {', '.join([*names[:SHOWN], *others])}{state}"
+        yield f"nothing new at {place(destination)}: {', '.join([*names[:SHOWN], *others])}{state}"
     if synced.kept or synced.summary.failed:
         yield _closing(synced.summary, destination)
     if synced.unlisted.removal is not None:
@@ -87,7 +87,7 @@ def _closing(summary: Summary, destination: str) -> str:
     if summary.left_out:
         left_out = (f"{', '.join(what)} of {name}" for name, what in summary.left_out.items())
         parts.append(f"left out: {', '.join(left_out)}")
-    return f"{destination}: {'; '.join(parts)}"
+    return f"{place(destination)}: {'; '.join(parts)}"
 
 
 def _summary(summary: Summary) -> dict[str, Any]:

@@ -79,6 +79,11 @@ def kept_state(generation: Generation) -> str:
     return f"{number(refused, 'path')} refused, as allowed" if refused else ""
 
 
+def place(destination: str) -> str:
+    """What a destination is called where it is not to be typed."""
+    return "this machine's Nix store" if destination == "auto" else destination
+
+
 def with_edit(target: Target, edit: str | None) -> str:
     """What a target with an edit is called: ``laptop with dnsmasq``."""
     return target.name + (f" with {edit}" if edit else "")

@@ -146,8 +146,14 @@ class _Engine:
             for staged in self._staged.values():
                 await staged.stack.aclose()
         for path in (self._items.keys() | self._incomplete.keys()) - self._outcomes.keys():
-            self._settle(path, "failed", attempts=(_not_tried(),))
+            self._settle(path, "failed", attempts=self._left(path))
         return self._outcomes
+
+    def _left(self, path: StorePath) -> tuple[Attempt, ...]:
+        """Why a path has no outcome although the run is over: another failed before."""
+        if (staged := self._staged.get(path)) is None:
+            return (_not_tried(),)
+        return (*staged.attempts, refers_to(min(self._waiting[path]), "was not tried"))
 
     async def _await_references(self) -> None:
         """Let what is incomplete wait for what it lacks, or fail where nobody obtains that."""
@@ -262,6 +268,7 @@ class _Engine:
                 await stack.enter_async_context(each.stack)
             try:
                 await self._destination.commit([each.ready for each in staged.values()])
+                assert all(each.staging.is_committed for each in staged.values()), "it said so"
             finally:
                 for path in batch:
                     self._settle_committed(path, staged.get(path))

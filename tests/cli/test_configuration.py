@@ -133,10 +133,11 @@ WRONG = {
     "to = ['a', 'b']": "to: not a value of an option: ['a', 'b']",
     "to = 1979-05-27": "to: not a value of an option",
     "jobs = {}": "unknown setting jobs",
+    f"to = 0x{'f' * 5_000}": "to: the number is too large",
 }
 
 
-@pytest.mark.parametrize("text", WRONG)
+@pytest.mark.parametrize("text", WRONG, ids=lambda text: text[:30])
 def test_what_cannot_be_meant_names_the_file_and_the_setting(machine: Machine, text: str) -> None:
     machine.file.write_text(text)
     said = machine.run("roots")

@@ -88,11 +88,13 @@ def command(
 class Side:
     """One of what is compared: a generation, or what a sync would keep.
 
-    ``size`` is as uncompressed NARs, None if it is not known of all paths.
+    ``paths`` are those that are not private, of which `sync` and a server tell nothing; ``count``
+    is that of all. ``size`` is as uncompressed NARs, None if it is not known of all paths.
     """
 
     label: str
     paths: Collection[StorePath]
+    count: int
     size: int | None
     missing: int
     generation: Generation | None = None
@@ -102,7 +104,8 @@ class Side:
         """A generation."""
         return cls(
             label=f"generation {generation.number} of {moment(generation.created)}",
-            paths=generation.paths,
+            paths=set(generation.paths).difference(generation.private or ()),
+            count=len(generation.paths),
             size=generation.nar_bytes,
             missing=len(generation.missing),
             generation=generation,
@@ -141,7 +144,14 @@ async def _planned(target: str, request: Request, destination: Destination) -> S
         return None
     (plan,) = plans
     lacking = {each.path for each in planned.plan.unobtainable} | plan.lacking
-    return Side(label="a sync now", paths=plan.kept - lacking, size=None, missing=len(lacking))
+    kept = plan.kept - lacking
+    return Side(
+        label="a sync now",
+        paths=kept - plan.private,
+        count=len(kept),
+        size=None,
+        missing=len(lacking),
+    )
 
 
 def _newest_or(
@@ -196,7 +206,7 @@ def _lines(target: str, before: Side, after: Side, found: Changes) -> Iterator[s
     for each in (before, after):
         lacking = f", {each.missing:,} missing" if each.missing else ""
         taking = "" if each.size is None else f", {size(each.size)}"
-        yield f"{target}: {each.label}, {number(len(each.paths), 'path')}{taking}{lacking}"
+        yield f"{target}: {each.label}, {number(each.count, 'path')}{taking}{lacking}"
     for change in found.packages:
         yield f"  {change}"
     difference = ""

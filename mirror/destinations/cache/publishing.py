@@ -79,7 +79,10 @@ class Publishing:
         return files.PRIVATE_MODE if path in self.private else files.FILE_MODE
 
     def commit(self, batch: Sequence[tuple[CacheStaging, VerifiedPath]]) -> None:
-        """Publish what is staged; where one cannot be written, those before it.
+        """Publish what is staged; where a NAR or a narinfo cannot be written, those before it.
+
+        Where the disk fails in between, none of them: their NARs may have names, which no reader
+        looks for, and the next run obtains the paths again.
 
         Raises:
             DestinationError: a path that one refers to is not there, or the disk does not take it.
