@@ -26,7 +26,8 @@ _UsageError: Final = cast("type[typer.BadParameter]", typer.BadParameter.__base_
 
 
 _ELSEWHERE: Final = (
-    "Options can also be set by variables of the environment and in files: see `prefetch config`."
+    "Options can also be set by variables (PREFETCH_TO for --to) and in configuration files: see "
+    "`prefetch config` and the manual page."
 )
 _SHELLS: Final = ("bash", "zsh", "fish")
 _SETTINGS: Final = {"help_option_names": ["-h", "--help"]}

@@ -15,6 +15,15 @@ OUTPUT: Final = "Output"
 
 _LEVELS: Final = ("runtime", "rebuild", "sources", "full")
 
+
+def _edits(incomplete: str) -> list[str]:
+    """The shipped edits, behind those that are typed already."""
+    from mirror.shipped import shipped_edits  # noqa: PLC0415 - start-up time
+
+    before = incomplete.rpartition(",")[0]
+    return [f"{before},{name}" if before else name for name in shipped_edits()]
+
+
 Lists = Annotated[
     list[str],
     typer.Argument(
@@ -42,6 +51,7 @@ Edits = Annotated[
         "--edits",
         metavar="EDITS",
         help="Edits of the targets named on the command line, as in a list: hosts,wifi,./mine.nix.",
+        autocompletion=_edits,
         rich_help_panel=TARGETS,
     ),
 ]

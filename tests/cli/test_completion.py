@@ -39,6 +39,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["key", ""], {"generate", "show"}),
         (["sync", "--lev"], {"--level"}),
         (["sync", "--level", "r"], {"runtime", "rebuild"}),
+        (["sync", ".#a", "--edits", "hosts,wi"], {"hosts,wifi", "hosts,wireguard"}),
         (["export", "--format", ""], {"closure-info", "paths", "dot"}),
         (["schema", ""], {*schemas.names()}),
         (["--show-completion", ""], {"bash", "zsh", "fish"}),
