@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from mirror.planning.graph import in_order
 from mirror.planning.lists.targets import Level
@@ -44,6 +44,10 @@ class EditPlan:
     is_applicable: bool = True
     paths: int = 0
     nar_bytes: int = 0
+
+
+AS_CHOSEN: Final = "evaluated as "
+"""How a notice begins that says which output of a flake a name stands for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

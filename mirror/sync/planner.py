@@ -20,7 +20,7 @@ from mirror.planning import plan as planning
 from mirror.planning.availability import Availability
 from mirror.planning.graph import in_order
 from mirror.planning.lists.targets import FlakeInstallable, Level
-from mirror.planning.plan import EditPlan, LeftOut
+from mirror.planning.plan import AS_CHOSEN, EditPlan, LeftOut
 from mirror.planning.presence import Found
 from mirror.planning.refusals import summary
 from mirror.planning.sharing import called, exposed_lines, share
@@ -165,7 +165,7 @@ class _Planner:
         if wants.wants_fetchers:
             rules = replace(self._rules, with_fetchers=False)
             lasting, _ = await self._wants(target, roots, rules)
-        chosen = f"evaluated as {evaluated.chosen}" if evaluated.chosen else None
+        chosen = f"{AS_CHOSEN}{evaluated.chosen}" if evaluated.chosen else None
         unobtainable = {path: self._with_refusal(each) for path, each in wants.unobtainable.items()}
         closure = in_order([root], lambda path: self._references.get(path, ()))
         read = {**{path: self._references[path] for path in closure}, **needs.references}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from rig.running import run
 from rig.servers import Reply, Server
-from rig.shell import COMMAND
+from rig.shell import COMMAND, THREE_TARGETS
 
 from mirror.formats.narinfo import parse_narinfo
 from mirror.formats.signing import PublicKey
@@ -394,3 +394,15 @@ def test_without_any_cache_nothing_is_planned_and_nothing_kept_is_replaced(shell
     told = shell.run(roots[:-1]).stdout
     assert "laptop: the last run" in told
     assert "none of the caches can be reached" in told
+
+
+def test_of_many_targets_a_plan_says_once_what_is_the_same(shell: Shell) -> None:
+    (shell.directory / "it.nix").write_text(THREE_TARGETS)
+    names = [f"host-{n}" for n in range(9)]
+    shell.write_list(*(f"{name} = ./it.nix#a" for name in names), "other = ./it.nix#b level=full")
+    lines = shell.run(shell.arguments("plan", "hosts.txt", "--to", "cache")).stdout.splitlines()
+    assert lines[:3] == [
+        f"{', '.join(names[:8])} and 1 more: level rebuild",
+        "other: level full",
+        "",
+    ]

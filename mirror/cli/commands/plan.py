@@ -28,8 +28,9 @@ from mirror.cli.options import (
 from mirror.cli.progress import Noting, observer
 from mirror.cli.request import Request, read_targets
 from mirror.cli.running import print_document, run, write_lines
-from mirror.cli.text import edit_lines, shown, table
+from mirror.cli.text import SHOWN, edit_lines, shown, table, together
 from mirror.destinations.registry import open_destination
+from mirror.planning.plan import AS_CHOSEN
 from mirror.planning.refusals import failing
 from mirror.quantities import number, size
 from mirror.sync.run import plan as make_plan
@@ -38,7 +39,7 @@ from mirror.sync.workshop import open_installed
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mirror.planning.plan import Plan
+    from mirror.planning.plan import Plan, TargetPlan
     from mirror.sync.space import Need
 
 _ONE_ROW: Final = 2
@@ -113,13 +114,8 @@ def lines(plan: Plan, need: Need) -> Iterator[str]:
     """The plan as a person reads it: targets, what comes from where, what is needed and largest."""
     if not plan.targets:
         return  # none could be evaluated: the errors say so
-    for each in plan.targets:
-        yield f"{each.target.name}: {each.target.installable_text}, level {each.level.word}"
-        if each.root != each.target.installable_text:
-            yield f"  {each.root}"
-        for notice in each.notices:
-            yield f"  note: {notice}"
-        yield from (f"  {line}" for line in edit_lines(each))
+    about = _in_full if len(plan.targets) <= SHOWN else _in_short
+    yield from together((each.target.name, list(about(each))) for each in plan.targets)
     yield ""
     yield from _where_from(plan)
     if need.paths:
@@ -135,6 +131,25 @@ def lines(plan: Plan, need: Need) -> Iterator[str]:
             right=frozenset({0}),
         )
     yield from _without_sources(plan)
+
+
+def _in_full(plan: TargetPlan) -> Iterator[str]:
+    """What is planned for a target."""
+    yield f"{plan.target.installable_text}, level {plan.level.word}"
+    if plan.root != plan.target.installable_text:
+        yield f"  {plan.root}"
+    for notice in plan.notices:
+        yield f"  note: {notice}"
+    yield from (f"  {line}" for line in edit_lines(plan))
+
+
+def _in_short(plan: TargetPlan) -> Iterator[str]:
+    """The same where there are many: what is as it is for each target is left to ``--json``."""
+    yield f"level {plan.level.word}"
+    for notice in plan.notices:
+        if not notice.startswith(AS_CHOSEN):
+            yield f"  note: {notice}"
+    yield from (f"  {line}" for line in edit_lines(plan, unless_free=True))
 
 
 def _without_sources(plan: Plan) -> Iterator[str]:
