@@ -237,7 +237,7 @@ def test_every_patch_of_the_corpus_becomes_what_patchutils_0_3_3_makes_of_it() -
 
 
 @pytest.mark.parametrize(
-    "count", [100, pytest.param(600, marks=[pytest.mark.thorough, pytest.mark.timeout(600)])]
+    "count", [100, pytest.param(300, marks=[pytest.mark.thorough, pytest.mark.timeout(600)])]
 )
 def test_drawn_patches_become_what_patchutils_0_4_2_makes_of_them(
     tmp_path: Path, count: int
