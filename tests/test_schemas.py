@@ -26,6 +26,9 @@ NOT_FOR_PROGRAMS = {
     "cli/commands/config.py",  # values as TOML writes them, too
     "demo/upstream.py",  # the demo's distribution
     "destinations/records/documents.py",  # manifests, receipts, run records
+    "nix/evaluation/identity.py",  # what is hashed
+    "nix/evaluation/memory.py",  # a cache's own rows
+    "nix/settings.py",  # what is hashed
     "nix/evaluation/expressions.py",  # strings of the Nix language
     "nix/evaluation/refreshing.py",  # the same
     "sync/refresh/unsettled.py",  # notes that a refresh leaves for the next

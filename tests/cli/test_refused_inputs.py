@@ -80,7 +80,7 @@ class Input:
 
     def line(self, value: str) -> list[str]:
         given = {**NEEDED[self.command], self.parameter: value}
-        if self.command == ("verify",) and self.parameter == "--to":
+        if self.command in {("verify",), ("serve",)} and self.parameter == "--to":
             del given["DIR"]  # it is the same
         options = [f"{name}={each}" for name, each in given.items() if name.startswith("--")]
         arguments = [each for name, each in given.items() if not name.startswith("--")]
