@@ -130,6 +130,9 @@ class TerminalObserver:
     @contextlib.contextmanager
     def counting(self, text: str, total: int | None) -> Iterator[Count]:
         """Show how many parts of the step have begun, and for how long it goes on."""
+        if total == 0:
+            yield _nothing
+            return
         shown = _Counted(text, total)
         self._line = line = LiveLine(shown.render)
 

@@ -18,7 +18,7 @@ import typer
 from mirror import schemas
 from mirror.cli import INTERRUPTED, end_at_once
 from mirror.cli.last_resort import as_own, is_interruption
-from mirror.errors import DestinationError, PrefetchError, printable
+from mirror.errors import DestinationError, PrefetchError
 from mirror.masking import without_secrets
 from mirror.system.allocation import keep_little
 from mirror.system.processes import dismiss_guard
@@ -142,10 +142,10 @@ def print_error_document(message: str, hint: str | None, exit_code: int) -> None
 def write_error(text: str) -> None:
     """Write a line to standard error; if it takes none, there is nobody to tell of that, either.
 
-    The credentials of URLs are left out, and nothing steers the terminal.
+    The credentials of URLs are left out.
     """
     with contextlib.suppress(OSError):
-        sys.stderr.write(printable(without_secrets(text)) + "\n")
+        sys.stderr.write(without_secrets(text) + "\n")
         sys.stderr.flush()
 
 

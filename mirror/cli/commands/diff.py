@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from mirror.destinations import Destination, Generation
     from mirror.formats.store_path import StorePath
     from mirror.planning.changes import Changes
+    from mirror.planning.lists.targets import Target
 
 
 def command(
@@ -114,12 +115,13 @@ class Side:
 
 async def execute(target: str, numbers: tuple[int, ...], request: Request, *, json: bool) -> int:
     """Compare two generations, or one with a plan; 1 if there is no plan to compare with."""
+    targets = await read_targets(request) if request.lists else []
     async with open_destination(request.to, must_exist=True, exclusive=False) as destination:
         kept = await destination.generations()
         name = destination.name
         if request.lists:
             before = Side.of(_newest_or(kept, target, numbers, name))
-            after = await _planned(target, request, destination)
+            after = await _planned(targets, request, destination)
             if after is None:
                 return 1
         else:
@@ -132,17 +134,17 @@ async def execute(target: str, numbers: tuple[int, ...], request: Request, *, js
     return 0
 
 
-async def _planned(target: str, request: Request, destination: Destination) -> Side | None:
-    """What a sync would keep now; None, and why, where that cannot be planned."""
-    targets = await read_targets(request)
+async def _planned(
+    targets: Sequence[Target], request: Request, destination: Destination
+) -> Side | None:
+    """What a sync would keep of the one target; None, and why, where it cannot be planned."""
     noting = Noting(observer())
     async with open_installed(request.workshop_options(), noting) as workshop:
         planned = await make_plan(targets, workshop, destination, noting)
     explain_failures(planned.failures)
-    plans = [each for each in planned.plan.targets if each.target.name == target]
-    if not plans:
+    if not planned.plan.targets:
         return None
-    (plan,) = plans
+    (plan,) = planned.plan.targets
     lacking = {each.path for each in planned.plan.unobtainable} | plan.lacking
     kept = plan.kept - lacking
     return Side(
