@@ -82,6 +82,8 @@ class Input:
         given = {**NEEDED[self.command], self.parameter: value}
         if self.command in {("verify",), ("serve",)} and self.parameter == "--to":
             del given["DIR"]  # it is the same
+        if self.parameter == "--title":
+            given["DIR"] = "absent"  # with a cache, it would be served under any title
         options = [f"{name}={each}" for name, each in given.items() if name.startswith("--")]
         arguments = [each for name, each in given.items() if not name.startswith("--")]
         return [*self.command, *options, "--", *arguments]
@@ -101,7 +103,12 @@ NEEDED: Final[Mapping[tuple[str, ...], Mapping[str, str]]] = {
     },
     ("export",): {"LIST": "good.txt", "--store": "local?root=store"},
     ("roots",): {"--to": "cache"},
-    ("diff",): {"TARGET": "a", "--to": "cache", "--store": "local?root=store"},
+    ("diff",): {
+        "TARGET": "x",
+        "--to": "cache",
+        "--list": "good.txt",
+        "--store": "local?root=store",
+    },
     ("probe",): {"URL": "cache", "--store": "local?root=store"},
     ("serve",): {"DIR": "cache"},
     ("verify",): {"DIR": "cache"},

@@ -33,10 +33,9 @@ from mirror.sync.workshop import open_installed
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
-    from mirror.destinations import Destination, Generation
+    from mirror.destinations import Generation
     from mirror.formats.store_path import StorePath
     from mirror.planning.changes import Changes
-    from mirror.planning.lists.targets import Target
 
 
 def command(
@@ -115,17 +114,15 @@ class Side:
 
 async def execute(target: str, numbers: tuple[int, ...], request: Request, *, json: bool) -> int:
     """Compare two generations, or one with a plan; 1 if there is no plan to compare with."""
-    targets = await read_targets(request) if request.lists else []
-    async with open_destination(request.to, must_exist=True, exclusive=False) as destination:
-        kept = await destination.generations()
-        name = destination.name
-        if request.lists:
-            before = Side.of(_newest_or(kept, target, numbers, name))
-            after = await _planned(targets, request, destination)
-            if after is None:
-                return 1
-        else:
-            before, after = map(Side.of, _chosen(kept, target, numbers, name))
+    if request.lists:
+        compared = await _with_plan(target, numbers, request)
+        if compared is None:
+            return 1
+        before, after, name = compared
+    else:
+        async with open_destination(request.to, must_exist=True, exclusive=False) as destination:
+            kept, name = await destination.generations(), destination.name
+        before, after = map(Side.of, _chosen(kept, target, numbers, name))
     found = changes(before.paths, after.paths)
     if json:
         print_document("diff", _document(before, after, found, name))
@@ -134,26 +131,33 @@ async def execute(target: str, numbers: tuple[int, ...], request: Request, *, js
     return 0
 
 
-async def _planned(
-    targets: Sequence[Target], request: Request, destination: Destination
-) -> Side | None:
-    """What a sync would keep of the one target; None, and why, where it cannot be planned."""
+async def _with_plan(
+    target: str, numbers: tuple[int, ...], request: Request
+) -> tuple[Side, Side, str] | None:
+    """A generation, what a sync would keep now, and where; None, and why, without a plan."""
+    targets = await read_targets(request)
     noting = Noting(observer())
-    async with open_installed(request.workshop_options(), noting) as workshop:
+    async with (
+        open_destination(request.to, must_exist=True, exclusive=False) as destination,
+        open_installed(request.workshop_options(), noting) as workshop,
+    ):
+        kept = await destination.generations()
+        before = Side.of(_newest_or(kept, target, numbers, destination.name))
         planned = await make_plan(targets, workshop, destination, noting)
     explain_failures(planned.failures)
     if not planned.plan.targets:
         return None
     (plan,) = planned.plan.targets
     lacking = {each.path for each in planned.plan.unobtainable} | plan.lacking
-    kept = plan.kept - lacking
-    return Side(
+    kept_then = plan.kept - lacking
+    after = Side(
         label="a sync now",
-        paths=kept - plan.private,
-        count=len(kept),
+        paths=kept_then - plan.private,
+        count=len(kept_then),
         size=None,
         missing=len(lacking),
     )
+    return before, after, destination.name
 
 
 def _newest_or(

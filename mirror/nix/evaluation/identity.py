@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from mirror.errors import FormatError
+from mirror.errors import EvaluationError, FormatError
 from mirror.formats.store_path import StorePath
 
 if TYPE_CHECKING:
@@ -56,7 +56,10 @@ async def flake_identity(nix: Nix, flake: str, *, store: StoreLocation) -> Flake
 
     """
     command = ["nix", "flake", "metadata", "--json", "--no-write-lock-file"]
-    completed = await nix.run([*command, "--store", store.url, flake])
+    try:
+        completed = await nix.run([*command, "--store", store.url, flake])
+    except EvaluationError:
+        return None  # its name cannot be given to Nix, as whoever evaluates it will say
     if completed.returncode != 0:
         return None
     try:
